@@ -1,0 +1,3 @@
+"""Every clock of a cluster of virtual machines right at once, and proven."""
+
+__version__ = "0.1.0"

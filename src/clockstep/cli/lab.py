@@ -1,0 +1,16 @@
+"""`clockstep lab`: everything after it is the lab's own command line, which is a program of its own."""
+
+import os
+import sys
+
+import click
+
+
+@click.command(
+    "lab", add_help_option=False, context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False}
+)
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def command(arguments: tuple[str, ...]) -> None:
+    """Run real guests on this machine, to try things on."""
+    sys.stdout.flush()
+    os.execv(sys.executable, [sys.executable, "-m", "clockstep_lab", *arguments])  # noqa: S606 - this same Python

@@ -1,0 +1,72 @@
+"""Options that several commands share, and what they mean together.
+
+`--connect`, `--json` and `--debug` are accepted before the command and after it; what stands after it counts.
+"""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from clockstep.errors import UsageError
+from clockstep.units import parse_duration
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Duration(click.ParamType[int]):
+    """A length of time with its unit, in nanoseconds once parsed."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Return the nanoseconds that were written."""
+        try:
+            return value if isinstance(value, int) else parse_duration(value)
+        except UsageError as error:
+            self.fail(f"{error.message}; {error.hint}", param, ctx)
+
+
+def shared(command: F) -> F:
+    """Add the options that every command and the group itself accept."""
+    command = click.option("--debug", is_flag=True, help="Show tracebacks.")(command)
+    command = click.option("--json", is_flag=True, help="Print the records themselves.")(command)
+    text = "Where libvirt is; `lab` or `lab:NAME` for a lab. libvirt's own default otherwise."
+    return click.option("--connect", metavar="URI", help=text)(command)
+
+
+def nodes(command: F) -> F:
+    """Add the names of nodes, and --all, to a command that changes machines."""
+    command = click.option("--all", "everything", is_flag=True, help="All of them.")(command)
+    return click.argument("names", nargs=-1, metavar="[NODE]...")(command)
+
+
+def policy(command: F) -> F:
+    """Add what a step may do, and when it is enough."""
+    text = "Step backward too, by up to a day. That may break tokens, leases and databases."
+    command = click.option("--allow-backward", is_flag=True, help=text)(command)
+    text = "The largest step forward.  [default: what the cause explains, else 1d]"
+    command = click.option("--max-forward", type=Duration(), metavar="TIME", help=text)(command)
+    return looking("30 s")(command)
+
+
+def looking(deadline: str) -> Callable[[F], F]:
+    """Add when a clock counts as right, and how long a node may take."""
+
+    def add(command: F) -> F:
+        text = "How far off a clock may be."
+        option = click.option(
+            "--tolerance", type=Duration(), metavar="TIME", default="10ms", show_default=True, help=text
+        )
+        command = option(command)
+        text = "How long each node may take."
+        return click.option(
+            "--deadline", type=Duration(), metavar="TIME", default=deadline, show_default=True, help=text
+        )(command)
+
+    return add
+
+
+def option(context: click.Context, name: str) -> Any:
+    """Return a shared option, from after the command or from before it."""
+    return context.params.get(name) or (context.find_root().obj or {}).get(name)

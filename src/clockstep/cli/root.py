@@ -1,0 +1,44 @@
+"""The `clockstep` command itself: its commands are imported when they are called."""
+
+import importlib
+
+import click
+
+from clockstep import __version__
+from clockstep.cli.options import shared
+
+COMMANDS = {
+    "status": "clockstep.cli.status",
+    "step": "clockstep.cli.step",
+    "snapshot": "clockstep.cli.snapshot",
+    "revert": "clockstep.cli.revert",
+    "lab": "clockstep.cli.lab",
+}
+
+
+class Root(click.Group):
+    """A group that reads its commands from the table above."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click calls it so
+        """Return the commands in the order of the table."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        """Import one command; each module names it `command`."""
+        if cmd_name not in COMMANDS:
+            return None
+        command = importlib.import_module(COMMANDS[cmd_name]).command
+        assert isinstance(command, click.Command)
+        return command
+
+
+@click.command(cls=Root, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="clockstep", message="%(prog)s %(version)s")
+@shared
+@click.pass_context
+def root(context: click.Context, /, **options: object) -> None:
+    """Have the clocks of a cluster of virtual machines right at once, and proven.
+
+    What changes a machine needs nodes named, or --all.
+    """
+    context.obj = options

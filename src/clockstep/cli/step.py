@@ -1,0 +1,38 @@
+"""`clockstep step`."""
+
+from typing import Any
+
+import click
+
+from clockstep.cli.options import nodes, policy, shared
+
+
+@click.command("step")
+@nodes
+@click.option("--dry-run", is_flag=True, help="Look and plan, and change nothing.")
+@policy
+@shared
+@click.pass_context
+def command(
+    context: click.Context, /, names: tuple[str, ...], *, everything: bool, dry_run: bool, **options: Any
+) -> int:
+    """Bring clocks right at once, time daemons along, and prove it.
+
+    A step forward is at most a day, and one backward needs --allow-backward. Where it is unsure nothing is stepped.
+    """
+    from clockstep.cli.session import exit_code, opened, policy_of, printed, seen, selected
+    from clockstep.flows.step import ASKED, status, step
+    from clockstep.model import Report
+    from clockstep.render.output import Story
+    from clockstep.render.text import plan_page, step_page
+
+    with Story() as story:
+        world = opened(context, story.tell)
+        if dry_run:
+            guests = seen(world, names)
+            report = Report(world.host, status(world, guests, policy_of(options)))
+        else:
+            guests = selected(world, names, everything=everything)
+            report = Report(world.host, step(world, dict.fromkeys(guests, ASKED), policy_of(options)))
+    printed(context, report, plan_page if dry_run else step_page)
+    return exit_code(report.episodes)

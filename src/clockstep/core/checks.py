@@ -1,0 +1,101 @@
+"""What the facts mean: plain functions from facts and policy to one finding each, listed in `CHECKS`.
+
+A node's verdict is the worst of its findings. UNSURE is worse than BAD on purpose: where anything is doubtful, a
+clock that is surely wrong is not stepped either.
+"""
+
+from collections.abc import Callable, Iterable
+
+from clockstep.core.offset import combine
+from clockstep.model import Facts, Finding, Offset, Policy, Verdict
+from clockstep.units import DAY_NS, show_duration, show_offset
+
+Check = Callable[[Facts, Policy], Finding]
+ORDER = (Verdict.GOOD, Verdict.BAD, Verdict.UNSURE, Verdict.UNREACHABLE)
+
+
+def judge(facts: Facts, policy: Policy) -> tuple[Finding, ...]:
+    """Return what every check finds."""
+    return tuple(check(facts, policy) for check in CHECKS)
+
+
+def worst(findings: Iterable[Finding]) -> Verdict:
+    """Return the verdict that the findings come to together; GOOD of none."""
+    return max((finding.verdict for finding in findings), key=ORDER.index, default=Verdict.GOOD)
+
+
+def measured(facts: Facts) -> Offset | None:
+    """Return the one offset that the readings come to."""
+    return combine([reading.offset for reading in facts.readings])
+
+
+def check_host(facts: Facts, _policy: Policy) -> Finding:
+    """A host whose own clock was moved in the middle of the work is no truth to step others to."""
+    if not facts.host_jumped_ns:
+        return Finding("host", Verdict.GOOD, "this machine's clock ran on")
+    way = "forward" if facts.host_jumped_ns > 0 else "back"
+    text = f"this machine's own clock was set {way} by {show_duration(abs(facts.host_jumped_ns))} meanwhile"
+    return Finding("host", Verdict.UNSURE, text, "see that this machine's clock is right, then run it again")
+
+
+def check_reached(facts: Facts, _policy: Policy) -> Finding:
+    """A clock that could not be read is neither right nor wrong."""
+    last = facts.trouble[-1] if facts.trouble else None
+    if facts.readings or facts.host_jumped_ns:
+        text = last.text if last else "the clock was read"
+        return Finding("reach", Verdict.GOOD, text, last.remedy if last else "")
+    text = last.text if last else "the clock was not read"
+    return Finding("reach", Verdict.UNREACHABLE, text, last.remedy if last else "")
+
+
+def check_offset(facts: Facts, policy: Policy) -> Finding:
+    """Right or wrong only where the whole bound says so."""
+    offset = measured(facts)
+    if offset is None:
+        return Finding("offset", Verdict.GOOD, "no reading to judge")
+    shown, tolerance = show_offset(offset.value_ns, offset.error_ns), show_duration(policy.tolerance_ns)
+    if offset.surely_within(policy.tolerance_ns):
+        return Finding("offset", Verdict.GOOD, f"{shown} is within {tolerance}")
+    if offset.surely_beyond(policy.tolerance_ns):
+        return Finding("offset", Verdict.BAD, f"{shown} is beyond {tolerance}")
+    return Finding("offset", Verdict.UNSURE, f"{shown} may or may not be within {tolerance}")
+
+
+def check_forward(facts: Facts, policy: Policy) -> Finding:
+    """Further behind than the cause explains may mean that this machine is the wrong one."""
+    offset, limit = measured(facts), forward_limit(policy)
+    if offset is None or -offset.earliest_ns <= limit:
+        return Finding("forward", Verdict.GOOD, "not further behind than explained")
+    text = f"further behind than the {show_duration(limit)} that are explained: this machine may be the wrong one"
+    return Finding("forward", Verdict.UNSURE, text, "if this machine's clock is right, allow it with --max-forward")
+
+
+def check_backward(facts: Facts, policy: Policy) -> Finding:
+    """A step backward needs consent, because time that happens twice breaks things."""
+    offset = measured(facts)
+    if offset is None or not offset.earliest_ns > policy.tolerance_ns or offset.latest_ns <= policy.max_backward_ns:
+        return Finding("backward", Verdict.GOOD, "no step backward is needed that is not allowed")
+    text = "ahead, and a step backward may break tokens, leases and databases"
+    return Finding("backward", Verdict.BAD, text, "allow it with --allow-backward")
+
+
+def check_claim(facts: Facts, policy: Policy) -> Finding:
+    """A daemon that says all is well while the clock is wrong misleads everyone who asks it."""
+    claim, offset = facts.claim, measured(facts)
+    if claim is None:
+        return Finding("daemon", Verdict.GOOD, "no time daemon was asked")
+    if claim.synchronised and offset is not None and offset.surely_beyond(policy.tolerance_ns):
+        text = f"{claim.daemon} claims to be synchronised, and the clock is wrong"
+        return Finding("daemon", Verdict.BAD, text, "run clockstep step")
+    if not claim.synchronised:
+        text = f"{claim.daemon} is not synchronised"
+        return Finding("daemon", Verdict.GOOD, text, "see whether the node reaches its time servers")
+    return Finding("daemon", Verdict.GOOD, f"{claim.daemon} is synchronised")
+
+
+def forward_limit(policy: Policy) -> int:
+    """Return how far forward a step may go, in nanoseconds: a day where neither cause nor user says otherwise."""
+    return DAY_NS if policy.max_forward_ns is None else policy.max_forward_ns
+
+
+CHECKS: tuple[Check, ...] = (check_host, check_reached, check_offset, check_forward, check_backward, check_claim)

@@ -1,0 +1,55 @@
+"""What is to be done about the facts: the only place that decides to step a clock."""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from clockstep.core.checks import forward_limit, judge, measured, worst
+from clockstep.model import Action, Cause, Facts, Policy, Resync, Step, Verdict
+
+
+def explained(policy: Policy, cause: Cause) -> Policy:
+    """Return the policy with the cause's own limit on a step forward, unless the user has set one."""
+    if policy.max_forward_ns is not None:
+        return policy
+    return msgspec.structs.replace(policy, max_forward_ns=cause.explains_ns)
+
+
+def plan(facts: Facts, policy: Policy, done: Sequence[Action] = ()) -> tuple[Action, ...]:
+    """Return the next actions; none where nothing may or need be done.
+
+    A clock is stepped only where it is surely wrong and the policy allows the way; a daemon is resynchronised once
+    the clock is right, when it was stepped under the daemon or the daemon is not synchronised, and once for each step.
+    """
+    match worst(judge(facts, policy)):
+        case Verdict.BAD:
+            return _step(facts, policy)
+        case Verdict.GOOD:
+            return _resync(facts, done)
+        case _:
+            return ()
+
+
+def hopeless(facts: Facts, policy: Policy) -> bool:
+    """Whether looking again cannot change anything: nothing may be done, and nothing is about to pass by itself."""
+    offset = measured(facts)
+    wrong = offset is not None and offset.surely_beyond(policy.tolerance_ns)
+    lasting = any(trouble.lasting for trouble in facts.trouble)
+    return bool(facts.host_jumped_ns) or lasting or (wrong and not plan(facts, policy))
+
+
+def _step(facts: Facts, policy: Policy) -> tuple[Action, ...]:
+    offset = measured(facts)
+    if offset is None:
+        return ()
+    by_ns = -offset.value_ns
+    allowed = -policy.max_backward_ns <= by_ns <= forward_limit(policy)
+    return (Step(by_ns),) if allowed else ()
+
+
+def _resync(facts: Facts, done: Sequence[Action]) -> tuple[Action, ...]:
+    if facts.claim is None or (done and isinstance(done[-1], Resync)):
+        return ()
+    if done or not facts.claim.synchronised:
+        return (Resync(facts.claim.daemon),)
+    return ()

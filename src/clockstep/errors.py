@@ -1,0 +1,53 @@
+"""The errors a person may meet: one clear line, and a hint that says what to do about it.
+
+Adapters translate what their libraries raise into these at the edge; the command line turns them into an exit code.
+"""
+
+LONGEST = 1024
+
+
+class ClockstepError(Exception):
+    """Something the user can act on. `exit_code` is what the process ends with when nothing else catches it."""
+
+    exit_code = 1
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = cut(message)
+        self.hint = hint
+
+
+class UsageError(ClockstepError):
+    """The command line asks for something that does not exist or does not fit together."""
+
+    exit_code = 2
+
+
+class HypervisorError(ClockstepError):
+    """The hypervisor cannot be reached, or refused an operation."""
+
+    exit_code = 3
+
+
+class ReachError(ClockstepError):
+    """A node does not answer, or answers nonsense. `lasting`: asking again in a moment will not help."""
+
+    exit_code = 3
+
+    def __init__(self, message: str, hint: str = "", *, lasting: bool = False) -> None:
+        super().__init__(message, hint)
+        self.lasting = lasting
+
+
+class ExecBlockedError(ReachError):
+    """The guest refuses to run commands at all; its clock may still be read and set."""
+
+
+class DeadlineError(ReachError):
+    """A node was still busy when its time was up."""
+
+
+def cut(text: str) -> str:
+    """Return `text` in at most 1 KiB, so that no tool's output drowns the line that matters."""
+    stripped = text.strip()
+    return stripped if len(stripped) <= LONGEST else stripped[: LONGEST - 1] + "…"

@@ -1,0 +1,74 @@
+"""Which nodes, and one job on each of them side by side: one sick node never costs the others.
+
+Threads, because everything underneath blocks; daemonic ones, because a call into libvirt can hang for ever and must
+keep neither the result nor the process waiting.
+"""
+
+import queue
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from fnmatch import fnmatchcase
+from typing import TypeVar
+
+from clockstep.errors import ClockstepError, DeadlineError, UsageError
+from clockstep.model import Guest
+from clockstep.units import SECOND_NS, show_duration
+
+T = TypeVar("T")
+
+
+def chosen(guests: Sequence[Guest], patterns: Sequence[str]) -> list[Guest]:
+    """Return the guests that the names or globs mean, each once, in the order of the guests.
+
+    Raises UsageError for one that means nothing: a typing error must not shrink a run silently.
+    """
+    for pattern in patterns:
+        if not any(fnmatchcase(guest.name, pattern) for guest in guests):
+            known = ", ".join(guest.name for guest in guests) or "none at all"
+            raise UsageError(f"there is no node {pattern!r}", f"there are: {known}")
+    return [guest for guest in guests if any(fnmatchcase(guest.name, pattern) for pattern in patterns)]
+
+
+def side_by_side(guests: Sequence[Guest], job: Callable[[Guest], T], within_ns: int) -> dict[str, T | ClockstepError]:
+    """Do the job on every guest, on a thread of its own, and return what each came to, an error of ours included.
+
+    The result always has all guests. One whose job has not ended `within_ns` from now comes to a DeadlineError and is
+    left behind. Any other exception is a bug, and is raised once the others have ended.
+    """
+    ended: queue.SimpleQueue[tuple[str, T | ClockstepError | _Bug]] = queue.SimpleQueue()
+    until = time.monotonic_ns() + within_ns
+    for guest in guests:
+        threading.Thread(target=_work, args=(guest, job, ended), name=guest.name, daemon=True).start()
+    results: dict[str, T | ClockstepError | _Bug] = {}
+    with suppress(queue.Empty):
+        while len(results) < len(guests):
+            name, result = ended.get(timeout=max(0, until - time.monotonic_ns()) / SECOND_NS)
+            results[name] = result
+    late = DeadlineError(f"did not answer within {show_duration(within_ns)}", "allow it more time with --deadline")
+    return {guest.name: _checked(results.get(guest.name, late)) for guest in guests}
+
+
+class _Bug:
+    """An exception that is nobody's fault but this program's, on its way to the main thread."""
+
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+
+
+def _work(
+    guest: Guest, job: Callable[[Guest], T], ended: queue.SimpleQueue[tuple[str, T | ClockstepError | _Bug]]
+) -> None:
+    try:
+        ended.put((guest.name, job(guest)))
+    except ClockstepError as error:
+        ended.put((guest.name, error))
+    except BaseException as bug:  # noqa: BLE001 - raised again in the main thread
+        ended.put((guest.name, _Bug(bug)))
+
+
+def _checked(result: T | ClockstepError | _Bug) -> T | ClockstepError:
+    if isinstance(result, _Bug):
+        raise result.error
+    return result

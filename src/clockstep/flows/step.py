@@ -1,0 +1,52 @@
+"""Looking at nodes, and bringing them right, all side by side."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import msgspec
+
+from clockstep.errors import ClockstepError
+from clockstep.fleet import side_by_side
+from clockstep.heal import heal, observe, unreached
+from clockstep.model import Cause, Episode, Guest, Policy
+from clockstep.ports import Clock, Node, World
+from clockstep.units import SECOND_NS
+
+ASKED = Cause("asked for")
+LOOKED = Cause("looked at")
+GRACE_NS = 3 * SECOND_NS
+"""What a loop may overrun its own deadline by, waiting for an agent's last answer, before it is left behind."""
+
+Begin = Callable[[Guest], int | None]
+"""Brings a guest to where the loop can begin, and returns since when its clock has run wrong, if that is known."""
+
+
+def status(world: World, guests: Sequence[Guest], policy: Policy) -> tuple[Episode, ...]:
+    """Look at every guest once and change nothing; one that does not answer by the deadline is unreachable."""
+
+    def job(guest: Guest) -> Episode:
+        return observe(Node(guest.name, world.hypervisor.reach(guest)), LOOKED, policy, world.clock)
+
+    results = side_by_side(guests, job, policy.deadline_ns)
+    return _episodes(results, dict.fromkeys(results, LOOKED), world.clock)
+
+
+def step(
+    world: World, causes: Mapping[Guest, Cause], policy: Policy, begin: Begin = lambda _guest: None
+) -> tuple[Episode, ...]:
+    """Run the loop on every guest, each for its own cause."""
+
+    def job(guest: Guest) -> Episode:
+        cause = msgspec.structs.replace(causes[guest], since_ns=begin(guest))
+        return heal(Node(guest.name, world.hypervisor.reach(guest)), cause, policy, world.clock, world.tell)
+
+    results = side_by_side(list(causes), job, policy.deadline_ns + GRACE_NS)
+    return _episodes(results, {guest.name: cause for guest, cause in causes.items()}, world.clock)
+
+
+def _episodes(
+    results: Mapping[str, Episode | ClockstepError], causes: Mapping[str, Cause], clock: Clock
+) -> tuple[Episode, ...]:
+    return tuple(
+        unreached(name, causes[name], result, clock) if isinstance(result, ClockstepError) else result
+        for name, result in results.items()
+    )

@@ -1,0 +1,207 @@
+"""The loop: observe, judge, act, look again. The only place where decisions meet effects.
+
+Success is never what an act answered: it is several fresh readings in a row, taken after it, by a path that does not
+trust the daemon.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import msgspec
+
+from clockstep.core.checks import judge, measured, worst
+from clockstep.core.offset import sandwich
+from clockstep.core.plan import explained, hopeless, plan
+from clockstep.daemons import DAEMONS, ask_all, parse_all
+from clockstep.errors import ClockstepError, ReachError
+from clockstep.model import (
+    Action,
+    Cause,
+    Claim,
+    Episode,
+    Facts,
+    Offset,
+    Policy,
+    Reading,
+    Resync,
+    Step,
+    Trouble,
+    Verdict,
+)
+from clockstep.ports import Clock, Node, Tell
+from clockstep.units import MILLISECOND_NS, SECOND_NS, show_offset
+
+BETWEEN_LOOKS_NS = 10 * MILLISECOND_NS
+WAITING_FOR_DAEMON_NS = 250 * MILLISECOND_NS
+COMMAND_NS = 5 * SECOND_NS
+JUMP_NS = MILLISECOND_NS
+"""How far this machine's wall and monotonic clocks may part: a daemon slews both alike, only a step parts them."""
+
+
+@dataclass
+class Run:
+    """One pass of the loop over one node, and what it remembers between looks."""
+
+    node: Node
+    cause: Cause
+    policy: Policy
+    clock: Clock
+    anchor: Offset
+    began_ns: int
+    started_at_ns: int
+    before: Offset | None = None
+    done: list[Action] = field(default_factory=list)
+    good: int = 0
+    right_ns: int | None = None
+    proven_ns: int | None = None
+
+
+def heal(node: Node, cause: Cause, policy: Policy, clock: Clock, tell: Tell) -> Episode:
+    """Bring the node's clock right and its daemon along, until proven or until the policy's deadline has passed.
+
+    A node in trouble is an Episode that says so; nothing is raised for it.
+    """
+    run = start(node, cause, policy, clock)
+    while True:
+        facts = look(run, ask=run.good >= run.policy.looks)
+        count(run, facts)
+        todo = plan(facts, run.policy, run.done)
+        late = clock.monotonic_ns() - run.began_ns >= policy.deadline_ns
+        if late or settled(run, facts) or hopeless(facts, run.policy):
+            return conclude(run, facts)
+        tell(node.name, story(facts, todo))
+        trouble = next(filter(None, (perform(run, action) for action in todo)), None)
+        if trouble and trouble.lasting:
+            return conclude(run, msgspec.structs.replace(facts, trouble=(*facts.trouble, trouble)))
+        if trouble or not todo:
+            clock.sleep_ns(WAITING_FOR_DAEMON_NS if run.good > policy.looks else BETWEEN_LOOKS_NS)
+
+
+def observe(node: Node, cause: Cause, policy: Policy, clock: Clock) -> Episode:
+    """Look once, daemon included, and change nothing."""
+    run = start(node, cause, policy, clock)
+    facts = look(run, ask=True)
+    run.before = measured(facts)
+    return msgspec.structs.replace(conclude(run, facts), planned=plan(facts, run.policy))
+
+
+def look(run: Run, *, ask: bool) -> Facts:
+    """Read the node's clock and, where asked to, what its daemon claims."""
+    try:
+        reading = Reading(run.node.reach.source, run.node.reach.clock(), run.clock.realtime_ns())
+    except ReachError as error:
+        return Facts(trouble=(troubled(error),), host_jumped_ns=jumped(run.anchor, run.clock))
+    if jump := jumped(run.anchor, run.clock):
+        return Facts(host_jumped_ns=jump)
+    claim, trouble = ask_daemon(run) if ask else (None, ())
+    return Facts((reading,), claim, trouble)
+
+
+def ask_daemon(run: Run) -> tuple[Claim | None, tuple[Trouble, ...]]:
+    """Return what the node's time daemon claims; None where there is none, or where it cannot be asked."""
+    try:
+        command = ["/bin/sh", "-c", ask_all()]
+        return parse_all(run.node.reach.run(command, b"", run.clock.monotonic_ns() + COMMAND_NS).out), ()
+    except ReachError as error:
+        return None, (Trouble(f"the time daemon was not asked: {error.message}", error.hint),)
+
+
+def perform(run: Run, action: Action) -> Trouble | None:
+    """Carry out one action; that it met no trouble is not taken for success."""
+    try:
+        match action:
+            case Step(by_ns):
+                run.node.reach.adjust(by_ns)
+            case Resync(daemon):
+                resync(run, daemon)
+    except ReachError as error:
+        return troubled(error)
+    run.done.append(action)
+    return None
+
+
+def resync(run: Run, daemon: str) -> None:
+    """Have the daemon measure anew."""
+    command = ["/bin/sh", "-c", DAEMONS[daemon].resync]
+    output = run.node.reach.run(command, b"", run.clock.monotonic_ns() + COMMAND_NS)
+    if output.code:
+        text = f"{daemon} was not resynced: {output.out.strip()} {output.err.strip()}"
+        raise ReachError(text, f"run it in the guest: {DAEMONS[daemon].resync}", lasting=True)
+
+
+def start(node: Node, cause: Cause, policy: Policy, clock: Clock) -> Run:
+    """Return a run that begins now."""
+    limits = explained(policy, cause)
+    return Run(node, cause, limits, clock, anchored(clock), clock.monotonic_ns(), clock.realtime_ns())
+
+
+def count(run: Run, facts: Facts) -> None:
+    """Count the good looks in a row, and keep when the first and the one that proves it came."""
+    run.before = run.before or measured(facts)
+    if worst(judge(facts, run.policy)) is not Verdict.GOOD:
+        run.good, run.right_ns, run.proven_ns = 0, None, None
+        return
+    run.good += 1
+    since = run.began_ns if run.cause.since_ns is None else run.cause.since_ns
+    if run.good == 1:
+        run.right_ns = run.clock.monotonic_ns() - since
+    if run.good == run.policy.looks:
+        run.proven_ns = run.clock.monotonic_ns() - since
+
+
+def settled(run: Run, facts: Facts) -> bool:
+    """Whether the clock is proven, the daemon was asked, and it is in sync or there is none to wait for."""
+    owed = bool(run.done) and not isinstance(run.done[-1], Resync)
+    return run.good > run.policy.looks and (facts.claim is None or (facts.claim.synchronised and not owed))
+
+
+def conclude(run: Run, facts: Facts) -> Episode:
+    """Return all that was seen and done."""
+    findings = judge(facts, run.policy)
+    return Episode(
+        node=run.node.name,
+        cause=run.cause,
+        verdict=worst(findings),
+        before=run.before,
+        actions=tuple(run.done),
+        after=measured(facts),
+        facts=facts,
+        findings=findings,
+        started_at_ns=run.started_at_ns,
+        took_ns=run.clock.monotonic_ns() - run.began_ns,
+        wrong_for_ns=run.right_ns if run.proven_ns is not None else None,
+        proven_ns=run.proven_ns,
+    )
+
+
+def unreached(name: str, cause: Cause, error: ClockstepError, clock: Clock) -> Episode:
+    """Return the episode of a node that the loop could not even be run on, or that did not come back from it."""
+    facts = Facts(trouble=(troubled(error),))
+    findings = judge(facts, Policy())
+    return Episode(name, cause, worst(findings), None, (), None, facts, findings, clock.realtime_ns(), 0)
+
+
+def troubled(error: ClockstepError) -> Trouble:
+    """Return an error as the fact that it is here."""
+    return Trouble(error.message, error.hint, isinstance(error, ReachError) and error.lasting)
+
+
+def anchored(clock: Clock) -> Offset:
+    """Return how far the wall clock is from the monotonic one: it changes only when somebody steps the wall clock."""
+    return sandwich(clock.monotonic_ns(), clock.realtime_ns(), clock.monotonic_ns())
+
+
+def jumped(anchor: Offset, clock: Clock) -> int:
+    """Return by how many nanoseconds this machine's wall clock was stepped since the anchor was taken; 0 for not."""
+    now = anchored(clock)
+    moved = Offset(now.value_ns - anchor.value_ns, now.error_ns + anchor.error_ns)
+    return moved.value_ns if moved.surely_beyond(JUMP_NS) else 0
+
+
+def story(facts: Facts, todo: Sequence[Action]) -> str:
+    """Return one line on where the loop stands."""
+    offset = measured(facts)
+    if offset is None:
+        return facts.trouble[-1].text if facts.trouble else "not read"
+    doing = {Step: "stepping", Resync: "resyncing the daemon"}
+    return ", ".join([show_offset(offset.value_ns, offset.error_ns), *(doing[type(action)] for action in todo)])

@@ -1,0 +1,11 @@
+"""Hypervisors: which machines there are, their snapshots, and the way into each.
+
+To add one, write its file with the `Hypervisor` protocol and list it here.
+"""
+
+from collections.abc import Callable
+
+from clockstep.hypervisors.libvirt import Libvirt
+from clockstep.ports import Clock, Hypervisor
+
+HYPERVISORS: dict[str, Callable[[str | None, Clock], Hypervisor]] = {"libvirt": Libvirt}

@@ -1,0 +1,79 @@
+"""Connections to libvirt that cannot hang unnoticed, and what its errors mean.
+
+Every guest gets a connection of its own: libvirt works on at most five requests of one connection at a time
+(max_client_requests in libvirtd.conf), so five guests that hang would stop all others on a shared one.
+"""
+
+import threading
+from typing import Any
+
+import libvirt
+
+from clockstep.errors import ExecBlockedError, HypervisorError, ReachError, UsageError
+
+KEEPALIVE_S, KEEPALIVE_COUNT = 5, 3
+
+AGENT_HINT = "see that qemu-guest-agent is installed and running in the guest"
+CHANNEL_HINT = "give the domain a channel for it: virtio-serial, target name org.qemu.guest_agent.0"
+BLOCKED = ("has been disabled", "has not been found", "not allowed", "is blocked")
+
+_loop_lock = threading.Lock()
+_loop: list[threading.Thread] = []
+
+
+def connect(uri: str | None) -> Any:
+    """Open a connection, with libvirt's own default where `uri` is None; keepalive ends it when its other side dies."""
+    _start_event_loop()
+    try:
+        connection = libvirt.open(uri)
+    except libvirt.libvirtError as error:
+        raise _unconnected(uri, error) from error
+    try:
+        connection.setKeepAlive(KEEPALIVE_S, KEEPALIVE_COUNT)
+    except libvirt.libvirtError as error:
+        if error.get_error_code() != libvirt.VIR_ERR_NO_SUPPORT:
+            raise HypervisorError(f"libvirt: {error}") from error
+    return connection
+
+
+def refused(error: Any, doing: str) -> HypervisorError:
+    """Translate what libvirt said about an operation on a guest."""
+    return HypervisorError(f"{doing}: {error.get_error_message() or error}")
+
+
+def unanswered(error: Any) -> ReachError:
+    """Translate what libvirt said about a guest agent."""
+    text, code = str(error.get_error_message() or error), error.get_error_code()
+    if "guest-exec" in text and any(word in text for word in BLOCKED):
+        return ExecBlockedError(text, "allow guest-exec in the guest's /etc/qemu/qemu-ga.conf")
+    if code == libvirt.VIR_ERR_ARGUMENT_UNSUPPORTED:
+        return ReachError(text, CHANNEL_HINT, lasting=True)
+    if code in {libvirt.VIR_ERR_OPERATION_INVALID, libvirt.VIR_ERR_NO_DOMAIN, libvirt.VIR_ERR_NO_SUPPORT}:
+        return ReachError(text, "only a running guest can be reached", lasting=True)
+    return ReachError(text, AGENT_HINT)
+
+
+def _unconnected(uri: str | None, error: Any) -> HypervisorError | UsageError:
+    text = f"cannot connect to libvirt at {uri or 'its default address'}: {error.get_error_message() or error}"
+    if error.get_error_code() in {libvirt.VIR_ERR_INVALID_ARG, libvirt.VIR_ERR_CONFIG_UNSUPPORTED}:
+        return UsageError(text, "an address looks like qemu:///system or qemu+ssh://host/system")
+    return HypervisorError(text, "see that libvirt runs there, or name another with --connect")
+
+
+def _start_event_loop() -> None:
+    """Start what keepalive needs, once; and keep libvirt from printing its errors, which are raised as well."""
+    with _loop_lock:
+        if not _loop:
+            libvirt.registerErrorHandler(_ignore, None)
+            libvirt.virEventRegisterDefaultImpl()
+            _loop.append(threading.Thread(target=_run_event_loop, name="libvirt events", daemon=True))
+            _loop[0].start()
+
+
+def _run_event_loop() -> None:
+    while True:
+        libvirt.virEventRunDefaultImpl()
+
+
+def _ignore(_context: object, _error: object) -> None:
+    pass

@@ -1,0 +1,192 @@
+"""libvirt: its domains, their internal snapshots, and their guest agents.
+
+What a set of snapshots is (its id, its members, its time) is one marked line of JSON in each snapshot's description:
+a description survives a revert, the domain's metadata does not.
+"""
+
+import threading
+from typing import Any
+from xml.etree import ElementTree
+
+import libvirt
+import libvirt_qemu
+import msgspec
+
+from clockstep.errors import HypervisorError
+from clockstep.hypervisors.connection import connect, refused, unanswered
+from clockstep.model import Guest, Snapshot
+from clockstep.ports import Clock, Reach
+from clockstep.reach.agent import AgentReach
+from clockstep.units import SECOND_NS
+
+AGENT_TIMEOUT_S = 2
+"""Without one, a stopped agent blocks its caller for ever (virDomainAgentSetResponseTimeout)."""
+
+STATES = {
+    libvirt.VIR_DOMAIN_NOSTATE: "no state",
+    libvirt.VIR_DOMAIN_RUNNING: "running",
+    libvirt.VIR_DOMAIN_BLOCKED: "blocked",
+    libvirt.VIR_DOMAIN_PAUSED: "paused",
+    libvirt.VIR_DOMAIN_SHUTDOWN: "shutting down",
+    libvirt.VIR_DOMAIN_SHUTOFF: "shut off",
+    libvirt.VIR_DOMAIN_CRASHED: "crashed",
+    libvirt.VIR_DOMAIN_PMSUSPENDED: "suspended by the guest",
+}
+MARK = "clockstep: "
+
+
+class _Mark(msgspec.Struct):
+    set: str
+    members: tuple[str, ...]
+    created_ns: int
+
+
+class Libvirt:
+    """All domains of one libvirt connection."""
+
+    def __init__(self, uri: str | None, clock: Clock) -> None:
+        self._uri = uri
+        self._clock = clock
+        self._connection = connect(uri)
+        self._domains: dict[str, Any] = {}
+        self._lock = threading.Lock()
+
+    def guests(self) -> list[Guest]:
+        """Return all domains by name."""
+        try:
+            listed = [(d.name(), d.UUIDString(), d.state()[0]) for d in self._connection.listAllDomains()]
+        except libvirt.libvirtError as error:
+            raise refused(error, "listing the domains") from error
+        return [Guest(name, uuid, STATES.get(state, "unknown")) for name, uuid, state in sorted(listed)]
+
+    def snapshots(self, guest: Guest) -> list[Snapshot]:
+        """Return the domain's snapshots, oldest first."""
+        try:
+            described = [snapshot.getXMLDesc() for snapshot in self._domain(guest).listAllSnapshots()]
+        except libvirt.libvirtError as error:
+            raise refused(error, f"listing the snapshots of {guest.name}") from error
+        return sorted((parse_snapshot(xml) for xml in described), key=lambda snapshot: snapshot.created_ns)
+
+    def snapshot(self, guest: Guest, snapshot: Snapshot) -> None:
+        """Take an internal snapshot of a paused domain, memory included."""
+        try:
+            self._domain(guest).snapshotCreateXML(describe_snapshot(snapshot), 0)
+        except libvirt.libvirtError as error:
+            raise refused(error, f"taking a snapshot of {guest.name}") from error
+
+    def forget(self, guest: Guest, name: str) -> None:
+        """Delete a snapshot."""
+        try:
+            self._domain(guest).snapshotLookupByName(name).delete()
+        except libvirt.libvirtError as error:
+            raise refused(error, f"deleting a snapshot of {guest.name}") from error
+
+    def revert(self, guest: Guest, name: str) -> None:
+        """Revert the domain and leave it paused, so that all can go on at the same moment."""
+        try:
+            domain = self._domain(guest)
+            domain.revertToSnapshot(domain.snapshotLookupByName(name), libvirt.VIR_DOMAIN_SNAPSHOT_REVERT_PAUSED)
+        except libvirt.libvirtError as error:
+            raise refused(error, f"reverting {guest.name}") from error
+
+    def pause(self, guest: Guest) -> None:
+        """Stop a running domain's processors."""
+        try:
+            self._domain(guest).suspend()
+        except libvirt.libvirtError as error:
+            raise refused(error, f"pausing {guest.name}") from error
+
+    def resume(self, guest: Guest) -> None:
+        """Let a paused domain run on."""
+        try:
+            self._domain(guest).resume()
+        except libvirt.libvirtError as error:
+            raise refused(error, f"resuming {guest.name}") from error
+
+    def reach(self, guest: Guest) -> Reach:
+        """Return the way to the domain's inside, by its guest agent."""
+        return AgentReach(DomainChannel(self._domain(guest)), self._clock)
+
+    def _domain(self, guest: Guest) -> Any:
+        """Return the domain on a connection of its own, which the first to ask for it opens."""
+        with self._lock:
+            known = self._domains.get(guest.uuid)
+        if known is not None:
+            return known
+        connection = connect(self._uri)
+        try:
+            domain = connection.lookupByUUIDString(guest.uuid)
+        except libvirt.libvirtError as error:
+            raise refused(error, f"looking for {guest.name}") from error
+        with self._lock:
+            return self._domains.setdefault(guest.uuid, domain)
+
+
+class DomainChannel:
+    """Agent commands through libvirt: its own calls for the time, which leave the domain untainted, and raw ones."""
+
+    def __init__(self, domain: Any) -> None:
+        self._domain = domain
+        self._limited = False
+
+    def time(self) -> tuple[int, int]:
+        """Return guest-get-time, as seconds and nanoseconds."""
+        try:
+            self._limit()
+            answer = self._domain.getTime()
+        except libvirt.libvirtError as error:
+            raise unanswered(error) from error
+        return int(answer["seconds"]), int(answer["nseconds"])
+
+    def set_time(self, seconds: int, nanoseconds: int) -> None:
+        """Perform guest-set-time."""
+        try:
+            self._limit()
+            self._domain.setTime({"seconds": seconds, "nseconds": nanoseconds})
+        except libvirt.libvirtError as error:
+            raise unanswered(error) from error
+
+    def command(self, request: bytes, timeout_ns: int) -> bytes:
+        """Perform a raw agent command."""
+        timeout_s = max(1, min(AGENT_TIMEOUT_S, timeout_ns // SECOND_NS))
+        try:
+            self._limit()
+            return str(libvirt_qemu.qemuAgentCommand(self._domain, request.decode(), timeout_s, 0)).encode()
+        except libvirt.libvirtError as error:
+            raise unanswered(error) from error
+
+    def _limit(self) -> None:
+        """Set the agent's response timeout, where the driver has one."""
+        if self._limited:
+            return
+        try:
+            self._domain.agentSetResponseTimeout(AGENT_TIMEOUT_S)
+        except libvirt.libvirtError as error:
+            if error.get_error_code() != libvirt.VIR_ERR_NO_SUPPORT:
+                raise
+        self._limited = True
+
+
+def describe_snapshot(snapshot: Snapshot) -> str:
+    """Return the XML that asks libvirt for a snapshot, with the mark of its set in the description."""
+    mark = _Mark(snapshot.set_id or "", snapshot.members or (), snapshot.created_ns)
+    root = ElementTree.Element("domainsnapshot")
+    ElementTree.SubElement(root, "name").text = snapshot.name
+    ElementTree.SubElement(root, "description").text = MARK + msgspec.json.encode(mark).decode()
+    return ElementTree.tostring(root, encoding="unicode")
+
+
+def parse_snapshot(xml: str) -> Snapshot:
+    """Return the snapshot that libvirt's XML describes; without a mark in its description it is another tool's."""
+    try:
+        root = ElementTree.fromstring(xml)  # noqa: S314 - from libvirt, which wrote it itself
+        name, created_s = root.findtext("name", ""), int(root.findtext("creationTime", "0"))
+    except (ElementTree.ParseError, ValueError) as error:
+        raise HypervisorError(f"libvirt describes a snapshot in a way that cannot be read: {error}") from error
+    lines = (root.findtext("description") or "").splitlines()
+    marked = next((line.removeprefix(MARK) for line in lines if line.startswith(MARK)), None)
+    try:
+        mark = msgspec.json.decode(marked or "", type=_Mark)
+    except msgspec.MsgspecError:
+        return Snapshot(name, created_s * SECOND_NS)
+    return Snapshot(name, mark.created_ns, mark.set, mark.members)

@@ -1,0 +1,1 @@
+"""The kernel's own interfaces to clocks: ctypes and nothing else."""

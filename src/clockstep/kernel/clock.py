@@ -1,0 +1,21 @@
+"""This machine's clocks, as the port that everything else takes them from."""
+
+import time
+
+from clockstep.units import SECOND_NS
+
+
+class SystemClock:
+    """CLOCK_REALTIME, CLOCK_MONOTONIC and waiting (clock_gettime(2))."""
+
+    def realtime_ns(self) -> int:
+        """Return the wall clock: the truth that nodes are compared with."""
+        return time.time_ns()
+
+    def monotonic_ns(self) -> int:
+        """Return the clock that no step moves, for durations."""
+        return time.monotonic_ns()
+
+    def sleep_ns(self, duration_ns: int) -> None:
+        """Wait."""
+        time.sleep(duration_ns / SECOND_NS)

@@ -1,0 +1,252 @@
+"""The nouns: records that every other room speaks of, and that `--json` prints exactly as they are.
+
+Time is integer nanoseconds. An offset is a node's clock minus the truth, which is the clock of the machine that runs
+clockstep; it never travels without its error.
+"""
+
+from enum import Enum
+
+import msgspec
+
+from clockstep.units import DAY_NS, MILLISECOND_NS, SECOND_NS
+
+
+class Record(msgspec.Struct, frozen=True):
+    """What all nouns are: immutable, compared by value, and encodable."""
+
+
+class Verdict(Enum):
+    """What a look says of a node, from harmless to worst. Only BAD is acted on; UNSURE never steps."""
+
+    GOOD = "good"
+    BAD = "bad"
+    UNSURE = "unsure"
+    UNREACHABLE = "unreachable"
+
+
+class Offset(Record, frozen=True):
+    """The true offset lies within `error_ns` of `value_ns`; negative is behind."""
+
+    value_ns: int
+    error_ns: int
+
+    @property
+    def earliest_ns(self) -> int:
+        """The least that the true offset can be."""
+        return self.value_ns - self.error_ns
+
+    @property
+    def latest_ns(self) -> int:
+        """The most that the true offset can be."""
+        return self.value_ns + self.error_ns
+
+    def surely_within(self, bound_ns: int) -> bool:
+        """Whether the true offset can only be at most `bound_ns` away from zero."""
+        return -bound_ns <= self.earliest_ns and self.latest_ns <= bound_ns
+
+    def surely_beyond(self, bound_ns: int) -> bool:
+        """Whether the true offset can only be more than `bound_ns` away from zero."""
+        return self.latest_ns < -bound_ns or self.earliest_ns > bound_ns
+
+
+class Reading(Record, frozen=True):
+    """One measurement of a node's clock, taken at `at_ns` of this machine's wall clock."""
+
+    source: str
+    offset: Offset
+    at_ns: int
+
+
+class Claim(Record, frozen=True):
+    """What a node's own time daemon says of itself; nothing here is believed, it is only shown and compared.
+
+    `source` is the source it follows, in chrony's notation (`^* 10.0.2.2`); `offset` is what it measured there last.
+    """
+
+    daemon: str
+    synchronised: bool
+    source: str | None = None
+    offset: Offset | None = None
+    leap: str | None = None
+    root_delay_ns: int | None = None
+    root_dispersion_ns: int | None = None
+
+
+class Trouble(Record, frozen=True):
+    """Something that went wrong while a node was looked at. `lasting`: asking again will not help."""
+
+    text: str
+    remedy: str = ""
+    lasting: bool = False
+
+
+class Facts(Record, frozen=True):
+    """What one look saw: readings, the daemon's claim if it was asked, and trouble met.
+
+    `host_jumped_ns` is how far this machine's own clock was moved since the work began; readings are then missing,
+    because what they were compared with is not the truth any more.
+    """
+
+    readings: tuple[Reading, ...] = ()
+    claim: Claim | None = None
+    trouble: tuple[Trouble, ...] = ()
+    host_jumped_ns: int = 0
+
+
+class Policy(Record, frozen=True):
+    """What may be done, and when it is enough.
+
+    `max_forward_ns` of None leaves it to the cause to say how far behind a clock can be; `looks` is how many good
+    looks in a row prove it.
+    """
+
+    tolerance_ns: int = 10 * MILLISECOND_NS
+    max_forward_ns: int | None = None
+    max_backward_ns: int = 0
+    deadline_ns: int = 30 * SECOND_NS
+    looks: int = 3
+
+
+class Cause(Record, frozen=True):
+    """Why a node is worked on, and how far behind that can have left its clock.
+
+    `since_ns` is the reading of this machine's monotonic clock when the node began to run wrong, if that is known.
+    """
+
+    text: str
+    explains_ns: int = DAY_NS
+    since_ns: int | None = None
+
+
+class Finding(Record, frozen=True):
+    """What one check says of the facts. A good finding with a remedy is a warning."""
+
+    check: str
+    verdict: Verdict
+    text: str
+    remedy: str = ""
+
+
+class Step(Record, frozen=True, tag="step"):
+    """Move a node's clock by `by_ns`, at once and relative to where it is."""
+
+    by_ns: int
+
+
+class Resync(Record, frozen=True, tag="resync"):
+    """Make the time daemon forget what it measured before the step, and measure anew."""
+
+    daemon: str
+
+
+Action = Step | Resync
+
+
+class Episode(Record, frozen=True):
+    """One pass of the loop over one node: all that was seen and done, and all that the output renders.
+
+    `before` and `after` are the first and the last offset, `facts` the last look. `started_at_ns` is this machine's
+    wall clock; the durations are from its monotonic clock. `wrong_for_ns` runs from the cause (from the first look,
+    where no moment of the cause is known) to the first of the good looks that prove it, `proven_ns` to the last of
+    them; both are None where it was not proven. `planned` is what would be done, where it was only looked.
+    """
+
+    node: str
+    cause: Cause
+    verdict: Verdict
+    before: Offset | None
+    actions: tuple[Action, ...]
+    after: Offset | None
+    facts: Facts
+    findings: tuple[Finding, ...]
+    started_at_ns: int
+    took_ns: int
+    wrong_for_ns: int | None = None
+    proven_ns: int | None = None
+    planned: tuple[Action, ...] = ()
+
+
+class Guest(Record, frozen=True):
+    """A virtual machine as its hypervisor lists it; `state` is `running`, `paused`, `shut off` or the like."""
+
+    name: str
+    uuid: str
+    state: str
+
+
+class Snapshot(Record, frozen=True):
+    """One snapshot of one guest. `set_id` and `members` are None where another tool made it."""
+
+    name: str
+    created_ns: int
+    set_id: str | None = None
+    members: tuple[str, ...] | None = None
+
+
+class HostClock(Record, frozen=True):
+    """What this machine's kernel says of its own clock: `max_error_ns` bounds it against UTC while synchronised."""
+
+    synchronised: bool
+    max_error_ns: int
+
+
+class Report(Record, frozen=True):
+    """What `status` and `step` print."""
+
+    host: HostClock
+    episodes: tuple[Episode, ...]
+    schema_version: int = 1
+
+
+class Outcome(Enum):
+    """What a snapshot or a revert came to for one node."""
+
+    TAKEN = "snapshot taken"
+    NOT_TAKEN = "no snapshot taken"
+    REVERTED = "reverted"
+    HELD = "reverted and left paused"
+    NOT_REVERTED = "not reverted"
+    UNREAD = "not read"
+
+
+class Member(Record, frozen=True):
+    """One node's part in a snapshot or a revert, and what went wrong with it."""
+
+    node: str
+    outcome: Outcome
+    trouble: Trouble | None = None
+
+
+class SetReport(Record, frozen=True):
+    """What `snapshot create` and `revert` print.
+
+    `complete` says whether every member took part; only then were the members of a revert resumed.
+    `pause_spread_ns` bounds how far apart the members were paused for the snapshot.
+    """
+
+    host: HostClock
+    snapshot: Snapshot
+    complete: bool
+    members: tuple[Member, ...]
+    episodes: tuple[Episode, ...]
+    pause_spread_ns: int | None = None
+    schema_version: int = 1
+
+
+class SnapshotSet(Record, frozen=True):
+    """The snapshots of one set, or of one name where another tool made them: who should have one, and who has."""
+
+    name: str
+    set_id: str | None
+    created_ns: int
+    members: tuple[str, ...]
+    present: tuple[str, ...]
+    complete: bool
+
+
+class SnapshotList(Record, frozen=True):
+    """What `snapshot list` prints; `unread` are the nodes whose snapshots could not be listed."""
+
+    snapshots: tuple[SnapshotSet, ...]
+    unread: tuple[Member, ...] = ()
+    schema_version: int = 1

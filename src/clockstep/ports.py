@@ -1,0 +1,102 @@
+"""What the loop needs of the world, as protocols: real adapters and strict fakes both satisfy them."""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, Protocol
+
+from clockstep.model import Claim, Guest, HostClock, Offset, Snapshot
+
+
+class Clock(Protocol):
+    """This machine's clocks: the truth that nodes are compared with, and the one that durations come from."""
+
+    def realtime_ns(self) -> int:
+        """Return CLOCK_REALTIME."""
+
+    def monotonic_ns(self) -> int:
+        """Return CLOCK_MONOTONIC."""
+
+    def sleep_ns(self, duration_ns: int) -> None:
+        """Wait."""
+
+
+class Output(NamedTuple):
+    """What a command in a node answered."""
+
+    code: int
+    out: str
+    err: str
+
+
+class Reach(Protocol):
+    """A way to a node. Everything raises ReachError when the node does not answer or answers nonsense."""
+
+    source: str
+
+    def run(self, argv: Sequence[str], stdin: bytes, deadline_ns: int) -> Output:
+        """Run a command to its end, or until `deadline_ns` of the monotonic clock."""
+
+    def clock(self) -> Offset:
+        """Measure the node's clock against this machine's."""
+
+    def adjust(self, by_ns: int) -> None:
+        """Move the node's clock by `by_ns`, which is how far it was just seen from this machine's."""
+
+
+class Hypervisor(Protocol):
+    """What runs the nodes. Everything raises HypervisorError, with what the hypervisor said."""
+
+    def guests(self) -> list[Guest]:
+        """Return all guests with their states, by name."""
+
+    def snapshots(self, guest: Guest) -> list[Snapshot]:
+        """Return the guest's snapshots, oldest first."""
+
+    def snapshot(self, guest: Guest, snapshot: Snapshot) -> None:
+        """Take a snapshot of a paused guest, memory included."""
+
+    def forget(self, guest: Guest, name: str) -> None:
+        """Delete a snapshot."""
+
+    def revert(self, guest: Guest, name: str) -> None:
+        """Put the guest back to a snapshot and leave it paused."""
+
+    def pause(self, guest: Guest) -> None:
+        """Stop a running guest's processors."""
+
+    def resume(self, guest: Guest) -> None:
+        """Let a paused guest run on."""
+
+    def reach(self, guest: Guest) -> Reach:
+        """Return the way to the guest's inside."""
+
+
+class Daemon(NamedTuple):
+    """A time daemon: a shell command that asks it, how its answer is read, and a shell command that resyncs it.
+
+    `parse` returns None where the daemon is not there; `ask` succeeds only where it is.
+    """
+
+    name: str
+    ask: str
+    parse: Callable[[str], Claim | None]
+    resync: str
+
+
+class Node(NamedTuple):
+    """A name, and how to observe and perform on it."""
+
+    name: str
+    reach: Reach
+
+
+Tell = Callable[[str, str], None]
+"""Takes a node's name, or nothing for all, and a line of the story."""
+
+
+class World(NamedTuple):
+    """All that a flow works with: the machines, this machine's clock and its worth, and whom to tell."""
+
+    hypervisor: Hypervisor
+    clock: Clock
+    host: HostClock
+    tell: Tell

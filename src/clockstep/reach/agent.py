@@ -1,0 +1,162 @@
+"""The QEMU guest agent as a way to a node: it needs no network and no login in the guest.
+
+Whatever carries its commands is a `Channel`; nothing that comes out of one is believed before it was checked, since
+the guest may be broken or hostile.
+"""
+
+import base64
+import binascii
+from collections.abc import Sequence
+from typing import Generic, Protocol, TypeVar
+
+import msgspec
+
+from clockstep.core.offset import aged, combine, sandwich
+from clockstep.errors import DeadlineError, ExecBlockedError, ReachError
+from clockstep.model import Offset
+from clockstep.ports import Clock, Output
+from clockstep.reach.injection import DONE, ELSEWHERE, UNAVAILABLE, WINDOW_NS, injection
+from clockstep.units import MICROSECOND_NS, MILLISECOND_NS, SECOND_NS
+
+SAMPLES = 5
+RESOLUTION_NS = MICROSECOND_NS
+"""guest-get-time counts microseconds (g_get_real_time in qga/commands.c), although it answers nanoseconds."""
+
+LATEST_S = 2**63 // SECOND_NS
+"""The year 2262, where nanoseconds since 1970 no longer fit the 64 bits that the kernel counts them in."""
+
+T = TypeVar("T")
+
+FIRST_POLL_NS = 2 * MILLISECOND_NS
+LONGEST_POLL_NS = 50 * MILLISECOND_NS
+
+
+class Channel(Protocol):
+    """What carries agent commands. Everything raises ReachError, ExecBlockedError where guest-exec is switched off."""
+
+    def time(self) -> tuple[int, int]:
+        """Return guest-get-time, as seconds and nanoseconds."""
+
+    def set_time(self, seconds: int, nanoseconds: int) -> None:
+        """Perform guest-set-time."""
+
+    def command(self, request: bytes, timeout_ns: int) -> bytes:
+        """Perform any other command, both ways as JSON."""
+
+
+class _Started(msgspec.Struct):
+    pid: int
+
+
+class _Status(msgspec.Struct, rename="kebab"):
+    exited: bool
+    exitcode: int | None = None
+    out_data: str = ""
+    err_data: str = ""
+
+
+class _Return(msgspec.Struct, Generic[T]):
+    value: T = msgspec.field(name="return")
+
+
+class AgentReach:
+    """A node through its guest agent."""
+
+    source = "guest agent"
+
+    def __init__(self, channel: Channel, clock: Clock) -> None:
+        self._channel = channel
+        self._clock = clock
+        self._set = AbsoluteSet(channel, clock)
+
+    def clock(self) -> Offset:
+        """Measure the node's clock: several sandwiches, and what they say together at the time of the last."""
+        taken = [self._sandwich() for _ in range(SAMPLES)]
+        now = self._clock.monotonic_ns()
+        offset = combine([aged(offset, now - at) for offset, at in taken])
+        assert offset is not None
+        return offset
+
+    def adjust(self, by_ns: int) -> None:
+        """Step the node's clock by `by_ns`, relative to where it is; set it where the guest runs no commands."""
+        deadline = self._clock.monotonic_ns() + WINDOW_NS + SECOND_NS
+        try:
+            output = self.run(injection(by_ns, self._clock.realtime_ns() - by_ns), b"", deadline)
+        except ExecBlockedError:
+            self._set(by_ns)
+            return
+        if output.code == UNAVAILABLE:
+            self._set(by_ns)
+        elif output.code == ELSEWHERE:
+            raise ReachError("something else moved the clock between the look and the step")
+        elif output.code != DONE:
+            text = f"the clock could not be stepped (exit code {output.code}): {output.err}"
+            raise ReachError(text, "the guest agent must run as root, with CAP_SYS_TIME", lasting=True)
+
+    def run(self, argv: Sequence[str], stdin: bytes, deadline_ns: int) -> Output:
+        """Run a command by guest-exec, and wait for its end."""
+        start = {"path": argv[0], "arg": list(argv[1:]), "capture-output": True}
+        if stdin:
+            start["input-data"] = base64.b64encode(stdin).decode()
+        pid = self._ask("guest-exec", start, _Return[_Started], deadline_ns).value.pid
+        pause = FIRST_POLL_NS
+        while True:
+            status = self._ask("guest-exec-status", {"pid": pid}, _Return[_Status], deadline_ns).value
+            if status.exited:
+                code = -1 if status.exitcode is None else status.exitcode
+                return Output(code, _text(status.out_data), _text(status.err_data))
+            self._clock.sleep_ns(pause)
+            pause = min(2 * pause, LONGEST_POLL_NS)
+
+    def _sandwich(self) -> tuple[Offset, int]:
+        at, before = self._clock.monotonic_ns(), self._clock.realtime_ns()
+        seconds, nanoseconds = self._channel.time()
+        after = self._clock.realtime_ns()
+        if not (0 <= seconds < LATEST_S and 0 <= nanoseconds < SECOND_NS):
+            text = f"the agent says that it is {seconds} s and {nanoseconds} ns since 1970"
+            raise ReachError(text, "its clock cannot be told from that; look into the guest")
+        try:
+            return sandwich(before, seconds * SECOND_NS + nanoseconds, after, RESOLUTION_NS), at
+        except ValueError as error:
+            raise ReachError(str(error)) from error
+
+    def _ask(self, name: str, arguments: object, answer: type[T], deadline_ns: int) -> T:
+        left = deadline_ns - self._clock.monotonic_ns()
+        if left <= 0:
+            raise DeadlineError("a command in the guest did not end in time")
+        request = msgspec.json.encode({"execute": name, "arguments": arguments})
+        try:
+            return msgspec.json.decode(self._channel.command(request, left), type=answer)
+        except msgspec.MsgspecError as error:
+            raise ReachError(f"the agent answers {name} with nonsense: {error}", "look into the guest") from error
+
+
+class AbsoluteSet:
+    """guest-set-time, for guests that run no commands: late by its own latency, so it learns that and repeats.
+
+    The least latency seen so far is what the next one leads by: more would put the clock ahead.
+    """
+
+    def __init__(self, channel: Channel, clock: Clock) -> None:
+        self._channel = channel
+        self._clock = clock
+        self._lead_ns: int | None = None
+
+    def __call__(self, by_ns: int) -> None:
+        """Set the clock to now. `by_ns` is how far it was off: after a first set, that is how late the set came."""
+        lead = self._learned(by_ns)
+        self._lead_ns = lead
+        self._channel.set_time(*divmod(self._clock.realtime_ns() + lead, SECOND_NS))
+
+    def _learned(self, by_ns: int) -> int:
+        if self._lead_ns is None or abs(by_ns) > SECOND_NS:
+            return 0
+        latency = max(0, self._lead_ns + by_ns)
+        return min(self._lead_ns, latency) if self._lead_ns else latency
+
+
+def _text(encoded: str) -> str:
+    try:
+        return base64.b64decode(encoded, validate=True).decode(errors="replace")
+    except (binascii.Error, ValueError) as error:
+        raise ReachError("the agent answers with nonsense instead of base64", "look into the guest") from error

@@ -1,0 +1,1 @@
+"""Episodes and reports for people and for programs. Nothing here decides, and nothing else here prints."""

@@ -1,0 +1,94 @@
+"""Where the text goes: a table in a terminal, plain lines in a pipe, the story on stderr meanwhile.
+
+rich is imported only where a terminal is there to draw on.
+"""
+
+import sys
+import threading
+from contextlib import AbstractContextManager, ExitStack
+from types import TracebackType
+from typing import IO, Any
+
+import msgspec
+
+from clockstep.model import Record
+from clockstep.render.text import Page
+
+COLOURS = {"good": "green", "bad": "red", "unsure": "yellow", "unreachable": "magenta"}
+
+
+def print_json(record: Record, out: IO[str] | None = None) -> None:
+    """Print a record as it is."""
+    print(msgspec.json.format(msgspec.json.encode(record)).decode(), file=out or sys.stdout)
+
+
+def print_page(page: Page, out: IO[str] | None = None) -> None:
+    """Print a page: coloured on a terminal, in plain columns elsewhere. A table without rows is left out."""
+    out = out or sys.stdout
+    lines = [*page.above]
+    if page.rows and not out.isatty():
+        lines += plain_table(page.header, page.rows)
+    print(*lines, sep="\n", end="\n" if lines else "", file=out)
+    if page.rows and out.isatty():
+        _console(out).print(rich_table(page.header, page.rows))
+    for line in page.below:
+        print(line, file=out)
+
+
+def plain_table(header: tuple[str, ...], rows: tuple[tuple[str, ...], ...]) -> list[str]:
+    """Return the lines of a table in columns, two spaces apart."""
+    widths = [max(len(row[column]) for row in (header, *rows)) for column in range(len(header))]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in (header, *rows)
+    ]
+
+
+def rich_table(header: tuple[str, ...], rows: tuple[tuple[str, ...], ...]) -> Any:
+    """Return the same as a table for a terminal."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(*header, box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for row in rows:
+        table.add_row(*(Text(cell, style=COLOURS.get(cell, "")) for cell in row))
+    return table
+
+
+class Story(AbstractContextManager["Story"]):
+    """What happens while it happens: a live table on a terminal, a line for each change elsewhere."""
+
+    def __init__(self, out: IO[str] | None = None) -> None:
+        self._out = out or sys.stderr
+        self._lock = threading.Lock()
+        self._latest: dict[str, str] = {}
+        self._stack = ExitStack()
+        self._live: Any = None
+
+    def __enter__(self) -> "Story":
+        if self._out.isatty():
+            from rich.live import Live
+
+            self._live = Live(console=_console(self._out), transient=True, refresh_per_second=10)
+            self._stack.enter_context(self._live)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._stack.close()
+
+    def tell(self, node: str, text: str) -> None:
+        """Tell what happens to a node, or to all where `node` is empty. Saying the same again says nothing."""
+        with self._lock:
+            if self._latest.get(node) == text:
+                return
+            self._latest[node] = text
+            if self._live is None:
+                print(f"{node}: {text}" if node else text, file=self._out, flush=True)
+            else:
+                self._live.update(rich_table(("", ""), tuple(sorted(self._latest.items()))))
+
+
+def _console(out: IO[str]) -> Any:
+    from rich.console import Console
+
+    return Console(file=out, highlight=False)

@@ -1,0 +1,142 @@
+"""Reports as rows of text, whether they end up in a terminal's table or in a pipe's plain lines."""
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from clockstep.model import (
+    Action,
+    Episode,
+    HostClock,
+    Member,
+    Offset,
+    Report,
+    Resync,
+    SetReport,
+    SnapshotList,
+    SnapshotSet,
+    Step,
+    Verdict,
+)
+from clockstep.units import MINUTE_NS, show_bound, show_duration, show_offset
+
+
+class Page(NamedTuple):
+    """What a command says: lines above, a table, and lines below it."""
+
+    above: tuple[str, ...]
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    below: tuple[str, ...]
+
+
+def status_page(report: Report) -> Page:
+    """Say how every node stands, after a first line on the clock that they are compared with."""
+    header = ("NODE", "OFFSET", "AGAINST UTC", "DAEMON SAYS", "VERDICT")
+    rows = tuple(
+        (e.node, _offset(e.after), _against_utc(e.after, report.host), _claim(e), e.verdict.value)
+        for e in report.episodes
+    )
+    return Page((host_line(report.host),), header, rows, tuple(_remarks(report.episodes)))
+
+
+def plan_page(report: Report) -> Page:
+    """Say what a step would do."""
+    header = ("NODE", "OFFSET", "WOULD", "VERDICT")
+    rows = tuple((e.node, _offset(e.after), _actions(e.planned), e.verdict.value) for e in report.episodes)
+    return Page((), header, rows, tuple(_remarks(report.episodes)))
+
+
+def step_page(report: Report) -> Page:
+    """Say what was done to every node, and how right it is now."""
+    return Page((), *_healed(report.episodes), tuple(_remarks(report.episodes)))
+
+
+def set_page(report: SetReport) -> Page:
+    """Say what a snapshot or a revert came to."""
+    spread = report.pause_spread_ns
+    apart = () if spread is None else (f"paused within {show_duration(spread)} of each other",)
+    troubled = tuple(_member_line(member) for member in report.members if member.trouble or not report.complete)
+    ways = () if report.complete or report.episodes else (_WAYS_ON,)
+    below = (*apart, *troubled, *ways, *_remarks(report.episodes))
+    return Page((), *_healed(report.episodes), below)
+
+
+def snapshots_page(snapshots: SnapshotList, now_ns: int) -> Page:
+    """List the snapshots with their age and members."""
+    header = ("SNAPSHOT", "AGE", "MEMBERS", "")
+    rows = tuple(_snapshot_row(one, now_ns) for one in snapshots.snapshots)
+    return Page((), header, rows, tuple(_member_line(member) for member in snapshots.unread))
+
+
+def host_line(host: HostClock) -> str:
+    """Say what this machine's own clock is worth."""
+    if host.synchronised:
+        return f"this machine's clock: synchronised, {show_bound(host.max_error_ns)} of UTC"
+    return "this machine's clock: not synchronised, so nothing is known against UTC"
+
+
+_WAYS_ON = "what was reverted stays paused, so that members with different pasts do not meet: run it again"
+
+
+def _healed(episodes: Sequence[Episode]) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]:
+    header = ("NODE", "BEFORE", "DONE", "NOW", "RIGHT AFTER", "DAEMON SAYS", "VERDICT")
+    rows = tuple(
+        (e.node, _offset(e.before), _actions(e.actions), _offset(e.after), _after(e), _claim(e), e.verdict.value)
+        for e in episodes
+    )
+    return header, rows
+
+
+def _offset(offset: Offset | None) -> str:
+    return "unknown" if offset is None else show_offset(offset.value_ns, offset.error_ns)
+
+
+def _against_utc(offset: Offset | None, host: HostClock) -> str:
+    if offset is None or not host.synchronised:
+        return "unknown"
+    return show_offset(offset.value_ns, offset.error_ns + host.max_error_ns)
+
+
+def _claim(episode: Episode) -> str:
+    claim = episode.facts.claim
+    if claim is None:
+        return "-"
+    state = "synchronised" if claim.synchronised else "not synchronised"
+    return f"{claim.daemon}: {state}" + (f", {claim.source}" if claim.source else "")
+
+
+def _actions(actions: Sequence[Action]) -> str:
+    return ", ".join(_action(action) for action in actions) or "nothing"
+
+
+def _action(action: Action) -> str:
+    match action:
+        case Step(by_ns):
+            return f"step {'back' if by_ns < 0 else 'forward'} {show_duration(abs(by_ns))}"
+        case Resync(daemon):
+            return f"resync {daemon}"
+
+
+def _after(episode: Episode) -> str:
+    return "-" if episode.wrong_for_ns is None else show_duration(episode.wrong_for_ns)
+
+
+def _remarks(episodes: Sequence[Episode]) -> Iterator[str]:
+    for episode in episodes:
+        for finding in episode.findings:
+            if finding.remedy or finding.verdict is not Verdict.GOOD:
+                remedy = f" ({finding.remedy})" if finding.remedy else ""
+                yield f"{episode.node}: {finding.text}{remedy}"
+
+
+def _member_line(member: Member) -> str:
+    trouble = f": {member.trouble.text}" if member.trouble else ""
+    return f"{member.node}: {member.outcome.value}{trouble}"
+
+
+def _snapshot_row(one: SnapshotSet, now_ns: int) -> tuple[str, ...]:
+    missing = [member for member in one.members if member not in one.present]
+    note = "of another tool" if one.set_id is None else f"incomplete: not on {', '.join(missing)}" if missing else ""
+    age = now_ns - one.created_ns
+    shown = show_duration(age) if age < MINUTE_NS else show_duration(age - age % MINUTE_NS)
+    return (one.name, shown, " ".join(one.present), note)

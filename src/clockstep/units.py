@@ -1,0 +1,94 @@
+"""Printing and parsing time: nowhere else turns nanoseconds into text or text into nanoseconds.
+
+Only integers are used, so that a year and a nanosecond go through the same code without losing a digit.
+"""
+
+import re
+from fractions import Fraction
+
+from clockstep.errors import UsageError
+
+MICROSECOND_NS = 1_000
+MILLISECOND_NS = 1_000_000
+SECOND_NS = 1_000_000_000
+MINUTE_NS = 60 * SECOND_NS
+HOUR_NS = 60 * MINUTE_NS
+DAY_NS = 24 * HOUR_NS
+
+UNITS = {
+    "ns": 1,
+    "us": MICROSECOND_NS,
+    "µs": MICROSECOND_NS,
+    "ms": MILLISECOND_NS,
+    "s": SECOND_NS,
+    "m": MINUTE_NS,
+    "min": MINUTE_NS,
+    "h": HOUR_NS,
+    "d": DAY_NS,
+}
+SHOWN = (("s", SECOND_NS), ("ms", MILLISECOND_NS), ("µs", MICROSECOND_NS), ("ns", 1))
+LONG_SHOWN = (("d", DAY_NS), ("h", HOUR_NS), ("min", MINUTE_NS))
+PART = re.compile(r"(\d+(?:\.\d+)?)\s*([a-zµ]+)\s*")
+
+
+def show_offset(value_ns: int, error_ns: int) -> str:
+    """Print an offset with its bound, as `-3600.002 s ± 4 ms`.
+
+    The printed interval always contains the given one: what rounding moves the value by is added to the bound, and
+    the bound, of one digit, is rounded up.
+    """
+    place = _place(max(error_ns, 1))
+    rounded = _round(value_ns, place)
+    bound = _round_up(error_ns + abs(value_ns - rounded), place)
+    sign = "-" if rounded < 0 else "+"
+    return f"{sign}{_decimal(abs(rounded), place)} ± {_decimal(bound, place)}"
+
+
+def show_bound(error_ns: int) -> str:
+    """Print a bound alone, rounded up to one digit, as `± 4 ms`."""
+    place = _place(max(error_ns, 1))
+    return f"± {_decimal(_round_up(error_ns, place), place)}"
+
+
+def show_duration(duration_ns: int) -> str:
+    """Print how long something took or is old, to three digits or so: `0.31 s`, `4.7 s`, `2 h 5 min`."""
+    for (unit, size), (below, smaller) in zip(LONG_SHOWN, (*LONG_SHOWN[1:], ("s", SECOND_NS)), strict=True):
+        if abs(duration_ns) >= size:
+            return f"{duration_ns // size} {unit} {duration_ns % size // smaller} {below}"
+    if abs(duration_ns) >= 10 * MILLISECOND_NS:
+        places = 1 if abs(duration_ns) >= SECOND_NS else 2
+        return f"{duration_ns / SECOND_NS:.{places}f} s"
+    return f"{duration_ns / MILLISECOND_NS:.2f} ms"
+
+
+def parse_duration(text: str) -> int:
+    """Return the nanoseconds that `text` means: `1d`, `90 s`, `250ms`, `1h 30min`, `1.5 h`.
+
+    Raises UsageError for anything else; a bare number has no unit and is refused.
+    """
+    whole = text.strip().lower()
+    parts = PART.findall(whole)
+    if not parts or PART.sub("", whole) or any(unit not in UNITS for _, unit in parts):
+        raise UsageError(f"{text!r} is not a duration", "write a number and a unit: 250ms, 90 s, 5 min, 2h, 1d")
+    return int(sum(Fraction(number) * UNITS[unit] for number, unit in parts))
+
+
+def _place(error_ns: int) -> int:
+    return int(10 ** (len(str(error_ns)) - 1))
+
+
+def _round(value_ns: int, place: int) -> int:
+    half = value_ns + place // 2
+    return int(half - half % place)
+
+
+def _round_up(value_ns: int, place: int) -> int:
+    return -(-value_ns // place) * place
+
+
+def _decimal(value_ns: int, place: int) -> str:
+    """Print `value_ns`, a multiple of `place`, in the largest unit that it fills, with the digits `place` allows."""
+    name, size = next(shown for shown in SHOWN if max(value_ns, place) >= shown[1])
+    digits = max(0, len(str(size)) - len(str(place)))
+    whole, rest = divmod(value_ns, size)
+    return f"{whole}.{rest * 10**digits // size:0{digits}d} {name}" if digits else f"{whole} {name}"

@@ -1,0 +1,5 @@
+"""python -m clockstep_lab: what `clockstep lab` runs."""
+
+from .cli import main
+
+main()

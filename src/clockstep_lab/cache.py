@@ -1,0 +1,67 @@
+"""What is slow is built once: a folder named by the hash of everything that went into it, made under a lock."""
+
+import errno
+import fcntl
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from .errors import LabError
+from .places import cache_dir
+
+Say = Callable[[str], None]
+
+
+@contextmanager
+def locked(path: Path, waiting: Callable[[], None] | None = None) -> Iterator[None]:
+    """Hold an exclusive lock on this file (flock(2)); `waiting` is called once when somebody else has it."""
+    with path.open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if waiting:
+                waiting()
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def built(kind: str, ingredients: list[bytes], build: Callable[[Path], None], say: Say) -> Path:
+    """The folder for these ingredients, built now if it is not there.
+
+    `build` fills an empty folder, which gets its name only when it is whole: an interrupted build leaves nothing.
+    Raises LabError when the disk is full.
+    """
+    cache = cache_dir()
+    folder = cache / f"{kind}-{_digest(ingredients)}"
+    if folder.is_dir():
+        return folder
+    with locked(cache / f"{kind}.lock", lambda: say(f"waiting for another build of {kind}")):
+        if not folder.is_dir():
+            say(f"building {kind}")
+            _build(folder, build)
+    return folder
+
+
+def _digest(ingredients: list[bytes]) -> str:
+    parts = [hashlib.sha256(part).digest() for part in ingredients]
+    return hashlib.sha256(b"".join(parts)).hexdigest()[:16]
+
+
+def _build(folder: Path, build: Callable[[Path], None]) -> None:
+    for left in folder.parent.glob(f"{folder.name}.part-*"):  # by a build that was killed: the lock is ours now
+        shutil.rmtree(left, ignore_errors=True)
+    part = Path(tempfile.mkdtemp(prefix=f"{folder.name}.part-", dir=folder.parent))
+    try:
+        os.chmod(part, 0o755)  # noqa: PTH101
+        build(part)
+        part.rename(folder)
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            raise LabError(f"no space left in {folder.parent}", "free some space and try again") from error
+        raise
+    finally:
+        shutil.rmtree(part, ignore_errors=True)

@@ -1,0 +1,123 @@
+"""`clockstep lab`: real guests on any Linux machine, in a few seconds, that disturb nothing else on it."""
+
+import os
+import signal
+import sys
+import time
+from types import FrameType
+
+import click
+
+from . import lab as labs
+from .errors import LabError
+from .run import find
+
+NAME = click.option("--name", default="lab", show_default=True, metavar="LAB", help="Which lab; several can be up at once.")
+
+
+def say(text: str) -> None:
+    """Progress, for people: on stderr, with the seconds since the start."""
+    click.echo(f"{time.monotonic() - _BEGAN:6.1f} s  {text}", err=True)
+
+
+_BEGAN = time.monotonic()
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def lab() -> None:
+    """Real guests under a private libvirt, for trying and testing clockstep.
+
+    Nothing of this machine is changed: no service, no time daemon, no domain of yours.
+    """
+
+
+@lab.command()
+@NAME
+@click.option("--nodes", default=3, show_default=True, type=click.IntRange(1, 99), help="How many guests, at the least.")
+@click.option("--image", metavar="IMAGE", help="minimal (the default), debian-12 or debian-13.")
+def up(name: str, nodes: int, image: str | None) -> None:
+    """Bring a lab up and wait until its guests answer."""
+    found = labs.up(name, nodes, image, say)
+    kind = "KVM" if found.kvm else "TCG, QEMU's own emulation"
+    click.echo(f"lab {name}: {len(found.machines)} {found.image} guests under {kind}", err=True)
+
+
+@lab.command()
+@NAME
+def down(name: str) -> None:
+    """End a lab: its guests, its daemons, its folder."""
+    if not labs.down(name, say):
+        click.echo(f"lab {name} was not up", err=True)
+
+
+@lab.command("list")
+def list_() -> None:
+    """List the labs of this account."""
+    for found in labs.all_labs():
+        click.echo(f"{found.name}\t{found.image}\t{' '.join(machine.name for machine in found.machines)}")
+
+
+@lab.command()
+@NAME
+def uri(name: str) -> None:
+    """Print a lab's libvirt URI, for virsh -c or clockstep --connect."""
+    click.echo(labs.find(name).uri)
+
+
+@lab.command(context_settings={"ignore_unknown_options": True})
+@NAME
+@click.argument("node")
+@click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
+def exec(name: str, node: str, command: tuple[str, ...]) -> None:
+    """Run a command in a guest: clockstep lab exec node-1 -- chronyc sources."""
+    _ssh(name, node, list(command))
+
+
+@lab.command()
+@NAME
+@click.argument("node")
+def ssh(name: str, node: str) -> None:
+    """Log in to a guest."""
+    _ssh(name, node, [])
+
+
+@lab.command("ssh-config")
+@NAME
+def ssh_config(name: str) -> None:
+    """Print an ssh_config(5) for a lab's guests."""
+    click.echo((labs.find(name).folder / "ssh_config").read_text(), nl=False)
+
+
+def _ssh(name: str, node: str, command: list[str]) -> None:
+    found = labs.find(name)
+    found.machine(node)
+    ssh = find("ssh")
+    if not ssh:
+        raise LabError("ssh is not installed", "install the package openssh-client")
+    import shlex
+
+    remote = [shlex.join(command)] if command else []
+    os.execv(ssh, ["ssh", "-F", str(found.folder / "ssh_config"), node, "--" if remote else "", *remote][: None if remote else 4])
+
+
+def _stop(number: int, _frame: FrameType | None) -> None:
+    raise SystemExit(128 + number)
+
+
+def main() -> None:
+    """Run the command line; a LabError becomes one line with a hint and exit code 1."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _stop)
+    try:
+        lab(prog_name="clockstep lab", standalone_mode=False)
+    except LabError as error:
+        click.echo(f"clockstep lab: {error.message}", err=True)
+        if error.hint:
+            click.echo(f"  hint: {error.hint}", err=True)
+        sys.exit(1)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("clockstep lab: interrupted; what this call started is ended", err=True)
+        sys.exit(130)

@@ -1,0 +1,72 @@
+"""A private libvirt: a session daemon of the lab's own account, with its socket and state in the lab's folder.
+
+It is reached by a URI that names its socket, so nothing of the user's own libvirt is touched.
+"""
+
+import os
+import shlex
+from pathlib import Path
+
+import libvirt
+
+from .places import Account
+from .processes import start, wait_for
+from .run import find, need
+
+KVM_NODE = "/dev/kvm"
+
+libvirt.registerErrorHandler(lambda _context, _error: None, None)  # errors come as exceptions; stderr stays clean
+
+
+def uri(folder: Path) -> str:
+    """The libvirt URI of the lab in this folder."""
+    return f"qemu+unix:///session?socket={folder}/run/libvirt/libvirt-sock"
+
+
+def alive(folder: Path) -> bool:
+    """Whether the lab's libvirtd answers a call."""
+    try:
+        libvirt.open(uri(folder)).close()
+    except libvirt.libvirtError:
+        return False
+    return True
+
+
+def environment(folder: Path, account: Account) -> dict[str, str]:
+    """What keeps a session daemon's sockets, state and cache inside the lab's folder."""
+    return {
+        "HOME": str(folder),
+        "USER": account.name,
+        "LOGNAME": account.name,
+        "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
+        "XDG_RUNTIME_DIR": str(folder / "run"),
+        "XDG_CONFIG_HOME": str(folder / "etc"),
+        "XDG_CACHE_HOME": str(folder / "cache"),
+        "XDG_DATA_HOME": str(folder / "data"),
+    }
+
+
+def start_libvirtd(folder: Path, account: Account, kvm: bool) -> None:
+    """Start the lab's libvirtd and wait for its socket. Raises LabError with its log when it doesn't come up.
+
+    virtlogd is not wanted (`stdio_handler`): QEMU writes each console to a file itself.
+    """
+    need("libvirtd", "qemu-system-x86_64", "qemu-img")
+    config = folder / "etc/libvirt"
+    config.mkdir(parents=True, exist_ok=True)
+    (config / "qemu.conf").write_text('stdio_handler = "file"\n')
+    (config / "libvirtd.conf").write_text('log_outputs = "3:stderr"\n')
+    command = [find("libvirtd") or "libvirtd", f"--pid-file={folder}/run/libvirtd.pid", f"--config={config}/libvirtd.conf"]
+    if os.path.exists(KVM_NODE) and not kvm:  # noqa: PTH110
+        command = _without_kvm(command, account)
+    log = folder / "libvirtd.log"
+    process = start(command, account, log, environment(folder, account))
+    wait_for(lambda: alive(folder), process, log, 15)
+
+
+def _without_kvm(command: list[str], account: Account) -> list[str]:
+    """Hide a /dev/kvm that doesn't work: libvirt would probe QEMU with it again at each start, for seconds."""
+    if os.geteuid() != account.uid or not os.access(KVM_NODE, os.R_OK | os.W_OK):
+        return command  # the daemon's account can't open it, which costs nothing
+    script = f"mount --bind /dev/null {KVM_NODE} && exec {shlex.join(command)}"
+    return ["unshare", "--user", "--mount", "--map-current-user", "--keep-caps", "sh", "-c", script]

@@ -1,0 +1,98 @@
+"""A guest as libvirt sees it: an ordinary domain, so that the product's one libvirt adapter drives it."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from xml.sax.saxutils import quoteattr
+
+from .image import Image
+
+
+@dataclass(frozen=True)
+class Machine:
+    """One guest's part of a lab. `ssh_port` is on loopback and leads to the guest's port 22."""
+
+    name: str
+    ssh_port: int
+
+
+def witness_socket(folder: Path, name: str, port: str) -> Path:
+    """Where QEMU listens for whoever wants to hear this guest's witness; `port` is stream or echo."""
+    return folder / "run" / f"{name}.{port}"
+
+
+def console(folder: Path, name: str) -> Path:
+    """The file that this guest's serial console is written to."""
+    return folder / f"{name}.console"
+
+
+def domain_xml(folder: Path, machine: Machine, image: Image, kvm: bool) -> str:
+    """The domain: `<genid/>`, a clock whose RTC follows the host, an agent, two witness ports, user networking.
+
+    The clocksource is fixed to hpet under TCG: like kvm-clock it counts the host's monotonic time, and after a revert
+    it goes on from the snapshot's. libvirt's own user network can't forward a port, so QEMU is told directly.
+    """
+    name = machine.name
+    arguments = f"console=ttyS0 root=/dev/vda rw {'' if kvm else 'clocksource=hpet '}{image.kernel_arguments}".strip()
+    forward = f"user,id=lab,hostfwd=tcp:127.0.0.1:{machine.ssh_port}-:22"
+    channels = [("org.qemu.guest_agent.0", None)]
+    channels += [(f"clockstep.witness.{port}", witness_socket(folder, name, port)) for port in ("stream", "echo")]
+    return f"""\
+<domain type='{"kvm" if kvm else "qemu"}' xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'>
+  <name>{name}</name>
+  <genid/>
+  <memory unit='MiB'>{image.memory_mib}</memory>
+  <vcpu>1</vcpu>
+  <os>
+    <type arch='x86_64' machine='pc'>hvm</type>
+    <kernel>{image.kernel}</kernel>
+    <initrd>{image.initrd}</initrd>
+    <cmdline>{arguments}</cmdline>
+  </os>
+  <features><acpi/></features>
+{"  <cpu mode='host-passthrough'/>" if kvm else ""}
+  <clock offset='utc'/>
+  <on_crash>destroy</on_crash>
+  <devices>
+    <disk type='file' device='disk'>
+      <driver name='qemu' type='qcow2' cache='unsafe'/>
+      <source file={quoteattr(str(disk(folder, name)))}/>
+      <target dev='vda' bus='virtio'/>
+    </disk>
+    <disk type='file' device='disk'>
+      <driver name='qemu' type='raw'/>
+      <source file={quoteattr(str(seed(folder, name)))}/>
+      <target dev='vdb' bus='virtio'/>
+      <readonly/>
+    </disk>
+    <controller type='usb' model='none'/>
+    <serial type='file'><source path={quoteattr(str(console(folder, name)))} append='on'/></serial>
+{"".join(_channel(*channel) for channel in channels)}    <memballoon model='none'/>
+  </devices>
+  <qemu:commandline>
+    <qemu:arg value='-netdev'/>
+    <qemu:arg value='{forward}'/>
+    <qemu:arg value='-device'/>
+    <qemu:arg value='virtio-net-pci,netdev=lab,addr=0x1e'/>
+  </qemu:commandline>
+</domain>
+"""
+
+
+def disk(folder: Path, name: str) -> Path:
+    """The guest's own disk, which holds its snapshots too."""
+    return folder / f"{name}.qcow2"
+
+
+def seed(folder: Path, name: str) -> Path:
+    """The tar archive, as a read-only disk, that the guest unpacks over its root at boot."""
+    return folder / f"{name}.seed"
+
+
+def _channel(name: str, socket: Path | None) -> str:
+    source = f"<source mode='bind' path={quoteattr(str(socket))}/>" if socket else ""
+    return f"    <channel type='unix'>{source}<target type='virtio' name='{name}'/></channel>\n"
+
+
+def names(machines: Iterable[Machine]) -> str:
+    return ", ".join(machine.name for machine in machines)

@@ -1,0 +1,188 @@
+"""A lab: some guests, a libvirt and a time server of their own, in one folder. Up, down, what is there."""
+
+import json
+import os
+import shutil
+import signal
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from . import daemon, guests
+from .accel import kvm_works
+from .cache import Say, built, locked
+from .domain import Machine
+from .errors import LabError
+from .image import Image
+from .images import image_named
+from .places import account, lab_dir, labs_dir
+from .ports import free_tcp_port, free_udp_port
+from .processes import end_all, of_lab
+from .repository import serve
+from .seed import make_keys, write_seed, write_ssh_config
+from .timeserver import answers, start_server
+
+
+@dataclass(frozen=True)
+class Lab:
+    """What is written down of a lab that is up; `lab.json` in its folder. The ports are on loopback."""
+
+    name: str
+    image: str
+    kvm: bool
+    ntp_port: int
+    packages_port: int | None
+    machines: tuple[Machine, ...]
+
+    @property
+    def folder(self) -> Path:
+        return lab_dir(self.name)
+
+    @property
+    def uri(self) -> str:
+        return daemon.uri(self.folder)
+
+    def machine(self, name: str) -> Machine:
+        """The guest of this name. Raises LabError when there is none."""
+        for machine in self.machines:
+            if machine.name == name:
+                return machine
+        raise LabError(f"lab {self.name} has no node {name}", f"it has {', '.join(m.name for m in self.machines)}")
+
+
+def load(name: str) -> Lab | None:
+    """The lab of this name as it was written down, or None when there is none."""
+    try:
+        record = json.loads((lab_dir(name) / "lab.json").read_text())
+    except (FileNotFoundError, ValueError):
+        return None
+    return Lab(**{**record, "machines": tuple(Machine(**machine) for machine in record["machines"])})
+
+
+def find(name: str) -> Lab:
+    """The lab of this name, with its libvirt running. Raises LabError when it is not up."""
+    lab = load(name)
+    if not lab:
+        raise LabError(f"lab {name} is not up", _how_to_start(name))
+    if not daemon.alive(lab.folder):
+        raise LabError(f"the libvirtd of lab {name} is gone", f"{_how_to_start(name)} starts it again")
+    return lab
+
+
+def _how_to_start(name: str) -> str:
+    return "clockstep lab up" + (f" --name {name}" if name != "lab" else "")
+
+
+def all_labs() -> list[Lab]:
+    """Every lab there is, by name."""
+    found = (load(path.parent.name) for path in sorted(labs_dir().glob("*/lab.json")))
+    return [lab for lab in found if lab]
+
+
+def up(name: str, count: int, image_name: str | None, say: Say) -> Lab:
+    """Bring a lab up with at least this many guests, all answering; what is up already stays as it is.
+
+    When it fails or is interrupted, what this call started is ended again. Raises LabError.
+    """
+    folder = lab_dir(name)
+    with locked(labs_dir() / f".{name}.lock", lambda: say(f"waiting: somebody else works on lab {name}")):
+        before = load(name)
+        if before and image_name and before.image != image_name:
+            raise LabError(f"lab {name} is up with {before.image} guests", f"clockstep lab down --name {name} first")
+        try:
+            return _up(before, folder, count, image_name or (before.image if before else "minimal"), say)
+        except BaseException:
+            if before:
+                guests.remove(before.uri, [n for n in guests.numbered(count) if n not in {m.name for m in before.machines}])
+            else:
+                _remove(folder)
+            raise
+
+
+def _up(before: Lab | None, folder: Path, count: int, image_name: str, say: Say) -> Lab:
+    image = image_named(image_name, say)
+    owner = account()
+    if not before:
+        _remove(folder)  # what a killed `up` may have left
+    for path in (folder, folder / "run", folder / "etc", folder / "etc/libvirt"):
+        path.mkdir(parents=True, exist_ok=True)
+        os.chown(path, owner.uid, owner.gid)
+    make_keys(folder)
+    kvm = before.kvm if before else _kvm(image, say)
+    ntp_port, packages_port = _servers(before, folder, image, say)
+    if not daemon.alive(folder):
+        say("starting libvirtd")
+        daemon.start_libvirtd(folder, owner, kvm)
+    lab = Lab(folder.name, image.name, kvm, ntp_port, packages_port, before.machines if before else ())
+    return _with_guests(lab, count, image, say)
+
+
+def _servers(before: Lab | None, folder: Path, image: Image, say: Say) -> tuple[int, int | None]:
+    ntp_port = before.ntp_port if before else free_udp_port()
+    if not answers(ntp_port):
+        say("starting the time server")
+        start_server(folder, account(), ntp_port, say)
+    if not image.packages:
+        return ntp_port, None
+    packages_port = before.packages_port if before and before.packages_port else free_tcp_port()
+    serve(image.packages, folder, account(), packages_port, say)
+    return ntp_port, packages_port
+
+
+def _kvm(image: Image, say: Say) -> bool:
+    """Whether guests run under KVM: tried once for this kernel and this start of the machine."""
+    boot_id = Path("/proc/sys/kernel/random/boot_id").read_bytes()
+    owner = account()
+    if os.geteuid() != owner.uid:
+        return False  # the lab's own account, which has no way to /dev/kvm
+
+    def ask(into: Path) -> None:
+        (into / "works").write_text("yes" if kvm_works(image) else "no")
+
+    asked = built("kvm", [boot_id, str(image.kernel).encode()], ask, lambda _: say("trying KVM"))
+    return (asked / "works").read_text() == "yes"
+
+
+def _with_guests(lab: Lab, count: int, image: Image, say: Say) -> Lab:
+    there = {machine.name for machine in lab.machines}
+    for name in guests.numbered(count):
+        if name in there:
+            continue
+        machine = guests.create(lab.uri, lab.folder, name, image, lab.kvm, _seeder(lab))
+        lab = Lab(lab.name, lab.image, lab.kvm, lab.ntp_port, lab.packages_port, (*lab.machines, machine))
+        say(f"started {name}")
+    write_ssh_config(lab.folder, list(lab.machines))
+    guests.await_all(lab.uri, lab.folder, [m.name for m in lab.machines], image.boot_s * max(1, len(lab.machines) / 3), say)
+    _write_down(lab)
+    return lab
+
+
+def _seeder(lab: Lab) -> Callable[[Machine], None]:
+    return lambda machine: write_seed(lab.folder, machine, lab.ntp_port, lab.packages_port)
+
+
+def _write_down(lab: Lab) -> None:
+    part = lab.folder / "lab.json.part"
+    part.write_text(json.dumps(asdict(lab)))
+    part.rename(lab.folder / "lab.json")
+
+
+def down(name: str, say: Say) -> bool:
+    """End everything of this lab and remove its folder; whether there was anything."""
+    folder = lab_dir(name)
+    with locked(labs_dir() / f".{name}.lock", lambda: say(f"waiting: somebody else works on lab {name}")):
+        was = folder.exists() or bool(of_lab(folder))
+        _remove(folder)
+    return was
+
+
+def _remove(folder: Path) -> None:
+    """End what runs and delete what is stored; a second Ctrl-C must not stop it half-way."""
+    kept = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    try:
+        end_all(folder)
+        shutil.rmtree(folder, ignore_errors=True)
+    finally:
+        for number, handler in kept.items():
+            signal.signal(number, handler)
+
