@@ -203,5 +203,12 @@ def story(facts: Facts, todo: Sequence[Action]) -> str:
     offset = measured(facts)
     if offset is None:
         return facts.trouble[-1].text if facts.trouble else "not read"
-    doing = {Step: "stepping", Resync: "resyncing the daemon"}
-    return ", ".join([show_offset(offset.value_ns, offset.error_ns), *(doing[type(action)] for action in todo)])
+    match todo:
+        case [Step(), *_]:
+            return f"{show_offset(offset.value_ns, offset.error_ns)}, stepping"
+        case [Resync(daemon), *_]:
+            return f"the clock is right, resyncing {daemon}"
+        case _ if facts.claim:
+            return f"the clock is right, {facts.claim.daemon} is not yet"
+        case _:
+            return "looking again"

@@ -27,7 +27,7 @@ UNITS = {
     "d": DAY_NS,
 }
 SHOWN = (("s", SECOND_NS), ("ms", MILLISECOND_NS), ("µs", MICROSECOND_NS), ("ns", 1))
-LONG_SHOWN = (("d", DAY_NS), ("h", HOUR_NS), ("min", MINUTE_NS))
+LONG_SHOWN = (("d", DAY_NS, HOUR_NS, "h"), ("h", HOUR_NS, MINUTE_NS, "min"), ("min", MINUTE_NS, SECOND_NS, "s"))
 PART = re.compile(r"(\d+(?:\.\d+)?)\s*([a-zµ]+)\s*")
 
 
@@ -51,14 +51,14 @@ def show_bound(error_ns: int) -> str:
 
 
 def show_duration(duration_ns: int) -> str:
-    """Print how long something took or is old, to three digits or so: `0.31 s`, `4.7 s`, `2 h 5 min`."""
-    for (unit, size), (below, smaller) in zip(LONG_SHOWN, (*LONG_SHOWN[1:], ("s", SECOND_NS)), strict=True):
-        if abs(duration_ns) >= size:
-            return f"{duration_ns // size} {unit} {duration_ns % size // smaller} {below}"
-    if abs(duration_ns) >= 10 * MILLISECOND_NS:
-        places = 1 if abs(duration_ns) >= SECOND_NS else 2
-        return f"{duration_ns / SECOND_NS:.{places}f} s"
-    return f"{duration_ns / MILLISECOND_NS:.2f} ms"
+    """Print how long something took or is old, which is not negative: `310 ms`, `4.7 s`, `2 h 5 min`."""
+    for unit, size, smaller, below in LONG_SHOWN:
+        if duration_ns >= size:
+            whole, rest = divmod(duration_ns, size)
+            return f"{whole} {unit}" + (f" {rest // smaller} {below}" if rest >= smaller else "")
+    name, size = next((shown for shown in SHOWN if duration_ns >= shown[1]), SHOWN[-1])
+    tenths = duration_ns * 10 // size
+    return f"{tenths // 10} {name}" if tenths >= 100 or tenths % 10 == 0 else f"{tenths // 10}.{tenths % 10} {name}"
 
 
 def parse_duration(text: str) -> int:

@@ -48,7 +48,20 @@ def download(suite: str, packages: Iterable[str]) -> list[Path]:
         options = _private(home, suite)
         run(["apt-get", *options, "-qq", "update"])
         run(["apt-get", *options, "-qq", "--yes", "--download-only", "install", *wanted])
-        named = run(["apt-get", *options, "-qq", "--yes", "--print-uris", "--reinstall", "-o", "Dir::Cache::archives=/nonexistent", "install", *wanted])
+        named = run(
+            [
+                "apt-get",
+                *options,
+                "-qq",
+                "--yes",
+                "--print-uris",
+                "--reinstall",
+                "-o",
+                "Dir::Cache::archives=/nonexistent",
+                "install",
+                *wanted,
+            ]
+        )
     return [home / "cache/archives" / line.split()[1] for line in named.decode().splitlines() if line.startswith("'")]
 
 

@@ -6,14 +6,16 @@ import hashlib
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from .errors import LabError
 from .places import cache_dir
 
 Say = Callable[[str], None]
+UNUSED_S = 14 * 24 * 3600
 
 
 @contextmanager
@@ -37,13 +39,22 @@ def built(kind: str, ingredients: list[bytes], build: Callable[[Path], None], sa
     """
     cache = cache_dir()
     folder = cache / f"{kind}-{_digest(ingredients)}"
-    if folder.is_dir():
-        return folder
-    with locked(cache / f"{kind}.lock", lambda: say(f"waiting for another build of {kind}")):
-        if not folder.is_dir():
-            say(f"building {kind}")
-            _build(folder, build)
+    if not folder.is_dir():
+        with locked(cache / f"{kind}.lock", lambda: say(f"waiting for another build of {kind}")):
+            if not folder.is_dir():
+                say(f"building {kind}")
+                _forget_unused(cache, kind)
+                _build(folder, build)
+    with suppress(PermissionError):  # somebody else's cache, which is as good
+        os.utime(folder)
     return folder
+
+
+def _forget_unused(cache: Path, kind: str) -> None:
+    """Remove what was made for an older version of the lab and not used for long."""
+    for folder in cache.glob(f"{kind}-????????????????"):
+        if time.time() - folder.stat().st_mtime > UNUSED_S:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _digest(ingredients: list[bytes]) -> str:
@@ -56,7 +67,7 @@ def _build(folder: Path, build: Callable[[Path], None]) -> None:
         shutil.rmtree(left, ignore_errors=True)
     part = Path(tempfile.mkdtemp(prefix=f"{folder.name}.part-", dir=folder.parent))
     try:
-        os.chmod(part, 0o755)  # noqa: PTH101
+        part.chmod(0o755)  # noqa: S103  the guests' account reads it
         build(part)
         part.rename(folder)
     except OSError as error:

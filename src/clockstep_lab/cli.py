@@ -12,7 +12,9 @@ from . import lab as labs
 from .errors import LabError
 from .run import find
 
-NAME = click.option("--name", default="lab", show_default=True, metavar="LAB", help="Which lab; several can be up at once.")
+NAME = click.option(
+    "--name", default="lab", show_default=True, metavar="LAB", help="Which lab; several can be up at once."
+)
 
 
 def say(text: str) -> None:
@@ -33,7 +35,9 @@ def lab() -> None:
 
 @lab.command()
 @NAME
-@click.option("--nodes", default=3, show_default=True, type=click.IntRange(1, 99), help="How many guests, at the least.")
+@click.option(
+    "--nodes", default=3, show_default=True, type=click.IntRange(1, 99), help="How many guests, at the least."
+)
 @click.option("--image", metavar="IMAGE", help="minimal (the default), debian-12 or debian-13.")
 def up(name: str, nodes: int, image: str | None) -> None:
     """Bring a lab up and wait until its guests answer."""
@@ -97,7 +101,10 @@ def _ssh(name: str, node: str, command: list[str]) -> None:
     import shlex
 
     remote = [shlex.join(command)] if command else []
-    os.execv(ssh, ["ssh", "-F", str(found.folder / "ssh_config"), node, "--" if remote else "", *remote][: None if remote else 4])
+    os.execv(
+        ssh,
+        ["ssh", "-F", str(found.folder / "ssh_config"), node, "--" if remote else "", *remote][: None if remote else 4],
+    )
 
 
 def _stop(number: int, _frame: FrameType | None) -> None:

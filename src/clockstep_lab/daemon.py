@@ -56,7 +56,11 @@ def start_libvirtd(folder: Path, account: Account, kvm: bool) -> None:
     config.mkdir(parents=True, exist_ok=True)
     (config / "qemu.conf").write_text('stdio_handler = "file"\n')
     (config / "libvirtd.conf").write_text('log_outputs = "3:stderr"\n')
-    command = [find("libvirtd") or "libvirtd", f"--pid-file={folder}/run/libvirtd.pid", f"--config={config}/libvirtd.conf"]
+    command = [
+        find("libvirtd") or "libvirtd",
+        f"--pid-file={folder}/run/libvirtd.pid",
+        f"--config={config}/libvirtd.conf",
+    ]
     if os.path.exists(KVM_NODE) and not kvm:  # noqa: PTH110
         command = _without_kvm(command, account)
     log = folder / "libvirtd.log"

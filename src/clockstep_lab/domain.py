@@ -1,11 +1,16 @@
 """A guest as libvirt sees it: an ordinary domain, so that the product's one libvirt adapter drives it."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from xml.sax.saxutils import quoteattr
 
 from .image import Image
+
+_CPU_KVM = "<cpu mode='host-passthrough'/>"
+# QEMU 7.2's emulation of cmpxchg16b now and then corrupts the flags, and the kernel panics in its allocator.
+_CPU_TCG = (
+    "<cpu mode='custom' match='exact' check='none'><model>qemu64</model><feature policy='disable' name='cx16'/></cpu>"
+)
 
 
 @dataclass(frozen=True)
@@ -34,8 +39,8 @@ def domain_xml(folder: Path, machine: Machine, image: Image, kvm: bool) -> str:
     """
     name = machine.name
     arguments = f"console=ttyS0 root=/dev/vda rw {'' if kvm else 'clocksource=hpet '}{image.kernel_arguments}".strip()
-    forward = f"user,id=lab,hostfwd=tcp:127.0.0.1:{machine.ssh_port}-:22"
-    channels = [("org.qemu.guest_agent.0", None)]
+    forward = f"user,id=lab,ipv6=off,hostfwd=tcp:127.0.0.1:{machine.ssh_port}-:22"
+    channels: list[tuple[str, Path | None]] = [("org.qemu.guest_agent.0", None)]
     channels += [(f"clockstep.witness.{port}", witness_socket(folder, name, port)) for port in ("stream", "echo")]
     return f"""\
 <domain type='{"kvm" if kvm else "qemu"}' xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'>
@@ -50,7 +55,7 @@ def domain_xml(folder: Path, machine: Machine, image: Image, kvm: bool) -> str:
     <cmdline>{arguments}</cmdline>
   </os>
   <features><acpi/></features>
-{"  <cpu mode='host-passthrough'/>" if kvm else ""}
+  {_CPU_KVM if kvm else _CPU_TCG}
   <clock offset='utc'/>
   <on_crash>destroy</on_crash>
   <devices>
@@ -92,7 +97,3 @@ def seed(folder: Path, name: str) -> Path:
 def _channel(name: str, socket: Path | None) -> str:
     source = f"<source mode='bind' path={quoteattr(str(socket))}/>" if socket else ""
     return f"    <channel type='unix'>{source}<target type='virtio' name='{name}'/></channel>\n"
-
-
-def names(machines: Iterable[Machine]) -> str:
-    return ", ".join(machine.name for machine in machines)

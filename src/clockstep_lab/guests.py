@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,8 +15,8 @@ from .domain import Machine, console, disk, domain_xml, seed, witness_socket
 from .errors import LabError
 from .image import Image
 from .places import account
-from .run import run
 from .ports import free_tcp_port
+from .run import run
 from .witness import Echo
 
 CONSOLE_LINES = 12
@@ -66,6 +67,15 @@ def _give_away(path: Path) -> None:
     os.chown(path, owner.uid, owner.gid)
 
 
+def restart(uri: str, names: list[str]) -> None:
+    """Start those of these guests that are shut off."""
+    with contextlib.closing(connect(uri)) as connection:
+        for name in names:
+            domain = connection.lookupByName(name)
+            if not domain.isActive():
+                domain.create()
+
+
 def remove(uri: str, names: list[str]) -> None:
     """Destroy and undefine these guests, as far as they exist."""
     with contextlib.suppress(LabError), contextlib.closing(connect(uri)) as connection:
@@ -77,32 +87,34 @@ def remove(uri: str, names: list[str]) -> None:
                 domain.undefineFlags(libvirt.VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA)
 
 
-def await_all(uri: str, folder: Path, names: list[str], seconds: float, say: Say) -> None:
-    """Wait until every guest answers, its agent and its witness.
+def await_all(uri: str, folder: Path, machines: list[Machine], seconds: float, say: Say) -> None:
+    """Wait until every guest answers: its agent, its witness and its sshd.
 
     Raises LabError with a guest's last console lines when it ends or takes longer than this.
     """
     until = time.monotonic() + seconds
-    waiting = list(names)
+    waiting = list(machines)
     with contextlib.closing(connect(uri)) as connection:
         while waiting:
-            for name in waiting[:]:
-                if _answers(connection, folder, name):
-                    waiting.remove(name)
-                    say(f"{name} answers")
-                elif time.monotonic() > until or not connection.lookupByName(name).isActive():
-                    raise LabError(f"{name} does not boot; the end of its console:\n{last_words(folder, name)}")
+            for machine in waiting[:]:
+                if _answers(connection, folder, machine):
+                    waiting.remove(machine)
+                    say(f"{machine.name} answers")
+                elif time.monotonic() > until or not connection.lookupByName(machine.name).isActive():
+                    said = last_words(folder, machine.name)
+                    raise LabError(f"{machine.name} does not boot; the end of its console:\n{said}")
             time.sleep(0.1 if waiting else 0)
 
 
-def _answers(connection: libvirt.virConnect, folder: Path, name: str) -> bool:
+def _answers(connection: libvirt.virConnect, folder: Path, machine: Machine) -> bool:
     try:
-        libvirt_qemu.qemuAgentCommand(connection.lookupByName(name), '{"execute": "guest-ping"}', 1, 0)
-        with contextlib.closing(Echo(witness_socket(folder, name, "echo"))) as echo:
+        libvirt_qemu.qemuAgentCommand(connection.lookupByName(machine.name), '{"execute": "guest-ping"}', 1, 0)
+        with contextlib.closing(Echo(witness_socket(folder, machine.name, "echo"))) as echo:
             echo.look(timeout_s=1)
+        with socket.create_connection(("127.0.0.1", machine.ssh_port), timeout=1) as sshd:
+            return sshd.recv(4) == b"SSH-"
     except (libvirt.libvirtError, OSError):
         return False
-    return True
 
 
 def last_words(folder: Path, name: str) -> str:

@@ -1,19 +1,22 @@
 """The kinds of guest there are."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
-from . import minimal
+from . import full, minimal
 from .cache import Say
 from .errors import LabError
 from .image import Image
 
-IMAGES: dict[str, Callable[[Say], Image]] = {
+Images = Mapping[str, Callable[[Say], Image]]
+
+IMAGES: Images = {
     "minimal": minimal.image,
+    **full.images(),
 }
 
 
-def image_named(name: str, say: Say) -> Image:
+def image_named(name: str, say: Say, images: Images = IMAGES) -> Image:
     """Build, or take from the cache, the image of this name. Raises LabError for a name that is none."""
-    if name not in IMAGES:
-        raise LabError(f"there is no image {name}", f"there are {', '.join(IMAGES)}")
-    return IMAGES[name](say)
+    if name not in images:
+        raise LabError(f"there is no image {name}", f"there are {', '.join(images)}")
+    return images[name](say)

@@ -5,7 +5,7 @@ import os
 import shutil
 import signal
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from . import daemon, guests
@@ -14,7 +14,7 @@ from .cache import Say, built, locked
 from .domain import Machine
 from .errors import LabError
 from .image import Image
-from .images import image_named
+from .images import IMAGES, Images, image_named
 from .places import account, lab_dir, labs_dir
 from .ports import free_tcp_port, free_udp_port
 from .processes import end_all, of_lab
@@ -79,7 +79,7 @@ def all_labs() -> list[Lab]:
     return [lab for lab in found if lab]
 
 
-def up(name: str, count: int, image_name: str | None, say: Say) -> Lab:
+def up(name: str, count: int, image_name: str | None, say: Say, images: Images = IMAGES) -> Lab:
     """Bring a lab up with at least this many guests, all answering; what is up already stays as it is.
 
     When it fails or is interrupted, what this call started is ended again. Raises LabError.
@@ -90,17 +90,19 @@ def up(name: str, count: int, image_name: str | None, say: Say) -> Lab:
         if before and image_name and before.image != image_name:
             raise LabError(f"lab {name} is up with {before.image} guests", f"clockstep lab down --name {name} first")
         try:
-            return _up(before, folder, count, image_name or (before.image if before else "minimal"), say)
+            image = image_named(image_name or (before.image if before else "minimal"), say, images)
+            return _up(before, folder, count, image, say)
         except BaseException:
             if before:
-                guests.remove(before.uri, [n for n in guests.numbered(count) if n not in {m.name for m in before.machines}])
+                guests.remove(
+                    before.uri, [n for n in guests.numbered(count) if n not in {m.name for m in before.machines}]
+                )
             else:
                 _remove(folder)
             raise
 
 
-def _up(before: Lab | None, folder: Path, count: int, image_name: str, say: Say) -> Lab:
-    image = image_named(image_name, say)
+def _up(before: Lab | None, folder: Path, count: int, image: Image, say: Say) -> Lab:
     owner = account()
     if not before:
         _remove(folder)  # what a killed `up` may have left
@@ -145,14 +147,15 @@ def _kvm(image: Image, say: Say) -> bool:
 
 def _with_guests(lab: Lab, count: int, image: Image, say: Say) -> Lab:
     there = {machine.name for machine in lab.machines}
+    new = []
     for name in guests.numbered(count):
-        if name in there:
-            continue
-        machine = guests.create(lab.uri, lab.folder, name, image, lab.kvm, _seeder(lab))
-        lab = Lab(lab.name, lab.image, lab.kvm, lab.ntp_port, lab.packages_port, (*lab.machines, machine))
-        say(f"started {name}")
+        if name not in there:
+            new.append(guests.create(lab.uri, lab.folder, name, image, lab.kvm, _seeder(lab)))
+            say(f"started {name}")
+    guests.restart(lab.uri, [machine.name for machine in lab.machines])
+    lab = replace(lab, machines=(*lab.machines, *new))
     write_ssh_config(lab.folder, list(lab.machines))
-    guests.await_all(lab.uri, lab.folder, [m.name for m in lab.machines], image.boot_s * max(1, len(lab.machines) / 3), say)
+    guests.await_all(lab.uri, lab.folder, new, image.boot_s * max(1, len(new) / 3), say)
     _write_down(lab)
     return lab
 
@@ -185,4 +188,3 @@ def _remove(folder: Path) -> None:
     finally:
         for number, handler in kept.items():
             signal.signal(number, handler)
-

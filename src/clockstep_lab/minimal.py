@@ -13,10 +13,10 @@ from .image import GUEST_FILES, Image, compile_witness, kernel_module, make_disk
 from .run import need, run
 
 SUITE = "stable"
-PACKAGES = (
-    "linux-image-cloud-amd64 busybox-static dash chrony qemu-guest-agent openssh-server util-linux-extra "
-    "python3-minimal libpython3-stdlib curl libc-bin tzdata"
-).split()
+PACKAGES = """
+linux-image-cloud-amd64 busybox-static dash libc-bin tzdata curl
+chrony qemu-guest-agent openssh-server util-linux-extra python3-minimal libpython3-stdlib
+""".split()
 LEFT_OUT = ("./usr/share/doc", "./usr/share/man", "./usr/share/locale", "./usr/share/perl*", "./usr/lib/systemd/system")
 NOT_NEEDED = ("systemd_", "initramfs-tools", "dracut", "klibc", "udev_", "libsystemd-shared", "openssl-provider-legacy")
 FILES = GUEST_FILES / "minimal"
@@ -67,7 +67,17 @@ rm -rf "$TREE/boot"
 
 
 def _configure(tree: Path) -> None:
-    for folder in ("proc", "sys", "dev", "run", "tmp", "root", "etc/chrony/sources.d", "var/lib/chrony", "var/log/chrony"):
+    for folder in (
+        "proc",
+        "sys",
+        "dev",
+        "run",
+        "tmp",
+        "root",
+        "etc/chrony/sources.d",
+        "var/lib/chrony",
+        "var/log/chrony",
+    ):
         (tree / folder).mkdir(parents=True, exist_ok=True)
     (tree / "var/run").symlink_to("../run")
     for name in ("rc", "inittab", "passwd", "group"):
@@ -93,7 +103,10 @@ def without_pools(stock: str) -> str:
 def _link_busybox(tree: Path) -> None:
     """Busybox serves every command that no package brought, and init."""
     for applet in run([tree / "usr/bin/busybox", "--list"]).decode().split():
-        if not any((tree / folder / applet).is_symlink() or (tree / folder / applet).exists() for folder in ("usr/bin", "usr/sbin")):
+        if not any(
+            (tree / folder / applet).is_symlink() or (tree / folder / applet).exists()
+            for folder in ("usr/bin", "usr/sbin")
+        ):
             (tree / "usr/bin" / applet).symlink_to("busybox")
     (tree / "usr/sbin/init").unlink(missing_ok=True)
     (tree / "usr/sbin/init").symlink_to("../bin/busybox")
@@ -108,7 +121,9 @@ def _initramfs(tree: Path, into: Path) -> None:
     (root / "init").chmod(0o755)
     (root / "virtio_blk.ko").write_bytes(kernel_module(tree, "virtio_blk"))
     names = "\n".join(str(path.relative_to(root)) for path in sorted(root.rglob("*"))) + "\n"
-    archive = run([tree / "usr/bin/busybox", "sh", "-c", f"cd '{root}' && busybox cpio -o -H newc -R 0:0"], stdin=names.encode())
+    archive = run(
+        [tree / "usr/bin/busybox", "sh", "-c", f"cd '{root}' && busybox cpio -o -H newc -R 0:0"], stdin=names.encode()
+    )
     (into / "initrd").write_bytes(archive)
     shutil.rmtree(root)
 

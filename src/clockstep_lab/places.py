@@ -8,6 +8,7 @@ socket's path has room for 107 characters (unix(7)).
 import os
 import pwd
 import re
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,9 +44,7 @@ def _chosen(variable: str, for_root: str, xdg: str, below_home: str) -> Path:
 def _usable(path: Path, variable: str) -> Path:
     try:
         path.mkdir(parents=True, exist_ok=True)
-        probe = path / f".writable-{os.getpid()}"
-        probe.touch()
-        probe.unlink()
+        tempfile.TemporaryFile(dir=path).close()
     except OSError as error:
         raise LabError(f"can't write in {path}: {error.strerror}", f"name another directory in {variable}") from error
     return path
@@ -53,12 +52,16 @@ def _usable(path: Path, variable: str) -> Path:
 
 def cache_dir() -> Path:
     """What is slow to build, by content hash. Raises LabError when it can't be written."""
-    return _usable(_chosen("CLOCKSTEP_LAB_CACHE", "/var/cache/clockstep-lab", "XDG_CACHE_HOME", ".cache"), "CLOCKSTEP_LAB_CACHE")
+    return _usable(
+        _chosen("CLOCKSTEP_LAB_CACHE", "/var/cache/clockstep-lab", "XDG_CACHE_HOME", ".cache"), "CLOCKSTEP_LAB_CACHE"
+    )
 
 
 def labs_dir() -> Path:
     """One folder for each lab. Raises LabError when it can't be written."""
-    return _usable(_chosen("CLOCKSTEP_LAB_DIR", "/var/lib/clockstep-lab", "XDG_STATE_HOME", ".local/state"), "CLOCKSTEP_LAB_DIR")
+    return _usable(
+        _chosen("CLOCKSTEP_LAB_DIR", "/var/lib/clockstep-lab", "XDG_STATE_HOME", ".local/state"), "CLOCKSTEP_LAB_DIR"
+    )
 
 
 def lab_dir(name: str) -> Path:

@@ -11,6 +11,8 @@ from pathlib import Path
 from .errors import LabError
 
 OUTPUT_SHOWN = 1024
+# as the C library, mke2fs(8) and apt-get(8) put it
+NO_SPACE = (os.strerror(errno.ENOSPC), "Could not allocate block", "have enough free space")
 
 
 def run(
@@ -30,14 +32,15 @@ def run(
             words,
             input=stdin,
             stdin=subprocess.DEVNULL if stdin is None else None,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            capture_output=True,
             env={**os.environ, "LC_ALL": "C", **(env or {})},
             timeout=timeout_s,
             check=False,
         )
     except FileNotFoundError as error:
-        raise LabError(f"{words[0]} is not installed", "run script/setup, which names the packages the lab needs") from error
+        raise LabError(
+            f"{words[0]} is not installed", "run script/setup, which names the packages the lab needs"
+        ) from error
     except subprocess.TimeoutExpired as error:
         raise LabError(f"no end after {timeout_s:g} s: {shlex.join(words)}") from error
     if done.returncode:
@@ -47,7 +50,7 @@ def run(
 
 def _failure(words: list[str], done: subprocess.CompletedProcess[bytes]) -> LabError:
     said = (done.stderr or done.stdout).decode(errors="replace").strip()[-OUTPUT_SHOWN:]
-    if os.strerror(errno.ENOSPC) in said or "Could not allocate block" in said:
+    if any(sign in said for sign in NO_SPACE):
         return LabError(f"no space left on the disk: {said.splitlines()[-1]}", "free some space and try again")
     return LabError(f"exit {done.returncode} from: {shlex.join(words)}\n{said}")
 

@@ -14,7 +14,20 @@ def make_keys(folder: Path) -> None:
     """A key pair for whoever logs in and one for the guests' sshd, made for this lab; and an ssh_config(5)'s trust."""
     for name in ("id_ed25519", "host_ed25519"):
         if not (folder / name).exists():
-            run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", f"clockstep-lab-{folder.name}", "-f", folder / name])
+            run(
+                [
+                    "ssh-keygen",
+                    "-q",
+                    "-t",
+                    "ed25519",
+                    "-N",
+                    "",
+                    "-C",
+                    f"clockstep-lab-{folder.name}",
+                    "-f",
+                    folder / name,
+                ]
+            )
     kind, key, _ = (folder / "host_ed25519.pub").read_text().split()
     (folder / "known_hosts").write_text(f"{key_alias(folder)} {kind} {key}\n")
 

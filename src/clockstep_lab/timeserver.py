@@ -44,5 +44,3 @@ def answers(port: int) -> bool:
         except OSError:
             return False
     return len(reply) >= 48 and reply[0] >> 6 != 3
-
-

@@ -1,4 +1,4 @@
-"""The judge: what each guest's clock really said, heard over virtio-serial, by code that shares nothing with the product.
+"""The judge: what each guest's clock really said, heard over virtio-serial; it shares no code with the product.
 
 Two ports for each guest (guest/witness.c). The *stream* brings the guest's CLOCK_REALTIME every 10 ms, one way: it
 tells wrong from right, with a tolerance above its own delay. The *echo* returns a nonce with the guest's clock: each
@@ -111,6 +111,11 @@ class Testimony:
         looks = [look for look in list(self.looks) if look.at_monotonic_ns >= monotonic_ns]
         return Testimony(stamps, looks, self.connections)
 
+    def returned(self, connections: int) -> "Testimony":
+        """What was heard since the guest came back in a new QEMU; `connections` is how many there had been before."""
+        anew = next((stamp for stamp in list(self.stamps) if stamp.connection > connections), None)
+        return self.since(anew.heard_monotonic_ns) if anew else Testimony(connections=self.connections)
+
     def tolerance_ns(self) -> int:
         """A lag that the stream itself never has: twice the 99th percentile of its delay while the clock was right."""
         lags = sorted(abs(stamp.lag_ns) for stamp in list(self.stamps))
@@ -157,7 +162,7 @@ def _lasting(looks: list[Look], limit_ns: int, began_ns: int) -> int | None:
             break
         if look.surely_within(limit_ns):
             lasting = look
-    return lasting and lasting.at_monotonic_ns - began_ns
+    return lasting.at_monotonic_ns - began_ns if lasting else None
 
 
 class Witness:
@@ -178,7 +183,9 @@ class Witness:
             thread.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._stop.set()
         for thread in self._threads:
             thread.join(3)

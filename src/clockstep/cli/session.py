@@ -38,7 +38,10 @@ def resolved(connect: str | None) -> str | None:
     asked = [sys.executable, "-m", "clockstep_lab", "uri", *(["--name", name] if name else [])]
     answer = subprocess.run(asked, capture_output=True, text=True, check=False)
     if answer.returncode or not answer.stdout.strip():
-        raise UsageError(f"the lab did not say where it is: {answer.stderr}", "start it with: clockstep lab up")
+        raise UsageError(
+            answer.stderr.strip() or "the lab does not say where it is",
+            "" if answer.stderr else "start it with: clockstep lab up",
+        )
     return answer.stdout.strip()
 
 

@@ -50,8 +50,9 @@ def _claim(tracking: list[str], source: list[str] | None) -> Claim:
 
 
 def _offset(source: list[str]) -> Offset | None:
-    """Return the last offset measured to a source, positive where the node is ahead; None while it has not answered."""
-    return Offset(_nanoseconds(source[7]), _nanoseconds(source[9])) if int(source[5], 8) else None
+    """Return the last offset measured to a source, positive where the node is ahead; None without a measurement."""
+    error_ns = _nanoseconds(source[9])
+    return Offset(_nanoseconds(source[7]), error_ns) if error_ns else None
 
 
 def _nanoseconds(seconds: str) -> int:

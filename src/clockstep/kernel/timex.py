@@ -12,6 +12,10 @@ from clockstep.units import MICROSECOND_NS, SECOND_NS
 
 ADJ_SETOFFSET = 0x0100
 ADJ_NANO = 0x2000
+ADJ_TICK = 0x4000
+NOMINAL_TICK_US = 10_000
+"""The length of a tick at USER_HZ 100, which every Linux has; a daemon slews fast by making it longer or shorter."""
+
 STA_UNSYNC = 0x0040
 TIME_ERROR = 5
 
@@ -65,8 +69,9 @@ def pack_step(by_ns: int) -> bytes:
     """Return the struct timex, as 64-bit little-endian Linux lays it out, that steps a clock by `by_ns` at once.
 
     ADJ_SETOFFSET adds `time` to the clock; with ADJ_NANO its second half is nanoseconds, and it must be 0 to
-    999999999 also where the step is negative (adjtimex(2); timekeeping_validate_timex in the kernel).
+    999999999 also where the step is negative (adjtimex(2); timekeeping_validate_timex in the kernel). ADJ_TICK ends
+    a fast slew that is under way: it was meant for the offset that this step removes.
     """
     seconds, nanoseconds = divmod(by_ns, SECOND_NS)
-    head = struct.pack("<I68x", ADJ_SETOFFSET | ADJ_NANO)
-    return (head + struct.pack("<qq", seconds, nanoseconds)).ljust(SIZE, b"\0")
+    head = struct.pack("<I68x", ADJ_SETOFFSET | ADJ_NANO | ADJ_TICK)
+    return (head + struct.pack("<qqq", seconds, nanoseconds, NOMINAL_TICK_US)).ljust(SIZE, b"\0")

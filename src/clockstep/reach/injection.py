@@ -1,8 +1,9 @@
 """The step itself, as it is carried out in a node: one adjtimex(2) that adds to the clock, atomically.
 
-A relative step is immune to its own latency: it does not matter when it happens. What could go wrong is that it
-happens although something else has moved the clock meanwhile, or that a late one and its repetition both happen. So
-each carries the second at which the node's clock is expected to be, and does nothing when the clock is elsewhere.
+A relative step does not mind being late. What could go wrong is the rest of the world. Something else may have moved
+the clock since it was looked at, or a late step and its repetition may both happen: so each step carries what the
+node's clock is expected to say, and is not made when the clock is elsewhere. And a daemon that has noticed the offset
+may be slewing it away, by up to 83 ms in each second: so what was slewed since then is taken off the step.
 """
 
 from clockstep.kernel.timex import pack_step
@@ -15,40 +16,68 @@ DONE = 0
 UNAVAILABLE = 69
 ELSEWHERE = 75
 REFUSED = 77
-"""Exit codes of the script, after sysexits.h: no tool for it; the clock is elsewhere; adjtimex said no."""
+"""Exit codes of the scripts, after sysexits.h: no tool for it; the clock is elsewhere; adjtimex said no."""
 
-PERL = r"""use Config;
-my ($timex, $at, $window) = @ARGV;
-my $number = {x86_64 => 159, aarch64 => 171}->{(split /-/, $Config{archname})[0]};
-exit 69 unless $number && length(pack("l!", 0)) == 8;
-exit 75 if abs(time - $at) > $window;
-my $packed = pack("H*", $timex);
-exit 0 if syscall($number, $packed) >= 0;
-print STDERR "adjtimex: $!\n";
-exit 77;"""
+PERL = r"""my ($wanted, $at_s, $at_ns, $window) = @ARGV;
+open my $self, "<", "/proc/self/exe" or exit 69;
+read $self, my $elf, 20;
+my ($class, $order, $machine) = unpack("x4 C C x12 v", $elf);
+my $number = {62 => 159, 183 => 171}->{$machine};
+exit 69 unless $number && $class == 2 && $order == 1;
+sub adjtimex { return if syscall($number, $_[0]) >= 0; print STDERR "adjtimex: $!\n"; exit 77 }
+my $now = "\0" x 208;
+adjtimex($now);
+my ($status, $s, $ns, $tick) = unpack("x40 l x28 q3", $now);
+$ns *= 1000 unless $status & 0x2000;
+my $elapsed = ($s - $at_s) * 1000000000 + $ns - $at_ns;
+exit 75 if abs($elapsed) > $window;
+my $step = pack("H*", $wanted);
+my ($by_s, $by_ns) = unpack("x72 q2", $step);
+$by_ns -= int($elapsed * ($tick - 10000) / $tick);
+if ($by_ns < 0) { $by_s -= 1; $by_ns += 1000000000 }
+if ($by_ns >= 1000000000) { $by_s += 1; $by_ns -= 1000000000 }
+substr($step, 72, 16) = pack("q2", $by_s, $by_ns);
+adjtimex($step);
+print "$by_s $by_ns\n";"""
 
-PYTHON = r"""import sys, time
+PYTHON = r"""import sys
 try:
-    import ctypes
-    adjtimex = ctypes.CDLL(None, use_errno=True).adjtimex
+    import ctypes, struct
+    call = ctypes.CDLL(None, use_errno=True).adjtimex
 except (ImportError, OSError, AttributeError):
     sys.exit(69)
 if ctypes.sizeof(ctypes.c_long) != 8 or sys.byteorder != "little":
     sys.exit(69)
-if abs(time.time() - int(sys.argv[2])) > int(sys.argv[3]):
+def adjtimex(packed):
+    if call(packed) < 0:
+        sys.stderr.write("adjtimex: errno %d\n" % ctypes.get_errno())
+        sys.exit(77)
+wanted, at_s, at_ns, window = bytes.fromhex(sys.argv[1]), *map(int, sys.argv[2:])
+now = ctypes.create_string_buffer(208)
+adjtimex(now)
+status, = struct.unpack_from("i", now, 40)
+s, ns, tick = struct.unpack_from("3q", now, 72)
+elapsed = (s - at_s) * 10**9 + (ns if status & 0x2000 else ns * 1000) - at_ns
+if abs(elapsed) > window:
     sys.exit(75)
-if adjtimex(ctypes.create_string_buffer(bytes.fromhex(sys.argv[1]))) < 0:
-    import os
-    sys.exit(print("adjtimex:", os.strerror(ctypes.get_errno()), file=sys.stderr) or 77)"""
+step = ctypes.create_string_buffer(wanted, 208)
+by_s, by_ns = struct.unpack_from("2q", step, 72)
+by_ns -= elapsed * (tick - 10000) // tick
+by_s, by_ns = by_s + by_ns // 10**9, by_ns % 10**9
+struct.pack_into("2q", step, 72, by_s, by_ns)
+adjtimex(step)
+print(by_s, by_ns)"""
 
 CHOICE = r"""perl=$1 python=$2; shift 2
-if command -v perl >/dev/null 2>&1; then perl -e "$perl" "$@"; code=$?; [ $code -eq 69 ] || exit $code; fi
-if command -v python3 >/dev/null 2>&1; then exec python3 -I -S -c "$python" "$@"; fi
+command -v perl >/dev/null 2>&1 && exec perl -e "$perl" "$@"
+command -v python3 >/dev/null 2>&1 && exec python3 -I -S -c "$python" "$@"
 exit 69"""
-"""perl first, because it starts faster and Debian's essential packages have it."""
+"""perl first, because it starts faster and Debian's essential packages have it. It has no adjtimex, only the numbers
+of system calls: its own ELF header says whether x86_64's (machine 62) or aarch64's (183) is the one, without a module.
+"""
 
 
 def injection(by_ns: int, expected_ns: int) -> list[str]:
     """Return the command that steps a node's clock by `by_ns`, if that clock is about at `expected_ns` since 1970."""
-    timing = [str(expected_ns // SECOND_NS), str(WINDOW_NS // SECOND_NS)]
-    return ["/bin/sh", "-c", CHOICE, "clockstep", PERL, PYTHON, pack_step(by_ns).hex(), *timing]
+    expected = [str(part) for part in divmod(expected_ns, SECOND_NS)]
+    return ["/bin/sh", "-c", CHOICE, "clockstep", PERL, PYTHON, pack_step(by_ns).hex(), *expected, str(WINDOW_NS)]

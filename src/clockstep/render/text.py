@@ -17,7 +17,7 @@ from clockstep.model import (
     Step,
     Verdict,
 )
-from clockstep.units import MINUTE_NS, show_bound, show_duration, show_offset
+from clockstep.units import show_bound, show_duration, show_offset
 
 
 class Page(NamedTuple):
@@ -137,6 +137,4 @@ def _member_line(member: Member) -> str:
 def _snapshot_row(one: SnapshotSet, now_ns: int) -> tuple[str, ...]:
     missing = [member for member in one.members if member not in one.present]
     note = "of another tool" if one.set_id is None else f"incomplete: not on {', '.join(missing)}" if missing else ""
-    age = now_ns - one.created_ns
-    shown = show_duration(age) if age < MINUTE_NS else show_duration(age - age % MINUTE_NS)
-    return (one.name, shown, " ".join(one.present), note)
+    return (one.name, show_duration(max(0, now_ns - one.created_ns)), " ".join(one.present), note)

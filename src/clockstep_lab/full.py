@@ -1,0 +1,86 @@
+"""Full guests: Debian 12 and 13 as people install them, with systemd, its own time daemon, apt, and sudo.
+
+They show what the minimal guest can't: timesyncd, units, packages that come and go. mmdebstrap(1) builds them, in a
+mount namespace of its own, so that an interrupted build leaves no mount behind; it needs root or a user namespace.
+"""
+
+import shutil
+from functools import partial
+from pathlib import Path
+
+from . import apt
+from .cache import Say, built
+from .image import GUEST_FILES, Image, compile_witness, make_disk, source_of_images
+from .repository import write_index
+from .run import need, run
+
+SUITES = {"debian-12": "bookworm", "debian-13": "trixie"}
+PACKAGES = ["systemd", "systemd-sysv", "systemd-timesyncd", "udev", "dbus", "linux-image-cloud-amd64", "initramfs-tools", "qemu-guest-agent", "openssh-server", "sudo", "util-linux-extra", "iproute2", "nftables", "curl", "ca-certificates", "python3", "tzdata"]
+SERVED = ("chrony", "systemd-timesyncd", "ntpsec", "openntpd")
+LEFT_OUT = ("/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*", "/usr/share/info/*")
+FILES = GUEST_FILES / "full"
+KERNEL_ARGUMENTS = "quiet net.ifnames=0 ipv6.disable_ipv6=1"
+
+
+def image(name: str, say: Say) -> Image:
+    """The full guest of this name, built if the cache doesn't have it."""
+    ingredients = [repr((PACKAGES, SERVED, LEFT_OUT)).encode(), *source_of_images()]
+    folder = built(name, ingredients, lambda into: _build(SUITES[name], into, say), say)
+    return Image(name, folder, 512, 180, KERNEL_ARGUMENTS, folder / "packages")
+
+
+def images() -> dict[str, partial[Image]]:
+    """How to get each full image, by name."""
+    return {name: partial(image, name) for name in SUITES}
+
+
+def _build(suite: str, into: Path, say: Say) -> None:
+    need("mmdebstrap", "fakeroot", "mke2fs", "qemu-img", "gcc", "dpkg-deb", "apt-get")
+    overlay, packages, tree = into / "overlay", into / "packages", into / "tree"
+    _overlay(overlay)
+    packages.mkdir()
+    tree.mkdir()
+    say(f"installing Debian's {suite}: about a minute")
+    _install(suite, overlay, packages, into / "root.tar")
+    write_index(packages)
+    say("making the disk")
+    make_disk(tree, _AS_ROOT, into / "root.qcow2", "4G")
+    for left in (overlay, tree):
+        shutil.rmtree(left)
+    (into / "root.tar").unlink()
+
+
+_AS_ROOT = """
+tar -x --exclude=./dev/* -f "$TREE/../root.tar" -C "$TREE"
+for file in vmlinuz initrd; do
+    cp "$TREE"/boot/$file* "$TREE/../${file%.img}"
+done
+chmod 0644 "$TREE/../vmlinuz" "$TREE/../initrd"
+rm -rf "$TREE"/boot/*
+"""
+
+
+def _overlay(folder: Path) -> None:
+    """What the image has of the lab's own, under the paths that it gets there."""
+    shutil.copytree(FILES, folder)
+    (folder / "etc/initramfs-tools/hooks/lab").chmod(0o755)
+    compile_witness(folder / "usr/lib/clockstep-lab/witness")
+
+
+def _install(suite: str, overlay: Path, packages: Path, tar: Path) -> None:
+    own = tar.with_name("overlay.tar")
+    run(["tar", "-c", "--owner=0", "--group=0", "--mode=u=rwX,go=rX", "-f", own, "-C", overlay, "etc", "usr"])
+    options = [f"--dpkgopt=path-exclude={pattern}" for pattern in LEFT_OUT]
+    hooks = [
+        "--hook-dir=/usr/share/mmdebstrap/hooks/maybe-merged-usr",
+        f"--essential-hook=tar-in {own} /",
+        f'--customize-hook=chroot "$1" sh -eu /usr/lib/clockstep-lab/customize {" ".join(SERVED)}',
+        f"--customize-hook=sync-out /packages {packages}",
+        '--customize-hook=rm -r "$1/packages"',
+    ]
+    run(
+        ["mmdebstrap", "--mode=unshare", "--variant=minbase", f"--include={','.join(PACKAGES)}", *options, *hooks]
+        + ['--aptopt=APT::Install-Recommends "false"', '--aptopt=Acquire::Languages "none"']
+        + [suite, tar, apt.source_line(suite).strip()]
+    )
+    own.unlink()

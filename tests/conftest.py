@@ -1,0 +1,105 @@
+"""Real guests for every test that asks for them: one lab for the whole run, ended with it."""
+
+import os
+import time
+from collections.abc import Callable, Iterator
+
+import libvirt
+import pytest
+
+from clockstep_lab import lab as labs
+from clockstep_lab.lab import Lab
+from clockstep_lab.run import run
+from clockstep_lab.witness import Witness
+
+RIGHT_NS = 5_000_000
+
+
+def quiet(_text: str) -> None:
+    """The lab's progress, which nobody reads here."""
+
+
+class Guests:
+    """A lab as the tests use it: its libvirt, its witness, and a shell in each guest."""
+
+    def __init__(self, lab: Lab, witness: Witness) -> None:
+        self.lab = lab
+        self.names = [machine.name for machine in lab.machines]
+        self.witness = witness
+        self.libvirt = libvirt.open(lab.uri)
+
+    def domain(self, name: str) -> libvirt.virDomain:
+        return self.libvirt.lookupByName(name)
+
+    def ssh(self, name: str, command: str) -> str:
+        """Run a shell command in a guest and return what it printed."""
+        config = self.lab.folder / "ssh_config"
+        return run(["ssh", "-F", config, "-o", "ConnectTimeout=20", name, command], timeout_s=60).decode()
+
+    def snapshot(self, name: str, snapshot: str) -> None:
+        """Take a snapshot the way virsh does, without clockstep."""
+        self.domain(name).snapshotCreateXML(f"<domainsnapshot><name>{snapshot}</name></domainsnapshot>", 0)
+
+    def revert(self, name: str, snapshot: str) -> None:
+        """Revert the way virsh does, without clockstep."""
+        domain = self.domain(name)
+        domain.revertToSnapshot(domain.snapshotLookupByName(snapshot), 0)
+
+    def forget_snapshots(self) -> None:
+        for name in self.names:
+            for snapshot in self.domain(name).listAllSnapshots():
+                snapshot.delete()
+
+    def offset_ns(self, name: str) -> int:
+        """The newest echo's offset, asked for now."""
+        before = len(self.witness.heard[name].looks)
+        until(lambda: len(self.witness.heard[name].looks) > before + 1, 10)
+        return self.witness.heard[name].looks[-1].offset_ns
+
+    def make_right(self) -> None:
+        """Running guests with right clocks and a daemon that says so, by nothing of the product: chronyd anew."""
+        for name in self.names:
+            if self.domain(name).state()[0] == libvirt.VIR_DOMAIN_PAUSED:
+                self.domain(name).resume()
+            if not self.domain(name).isActive():
+                self.domain(name).create()
+        wrong = [name for name in self.names if abs(self.offset_ns(name)) > RIGHT_NS]
+        for name in wrong:
+            self.ssh(name, "pkill chronyd")  # init starts it again, and it steps at its start
+        assert self.witness.await_right(RIGHT_NS, 90)
+        for name in wrong:
+            self.ssh(name, "until chronyc waitsync 1; do sleep 1; done")
+
+
+def until(condition: Callable[[], bool], seconds: float) -> None:
+    """Wait for a condition, which must come within this time."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "the awaited condition never came"
+        time.sleep(0.02)
+
+
+def pass_time(seconds: float) -> None:
+    """Let this much of this machine's time pass: it is what a guest will be behind by."""
+    end = time.monotonic() + seconds
+    until(lambda: time.monotonic() >= end, seconds + 5)
+
+
+@pytest.fixture(scope="session")
+def three() -> Iterator[Guests]:
+    """Three minimal guests that live as long as the test run."""
+    name = f"t{os.getpid()}"
+    lab = labs.up(name, 3, "minimal", quiet)
+    try:
+        with Witness(lab.folder, [machine.name for machine in lab.machines]) as witness:
+            yield Guests(lab, witness)
+    finally:
+        labs.down(name, quiet)
+
+
+@pytest.fixture
+def guests(three: Guests) -> Iterator[Guests]:
+    """The three guests, running, with right clocks, chronyd in sync and no snapshots."""
+    three.make_right()
+    yield three
+    three.forget_snapshots()
