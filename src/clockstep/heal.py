@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from clockstep.core.checks import judge, measured, worst
+from clockstep.core.checks import agrees, judge, measured, worst
 from clockstep.core.offset import sandwich
 from clockstep.core.plan import explained, hopeless, plan
 from clockstep.daemons import DAEMONS, ask_all, parse_all
@@ -137,6 +137,7 @@ def start(node: Node, cause: Cause, policy: Policy, clock: Clock) -> Run:
 
 def count(run: Run, facts: Facts) -> None:
     """Count the good looks in a row, and keep when the first and the one that proves it came."""
+    first = run.before is None
     run.before = run.before or measured(facts)
     if worst(judge(facts, run.policy)) is not Verdict.GOOD:
         run.good, run.right_ns, run.proven_ns = 0, None, None
@@ -144,7 +145,7 @@ def count(run: Run, facts: Facts) -> None:
     run.good += 1
     since = run.began_ns if run.cause.since_ns is None else run.cause.since_ns
     if run.good == 1:
-        run.right_ns = run.clock.monotonic_ns() - since
+        run.right_ns = 0 if first else run.clock.monotonic_ns() - since
     if run.good == run.policy.looks:
         run.proven_ns = run.clock.monotonic_ns() - since
 
@@ -152,7 +153,7 @@ def count(run: Run, facts: Facts) -> None:
 def settled(run: Run, facts: Facts) -> bool:
     """Whether the clock is proven, the daemon was asked, and it is in sync or there is none to wait for."""
     owed = bool(run.done) and not isinstance(run.done[-1], Resync)
-    return run.good > run.policy.looks and (facts.claim is None or (facts.claim.synchronised and not owed))
+    return run.good > run.policy.looks and (facts.claim is None or (agrees(facts.claim, run.policy) and not owed))
 
 
 def conclude(run: Run, facts: Facts) -> Episode:

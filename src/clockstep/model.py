@@ -60,7 +60,8 @@ class Reading(Record, frozen=True):
 class Claim(Record, frozen=True):
     """What a node's own time daemon says of itself; nothing here is believed, it is only shown and compared.
 
-    `source` is the source it follows, in chrony's notation (`^* 10.0.2.2`); `offset` is what it measured there last.
+    `source` is the source it follows, in chrony's notation (`^* 10.0.2.2`); `offset` is how far off it takes the clock
+    to be: one that is right by its own account and wrong by ours has noticed nothing.
     """
 
     daemon: str
@@ -146,9 +147,10 @@ class Episode(Record, frozen=True):
     """One pass of the loop over one node: all that was seen and done, and all that the output renders.
 
     `before` and `after` are the first and the last offset, `facts` the last look. `started_at_ns` is this machine's
-    wall clock; the durations are from its monotonic clock. `wrong_for_ns` runs from the cause (from the first look,
-    where no moment of the cause is known) to the first of the good looks that prove it, `proven_ns` to the last of
-    them; both are None where it was not proven. `planned` is what would be done, where it was only looked.
+    wall clock; the durations are from its monotonic clock. They run from the cause, or from the first look where no
+    moment of the cause is known: `wrong_for_ns` to the first of the good looks that prove it (0 where the very first
+    look was good), `proven_ns` to the last of them; both are None where it was not proven. `planned` is what would be
+    done, where it was only looked.
     """
 
     node: str

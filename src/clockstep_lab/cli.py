@@ -1,6 +1,7 @@
 """`clockstep lab`: real guests on any Linux machine, in a few seconds, that disturb nothing else on it."""
 
 import os
+import shlex
 import signal
 import sys
 import time
@@ -98,13 +99,8 @@ def _ssh(name: str, node: str, command: list[str]) -> None:
     ssh = find("ssh")
     if not ssh:
         raise LabError("ssh is not installed", "install the package openssh-client")
-    import shlex
-
     remote = [shlex.join(command)] if command else []
-    os.execv(
-        ssh,
-        ["ssh", "-F", str(found.folder / "ssh_config"), node, "--" if remote else "", *remote][: None if remote else 4],
-    )
+    os.execv(ssh, ["ssh", "-F", str(found.folder / "ssh_config"), node, *remote])
 
 
 def _stop(number: int, _frame: FrameType | None) -> None:
@@ -112,13 +108,18 @@ def _stop(number: int, _frame: FrameType | None) -> None:
 
 
 def main() -> None:
-    """Run the command line; a LabError becomes one line with a hint and exit code 1."""
+    """Run `clockstep lab`."""
+    run_command(lab, "clockstep lab")
+
+
+def run_command(command: click.Command, called: str) -> None:
+    """Run a command line and exit; a LabError becomes one line with a hint and exit code 1."""
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _stop)
     try:
-        lab(prog_name="clockstep lab", standalone_mode=False)
+        command(prog_name=called, standalone_mode=False)
     except LabError as error:
-        click.echo(f"clockstep lab: {error.message}", err=True)
+        click.echo(f"{called}: {error.message}", err=True)
         if error.hint:
             click.echo(f"  hint: {error.hint}", err=True)
         sys.exit(1)
@@ -126,5 +127,5 @@ def main() -> None:
         error.show()
         sys.exit(error.exit_code)
     except (KeyboardInterrupt, click.Abort):
-        click.echo("clockstep lab: interrupted; what this call started is ended", err=True)
+        click.echo(f"{called}: interrupted; what this call started is ended", err=True)
         sys.exit(130)

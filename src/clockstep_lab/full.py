@@ -5,17 +5,23 @@ mount namespace of its own, so that an interrupted build leaves no mount behind;
 """
 
 import shutil
+import tempfile
 from functools import partial
 from pathlib import Path
+from shlex import quote
 
 from . import apt
 from .cache import Say, built
+from .errors import LabError
 from .image import GUEST_FILES, Image, compile_witness, make_disk, source_of_images
 from .repository import write_index
 from .run import need, run
 
 SUITES = {"debian-12": "bookworm", "debian-13": "trixie"}
-PACKAGES = ["systemd", "systemd-sysv", "systemd-timesyncd", "udev", "dbus", "linux-image-cloud-amd64", "initramfs-tools", "qemu-guest-agent", "openssh-server", "sudo", "util-linux-extra", "iproute2", "nftables", "curl", "ca-certificates", "python3", "tzdata"]
+PACKAGES = (
+    "systemd,systemd-sysv,systemd-timesyncd,udev,dbus,linux-image-cloud-amd64,initramfs-tools,qemu-guest-agent,"
+    "openssh-server,sudo,util-linux-extra,iproute2,nftables,curl,ca-certificates,python3,tzdata"
+)
 SERVED = ("chrony", "systemd-timesyncd", "ntpsec", "openntpd")
 LEFT_OUT = ("/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*", "/usr/share/info/*")
 FILES = GUEST_FILES / "full"
@@ -24,8 +30,7 @@ KERNEL_ARGUMENTS = "quiet net.ifnames=0 ipv6.disable_ipv6=1"
 
 def image(name: str, say: Say) -> Image:
     """The full guest of this name, built if the cache doesn't have it."""
-    ingredients = [repr((PACKAGES, SERVED, LEFT_OUT)).encode(), *source_of_images()]
-    folder = built(name, ingredients, lambda into: _build(SUITES[name], into, say), say)
+    folder = built(name, source_of_images("full"), lambda into: _build(SUITES[name], into, say), say)
     return Image(name, folder, 512, 180, KERNEL_ARGUMENTS, folder / "packages")
 
 
@@ -52,11 +57,10 @@ def _build(suite: str, into: Path, say: Say) -> None:
 
 _AS_ROOT = """
 tar -x --exclude=./dev/* -f "$TREE/../root.tar" -C "$TREE"
-for file in vmlinuz initrd; do
-    cp "$TREE"/boot/$file* "$TREE/../${file%.img}"
-done
+cp "$TREE"/boot/vmlinuz-* "$TREE/../vmlinuz"
+cp "$TREE"/boot/initrd.img-* "$TREE/../initrd"
 chmod 0644 "$TREE/../vmlinuz" "$TREE/../initrd"
-rm -rf "$TREE"/boot/*
+rm -rf "$TREE"/boot/* "$TREE"/vmlinuz* "$TREE"/initrd*
 """
 
 
@@ -71,16 +75,25 @@ def _install(suite: str, overlay: Path, packages: Path, tar: Path) -> None:
     own = tar.with_name("overlay.tar")
     run(["tar", "-c", "--owner=0", "--group=0", "--mode=u=rwX,go=rX", "-f", own, "-C", overlay, "etc", "usr"])
     options = [f"--dpkgopt=path-exclude={pattern}" for pattern in LEFT_OUT]
+    options += ['--aptopt=APT::Install-Recommends "false"', '--aptopt=Acquire::Languages "none"']
     hooks = [
         "--hook-dir=/usr/share/mmdebstrap/hooks/maybe-merged-usr",
-        f"--essential-hook=tar-in {own} /",
+        f"--essential-hook=tar-in {quote(str(own))} /",
         f'--customize-hook=chroot "$1" sh -eu /usr/lib/clockstep-lab/customize {" ".join(SERVED)}',
-        f"--customize-hook=sync-out /packages {packages}",
+        f"--customize-hook=sync-out /packages {quote(str(packages))}",
         '--customize-hook=rm -r "$1/packages"',
     ]
-    run(
-        ["mmdebstrap", "--mode=unshare", "--variant=minbase", f"--include={','.join(PACKAGES)}", *options, *hooks]
-        + ['--aptopt=APT::Install-Recommends "false"', '--aptopt=Acquire::Languages "none"']
-        + [suite, tar, apt.source_line(suite).strip()]
-    )
+    command = ["mmdebstrap", "--mode=unshare", "--variant=minbase", f"--include={PACKAGES}", *options, *hooks]
+    with tempfile.TemporaryDirectory(prefix="clockstep-lab-", ignore_cleanup_errors=True) as work:
+        Path(work).chmod(0o755)  # for the user namespace's root, who is nobody here
+        try:
+            run([*command, suite, tar, apt.source_line(suite).strip()], env={"TMPDIR": work})
+        except LabError as error:
+            raise LabError(error.message, error.hint or _HINT) from error
     own.unlink()
+
+
+_HINT = (
+    "without root, mmdebstrap needs user namespaces, the package uidmap, and a line for this user in /etc/subuid and "
+    "/etc/subgid (adduser writes them)"
+)

@@ -69,9 +69,9 @@ def kernel_module(tree: Path, name: str) -> bytes:
     return lzma.decompress(code) if path.suffix == ".xz" else code
 
 
-def source_of_images() -> list[bytes]:
-    """Everything of the lab's own that an image is made of: its hash says when to build anew."""
+def source_of_images(kind: str) -> list[bytes]:
+    """Everything of the lab's own that images of a kind are made of: its hash says when to build anew."""
     here = Path(__file__).parent
-    code = [here / name for name in ("apt.py", "image.py", "minimal.py", "full.py", "repository.py")]
-    files = [*code, *sorted(path for path in GUEST_FILES.rglob("*") if path.is_file())]
-    return [path.read_bytes() for path in files if path.exists()]
+    code = [here / name for name in ("apt.py", "image.py", f"{kind}.py", "repository.py")]
+    files = sorted(path for path in (GUEST_FILES / kind).rglob("*") if path.is_file())
+    return [path.read_bytes() for path in (*code, GUEST_FILES / "witness.c", *files)]

@@ -24,7 +24,7 @@ FILES = GUEST_FILES / "minimal"
 
 def image(say: Say) -> Image:
     """The minimal guest, built if the cache doesn't have it."""
-    folder = built("minimal", [repr(PACKAGES).encode(), *source_of_images()], lambda into: _build(into, say), say)
+    folder = built("minimal", source_of_images("minimal"), lambda into: _build(into, say), say)
     return Image("minimal", folder, memory_mib=192, boot_s=60)
 
 

@@ -1,9 +1,11 @@
 """Every command the lab runs goes through here, so that a failure always shows what was run and what it said."""
 
+import contextlib
 import errno
 import os
 import shlex
 import shutil
+import signal
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,6 +13,7 @@ from pathlib import Path
 from .errors import LabError
 
 OUTPUT_SHOWN = 1024
+GRACE_S = 10
 # as the C library, mke2fs(8) and apt-get(8) put it
 NO_SPACE = (os.strerror(errno.ENOSPC), "Could not allocate block", "have enough free space")
 
@@ -27,32 +30,48 @@ def run(
     Raises LabError with the command and the end of its output when it fails, is missing, or takes too long.
     """
     words = [str(word) for word in argv]
+    process = _start(words, subprocess.DEVNULL if stdin is None else subprocess.PIPE, env or {})
     try:
-        done = subprocess.run(
-            words,
-            input=stdin,
-            stdin=subprocess.DEVNULL if stdin is None else None,
-            capture_output=True,
-            env={**os.environ, "LC_ALL": "C", **(env or {})},
-            timeout=timeout_s,
-            check=False,
-        )
+        out, err = process.communicate(stdin, timeout_s)
+    except subprocess.TimeoutExpired as error:
+        raise LabError(f"no end after {timeout_s:g} s: {shlex.join(words)}") from error
+    finally:
+        if process.returncode is None:
+            _end(process)
+    if process.returncode:
+        raise _failure(words, process.returncode, (err or out).decode(errors="replace").strip())
+    return out
+
+
+def _start(words: list[str], stdin: int, env: Mapping[str, str]) -> "subprocess.Popen[bytes]":
+    """Start a command in a session of its own: a Ctrl-C is for this process alone, which then ends all of it."""
+    environment = {**os.environ, "LC_ALL": "C", **env}
+    pipe = subprocess.PIPE
+    try:
+        return subprocess.Popen(words, stdin=stdin, stdout=pipe, stderr=pipe, env=environment, start_new_session=True)
     except FileNotFoundError as error:
         raise LabError(
             f"{words[0]} is not installed", "run script/setup, which names the packages the lab needs"
         ) from error
-    except subprocess.TimeoutExpired as error:
-        raise LabError(f"no end after {timeout_s:g} s: {shlex.join(words)}") from error
-    if done.returncode:
-        raise _failure(words, done)
-    return done.stdout
 
 
-def _failure(words: list[str], done: subprocess.CompletedProcess[bytes]) -> LabError:
-    said = (done.stderr or done.stdout).decode(errors="replace").strip()[-OUTPUT_SHOWN:]
-    if any(sign in said for sign in NO_SPACE):
-        return LabError(f"no space left on the disk: {said.splitlines()[-1]}", "free some space and try again")
-    return LabError(f"exit {done.returncode} from: {shlex.join(words)}\n{said}")
+def _end(process: "subprocess.Popen[bytes]") -> None:
+    """End a command and all that it started; it is asked first, so that it can clean up."""
+    try:
+        os.killpg(process.pid, signal.SIGTERM)
+        process.communicate(timeout=GRACE_S)
+    except subprocess.TimeoutExpired:
+        pass
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def _failure(words: list[str], code: int, said: str) -> LabError:
+    if signs := [line for line in said.splitlines() if any(sign in line for sign in NO_SPACE)]:
+        return LabError(f"no space left on the disk: {signs[-1].strip()}", "free some space and try again")
+    return LabError(f"exit {code} from: {shlex.join(words)}\n{said[-OUTPUT_SHOWN:]}")
 
 
 def need(*commands: str) -> None:

@@ -8,6 +8,7 @@ from .domain import Machine, seed
 from .run import run
 
 HOST = "10.0.2.2"  # how a guest of QEMU's user network sees this machine's loopback
+HOST_NAME = "host"
 
 
 def make_keys(folder: Path) -> None:
@@ -60,7 +61,7 @@ def write_seed(folder: Path, machine: Machine, ntp_port: int, packages_port: int
     key, host_key = (folder / "id_ed25519.pub").read_bytes(), (folder / "host_ed25519").read_bytes()
     files: dict[str, tuple[bytes, int]] = {
         "etc/hostname": (f"{machine.name}\n".encode(), 0o644),
-        "etc/hosts": (f"127.0.0.1 localhost {machine.name}\n{HOST} host\n".encode(), 0o644),
+        "etc/hosts": (f"127.0.0.1 localhost {machine.name}\n{HOST} {HOST_NAME}\n".encode(), 0o644),
         "etc/clockstep-lab": (f"NTP_PORT={ntp_port}\n".encode(), 0o644),
         "etc/chrony/sources.d/lab.sources": (f"server {HOST} port {ntp_port} iburst\n".encode(), 0o644),
         "root/.ssh/authorized_keys": (key, 0o600),

@@ -126,8 +126,8 @@ class Testimony:
 class Verdict:
     """What the witness says of one guest's way back from a jump; all in nanoseconds.
 
-    behind_by: how far its clock was behind when it was first heard. wrong_for: how long its stream was beyond the
-    tolerance. right_within: from when it was first heard to the first of the echoes that all were surely within the
+    behind_by: how far its clock was behind when it was first heard. wrong_for: for how long, in all, the newest stamp
+    of its stream was beyond the tolerance. right_within: from when it was first heard to the first of the echoes that all were surely within the
     limit, None when there is none. residual and witness_error: the last echo's offset, and its error.
     """
 
@@ -145,24 +145,31 @@ def judge(heard: Testimony, tolerance_ns: int, limit_ns: int = 10_000_000) -> Ve
     began_ns = min(heard.stamps[0].heard_monotonic_ns, heard.looks[0].at_monotonic_ns)
     wrong = [stamp for stamp in heard.stamps if abs(stamp.lag_ns) > tolerance_ns]
     last = heard.looks[-1]
+    right_ns = right_since(heard.looks, limit_ns)
     return Verdict(
         behind_by_ns=-heard.looks[0].offset_ns if not wrong else wrong[0].lag_ns,
-        wrong_for_ns=wrong[-1].heard_monotonic_ns - began_ns if wrong else 0,
-        right_within_ns=_lasting(heard.looks, limit_ns, began_ns),
+        wrong_for_ns=_in_all(heard.stamps, tolerance_ns),
+        right_within_ns=right_ns - began_ns if right_ns else None,
         residual_ns=last.offset_ns,
         witness_error_ns=last.error_ns,
     )
 
 
-def _lasting(looks: list[Look], limit_ns: int, began_ns: int) -> int | None:
-    """From `began_ns` to the first look after which no look is off by more than the limit, and which is sure itself."""
-    lasting = None
+def _in_all(stamps: list[Stamp], tolerance_ns: int) -> int:
+    pairs = itertools.pairwise(stamps)
+    return sum(b.heard_monotonic_ns - a.heard_monotonic_ns for a, b in pairs if abs(a.lag_ns) > tolerance_ns)
+
+
+def right_since(looks: list[Look], limit_ns: int) -> int | None:
+    """When the clock became right to stay: the moment of the first look that is surely within the limit and after which
+    no look is surely beyond it, on this machine's monotonic clock; None while there is none."""
+    since = None
     for look in reversed(looks):
         if abs(look.offset_ns) - look.error_ns > limit_ns:
             break
         if look.surely_within(limit_ns):
-            lasting = look
-    return lasting.at_monotonic_ns - began_ns if lasting else None
+            since = look.at_monotonic_ns
+    return since
 
 
 class Witness:

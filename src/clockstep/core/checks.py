@@ -7,7 +7,7 @@ clock that is surely wrong is not stepped either.
 from collections.abc import Callable, Iterable
 
 from clockstep.core.offset import combine
-from clockstep.model import Facts, Finding, Offset, Policy, Verdict
+from clockstep.model import Claim, Facts, Finding, Offset, Policy, Verdict
 from clockstep.units import DAY_NS, show_duration, show_offset
 
 Check = Callable[[Facts, Policy], Finding]
@@ -90,7 +90,15 @@ def check_claim(facts: Facts, policy: Policy) -> Finding:
     if not claim.synchronised:
         text = f"{claim.daemon} is not synchronised"
         return Finding("daemon", Verdict.GOOD, text, "see whether the node reaches its time servers")
+    if not agrees(claim, policy):
+        text = f"{claim.daemon} takes the clock to be wrong, and corrects what is right"
+        return Finding("daemon", Verdict.GOOD, text, "run clockstep step again")
     return Finding("daemon", Verdict.GOOD, f"{claim.daemon} is synchronised")
+
+
+def agrees(claim: Claim, policy: Policy) -> bool:
+    """Whether a daemon is synchronised and does not itself take the clock to be wrong."""
+    return claim.synchronised and not (claim.offset and claim.offset.surely_beyond(policy.tolerance_ns))
 
 
 def forward_limit(policy: Policy) -> int:

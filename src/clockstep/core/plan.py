@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from clockstep.core.checks import forward_limit, judge, measured, worst
+from clockstep.core.checks import agrees, forward_limit, judge, measured, worst
 from clockstep.model import Action, Cause, Facts, Policy, Resync, Step, Verdict
 
 
@@ -19,13 +19,13 @@ def plan(facts: Facts, policy: Policy, done: Sequence[Action] = ()) -> tuple[Act
     """Return the next actions; none where nothing may or need be done.
 
     A clock is stepped only where it is surely wrong and the policy allows the way; a daemon is resynchronised once
-    the clock is right, when it was stepped under the daemon or the daemon is not synchronised, and once for each step.
+    the clock is right, when it was stepped under the daemon or the daemon does not agree, and once for each step.
     """
     match worst(judge(facts, policy)):
         case Verdict.BAD:
             return _step(facts, policy)
         case Verdict.GOOD:
-            return _resync(facts, done)
+            return _resync(facts, policy, done)
         case _:
             return ()
 
@@ -47,9 +47,9 @@ def _step(facts: Facts, policy: Policy) -> tuple[Action, ...]:
     return (Step(by_ns),) if allowed else ()
 
 
-def _resync(facts: Facts, done: Sequence[Action]) -> tuple[Action, ...]:
+def _resync(facts: Facts, policy: Policy, done: Sequence[Action]) -> tuple[Action, ...]:
     if facts.claim is None or (done and isinstance(done[-1], Resync)):
         return ()
-    if done or not facts.claim.synchronised:
+    if done or not agrees(facts.claim, policy):
         return (Resync(facts.claim.daemon),)
     return ()

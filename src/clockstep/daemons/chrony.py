@@ -42,17 +42,21 @@ def _claim(tracking: list[str], source: list[str] | None) -> Claim:
         daemon="chrony",
         synchronised=leap != NOT_SYNCHRONISED and source is not None and source[1] == SELECTED,
         source=f"{source[0]}{source[1]} {source[2]}" if source else None,
-        offset=_offset(source) if source else None,
+        offset=_offset(source, _nanoseconds(tracking[4])) if source else None,
         leap=leap,
         root_delay_ns=_nanoseconds(tracking[10]),
         root_dispersion_ns=_nanoseconds(tracking[11]),
     )
 
 
-def _offset(source: list[str]) -> Offset | None:
-    """Return the last offset measured to a source, positive where the node is ahead; None without a measurement."""
+def _offset(source: list[str], pending_ns: int) -> Offset | None:
+    """Return how far off chronyd takes the system clock to be; None without a measurement.
+
+    What it measures is against its own idea of the time, which is the system clock plus the correction it has yet to
+    make ("System time" in chronyc(1), positive where the clock is behind).
+    """
     error_ns = _nanoseconds(source[9])
-    return Offset(_nanoseconds(source[7]), error_ns) if error_ns else None
+    return Offset(_nanoseconds(source[7]) - pending_ns, error_ns) if error_ns else None
 
 
 def _nanoseconds(seconds: str) -> int:

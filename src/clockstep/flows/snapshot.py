@@ -48,6 +48,9 @@ def create(world: World, guests: Sequence[Guest], name: str, policy: Policy) -> 
             troubles = hold.snapshot_all(snapshot)
         cause = Cause("paused for a snapshot", world.clock.monotonic_ns() - hold.since_ns() + SLACK_NS)
         episodes = step(world, dict.fromkeys(guests, cause), policy, hold.resume)
+    except BaseException:
+        world.tell("", "resuming what was paused; run clockstep step then, because the pause left clocks behind")
+        raise
     finally:
         hold.resume_all()
     failed = {member: error for member, error in troubles.items() if isinstance(error, ClockstepError)}

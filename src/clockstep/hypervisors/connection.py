@@ -48,14 +48,17 @@ def unanswered(error: Any) -> ReachError:
         return ExecBlockedError(text, "allow guest-exec in the guest's /etc/qemu/qemu-ga.conf")
     if code == libvirt.VIR_ERR_ARGUMENT_UNSUPPORTED:
         return ReachError(text, CHANNEL_HINT, lasting=True)
-    if code in {libvirt.VIR_ERR_OPERATION_INVALID, libvirt.VIR_ERR_NO_DOMAIN, libvirt.VIR_ERR_NO_SUPPORT}:
+    if code == libvirt.VIR_ERR_NO_SUPPORT:
+        return ReachError(text, "libvirt knows no guest agent for this kind of machine", lasting=True)
+    if code in {libvirt.VIR_ERR_OPERATION_INVALID, libvirt.VIR_ERR_NO_DOMAIN}:
         return ReachError(text, "only a running guest can be reached", lasting=True)
     return ReachError(text, AGENT_HINT)
 
 
 def _unconnected(uri: str | None, error: Any) -> HypervisorError | UsageError:
     text = f"cannot connect to libvirt at {uri or 'its default address'}: {error.get_error_message() or error}"
-    if error.get_error_code() in {libvirt.VIR_ERR_INVALID_ARG, libvirt.VIR_ERR_CONFIG_UNSUPPORTED}:
+    unclear = error.get_error_code() in {libvirt.VIR_ERR_INVALID_ARG, libvirt.VIR_ERR_NO_CONNECT}
+    if unclear or error.get_error_domain() == libvirt.VIR_FROM_URI:
         return UsageError(text, "an address looks like qemu:///system or qemu+ssh://host/system")
     return HypervisorError(text, "see that libvirt runs there, or name another with --connect")
 

@@ -33,6 +33,7 @@ STATES = {
     libvirt.VIR_DOMAIN_PMSUSPENDED: "suspended by the guest",
 }
 MARK = "clockstep: "
+REDEFINE = libvirt.VIR_DOMAIN_SNAPSHOT_CREATE_REDEFINE | libvirt.VIR_DOMAIN_SNAPSHOT_CREATE_CURRENT
 
 
 class _Mark(msgspec.Struct):
@@ -68,9 +69,16 @@ class Libvirt:
         return sorted((parse_snapshot(xml) for xml in described), key=lambda snapshot: snapshot.created_ns)
 
     def snapshot(self, guest: Guest, snapshot: Snapshot) -> None:
-        """Take an internal snapshot of a paused domain, memory included."""
+        """Take an internal snapshot of a paused domain, memory included; whoever reverts to it finds it running.
+
+        libvirt records the state a domain was in, and virsh or Vagrant would bring it back paused. A
+        snapshot's state can be redefined from one active state to another (virDomainSnapshotCreateXML, REDEFINE).
+        """
         try:
-            self._domain(guest).snapshotCreateXML(describe_snapshot(snapshot), 0)
+            domain = self._domain(guest)
+            taken = domain.snapshotCreateXML(describe_snapshot(snapshot), 0)
+            running = as_running(taken.getXMLDesc(libvirt.VIR_DOMAIN_SNAPSHOT_XML_SECURE))
+            domain.snapshotCreateXML(running, REDEFINE)
         except libvirt.libvirtError as error:
             raise refused(error, f"taking a snapshot of {guest.name}") from error
 
@@ -173,6 +181,15 @@ def describe_snapshot(snapshot: Snapshot) -> str:
     root = ElementTree.Element("domainsnapshot")
     ElementTree.SubElement(root, "name").text = snapshot.name
     ElementTree.SubElement(root, "description").text = MARK + msgspec.json.encode(mark).decode()
+    return ElementTree.tostring(root, encoding="unicode")
+
+
+def as_running(xml: str) -> str:
+    """Return libvirt's XML of a snapshot with its domain's state as running instead of paused."""
+    root = ElementTree.fromstring(xml)  # noqa: S314 - from libvirt, which wrote it itself
+    state = root.find("state")
+    if state is not None:
+        state.text = "running"
     return ElementTree.tostring(root, encoding="unicode")
 
 

@@ -19,6 +19,10 @@ from clockstep.reach.injection import DONE, ELSEWHERE, UNAVAILABLE, WINDOW_NS, i
 from clockstep.units import MICROSECOND_NS, MILLISECOND_NS, SECOND_NS
 
 SAMPLES = 5
+MOST_SAMPLES = 20
+TIGHT_NS = MILLISECOND_NS
+"""More than `SAMPLES` are taken only while a busy machine keeps the bound above this."""
+
 RESOLUTION_NS = MICROSECOND_NS
 """guest-get-time counts microseconds (g_get_real_time in qga/commands.c), although it answers nanoseconds."""
 
@@ -28,7 +32,7 @@ LATEST_S = 2**63 // SECOND_NS
 T = TypeVar("T")
 
 FIRST_POLL_NS = 2 * MILLISECOND_NS
-LONGEST_POLL_NS = 50 * MILLISECOND_NS
+LONGEST_POLL_NS = 20 * MILLISECOND_NS
 
 
 class Channel(Protocol):
@@ -71,11 +75,14 @@ class AgentReach:
 
     def clock(self) -> Offset:
         """Measure the node's clock: several sandwiches, and what they say together at the time of the last."""
-        taken = [self._sandwich() for _ in range(SAMPLES)]
-        now = self._clock.monotonic_ns()
-        offset = combine([aged(offset, now - at) for offset, at in taken])
-        assert offset is not None
-        return offset
+        taken: list[tuple[Offset, int]] = []
+        while True:
+            taken.append(self._sandwich())
+            now = self._clock.monotonic_ns()
+            offset = combine([aged(offset, now - at) for offset, at in taken])
+            assert offset is not None
+            if len(taken) == MOST_SAMPLES or (len(taken) >= SAMPLES and offset.error_ns <= TIGHT_NS):
+                return offset
 
     def adjust(self, by_ns: int) -> None:
         """Step the node's clock by `by_ns`, relative to where it is; set it where the guest runs no commands."""

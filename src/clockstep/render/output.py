@@ -49,7 +49,9 @@ def rich_table(header: tuple[str, ...], rows: tuple[tuple[str, ...], ...]) -> An
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(*header, box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=any(header))
+    for name, *cells in zip(header, *rows, strict=True):
+        table.add_column(name, no_wrap=any("±" in cell for cell in cells))
     for row in rows:
         table.add_row(*(Text(cell, style=COLOURS.get(cell, "")) for cell in row))
     return table

@@ -101,8 +101,7 @@ def _claim(episode: Episode) -> str:
     claim = episode.facts.claim
     if claim is None:
         return "-"
-    state = "synchronised" if claim.synchronised else "not synchronised"
-    return f"{claim.daemon}: {state}" + (f", {claim.source}" if claim.source else "")
+    return f"{claim.daemon} {claim.source}" if claim.synchronised else f"{claim.daemon}, not synchronised"
 
 
 def _actions(actions: Sequence[Action]) -> str:
@@ -118,7 +117,7 @@ def _action(action: Action) -> str:
 
 
 def _after(episode: Episode) -> str:
-    return "-" if episode.wrong_for_ns is None else show_duration(episode.wrong_for_ns)
+    return show_duration(episode.wrong_for_ns) if episode.wrong_for_ns else "-"
 
 
 def _remarks(episodes: Sequence[Episode]) -> Iterator[str]:

@@ -1,0 +1,184 @@
+"""What every benchmark shares: reverted guests, the witness as the judge, a table, and a file of results."""
+
+import json
+import statistics
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import libvirt
+
+from clockstep_lab import lab as labs
+from clockstep_lab.lab import Lab
+from clockstep_lab.witness import Look, Witness, right_since
+
+RESULTS = Path(__file__).parent / "results"
+MILLISECOND_NS = 1_000_000
+SNAPSHOT = "bench"
+STAYS_NS = 1_000_000_000
+
+
+@dataclass(frozen=True)
+class Row:
+    """One method's results; a time that was never reached is None, and greater than every other."""
+
+    method: str
+    what: str
+    unit: str
+    n: int
+    median: float | None
+    min: float | None
+    max: float | None
+
+
+@dataclass(frozen=True)
+class Goal:
+    """A number that this project wants to reach."""
+
+    name: str
+    value: float | None
+    limit: float
+    met: bool
+
+
+@dataclass
+class Results:
+    """The rows and goals of one benchmark."""
+
+    name: str
+    rows: list[Row] = field(default_factory=list)
+    goals: list[Goal] = field(default_factory=list)
+
+    def add(self, method: str, what: str, values: Sequence[float | None], unit: str = "s") -> None:
+        """Add a row and print it."""
+        ordered = sorted(float("inf") if value is None else value for value in values)
+        numbers = (statistics.median_high(ordered), ordered[0], ordered[-1])
+        row = Row(method, what, unit, len(ordered), *(None if n == float("inf") else round(n, 4) for n in numbers))
+        self.rows.append(row)
+        shown = [f"{'never' if n is None else f'{n:.3f}':>9}" for n in (row.median, row.min, row.max)]
+        print(f"{method:42} {what:24} {unit:3} {row.n:3} {' '.join(shown)}", flush=True)
+
+    def head(self) -> None:
+        print(f"{'method':42} {'what':24} {'':3} {'n':>3} {'median':>9} {'min':>9} {'max':>9}")
+
+    def write(self) -> None:
+        """Write bench/results/NAME.json."""
+        RESULTS.mkdir(exist_ok=True)
+        record = {"rows": [asdict(row) for row in self.rows], "goals": [asdict(goal) for goal in self.goals]}
+        (RESULTS / f"{self.name}.json").write_text(json.dumps(record, indent=1) + "\n")
+        for goal in self.goals:
+            print(f"goal {goal.name}: {goal.value} (at most {goal.limit}): {'met' if goal.met else 'missed'}")
+
+
+@dataclass(frozen=True)
+class Run:
+    """One revert and what became of it: seconds from the last resume until all were right to stay; None for never."""
+
+    within_10ms_s: float | None
+    within_1ms_s: float | None
+    synced_s: float | None
+
+
+class Cluster:
+    """Guests of a lab, heard by the witness."""
+
+    def __init__(self, lab: Lab, witness: Witness) -> None:
+        self.lab, self.witness = lab, witness
+        self.names = [machine.name for machine in lab.machines]
+
+    def domain(self, name: str) -> libvirt.virDomain:
+        return libvirt.open(self.lab.uri).lookupByName(name)
+
+    def ssh(self, name: str, command: str, seconds: float = 120) -> str:
+        """Run a command in a guest; what it printed, or nothing when it failed."""
+        words = ["ssh", "-F", str(self.lab.folder / "ssh_config"), name, command]
+        return subprocess.run(words, capture_output=True, text=True, timeout=seconds, check=False).stdout
+
+    def side_by_side(self, act: Callable[[str], object]) -> None:
+        with ThreadPoolExecutor(len(self.names)) as threads:
+            list(threads.map(act, self.names))
+
+    def one_by_one(self, act: Callable[[str], object]) -> None:
+        for name in self.names:
+            act(name)
+
+    def snapshot(self, age_s: float) -> None:
+        """Take a snapshot of each guest, its chronyd in sync, and let it age."""
+        self.one_by_one(lambda name: self.ssh(name, "chronyc waitsync 120 0.01 0 1", 180))
+        if not self.witness.await_right(10 * MILLISECOND_NS, 120):
+            raise RuntimeError("the guests' clocks do not become right")
+        self.side_by_side(self._snapshot)
+        began = time.monotonic()
+        while time.monotonic() - began < age_s:
+            time.sleep(0.1)
+
+    def _snapshot(self, name: str) -> None:
+        domain = self.domain(name)
+        for old in domain.listAllSnapshots():
+            old.delete()
+        domain.snapshotCreateXML(f"<domainsnapshot><name>{SNAPSHOT}</name></domainsnapshot>", 0)
+
+    def revert(self) -> None:
+        """Put all guests back, paused."""
+
+        def back(name: str) -> None:
+            domain = self.domain(name)
+            paused = libvirt.VIR_DOMAIN_SNAPSHOT_REVERT_PAUSED
+            domain.revertToSnapshot(domain.snapshotLookupByName(SNAPSHOT), paused)
+
+        self.side_by_side(back)
+
+    def run(self, method: Callable[["Cluster"], object], cut_off_s: float) -> Run:
+        """Revert, resume, apply a method, and judge; at most `cut_off_s` seconds."""
+        self.revert()
+        self.side_by_side(lambda name: self.domain(name).resume())
+        return self.judged(time.monotonic_ns(), lambda: method(self), cut_off_s)
+
+    def judged(self, began_ns: int, act: Callable[[], object], cut_off_s: float) -> Run:
+        """Carry out an act and judge what came of it, counted from `began_ns`."""
+        with ThreadPoolExecutor(1) as alone:
+            acting = alone.submit(act)
+            ten = self._await(10 * MILLISECOND_NS, began_ns, cut_off_s)
+            one = self._await(MILLISECOND_NS, began_ns, cut_off_s) if ten is not None else None
+            synced = self._await_sync(began_ns, cut_off_s) if one is not None else None
+            acting.result()
+        return Run(ten, one, max(one, synced) if one is not None and synced is not None else None)
+
+    def _await(self, limit_ns: int, began_ns: int, cut_off_s: float) -> float | None:
+        """Seconds until all guests are right, once they have stayed so for a second."""
+        while True:
+            now_ns = time.monotonic_ns()
+            since = [right_since(looks, limit_ns) if looks else None for looks in self._looks(began_ns)]
+            if None not in since and now_ns - max(filter(None, since)) > STAYS_NS:
+                return (max(filter(None, since)) - began_ns) / 1e9
+            if (now_ns - began_ns) / 1e9 > cut_off_s:
+                return None
+            time.sleep(0.05)
+
+    def _looks(self, began_ns: int) -> Iterator[list[Look]]:
+        return (self.witness.heard[name].since(began_ns).looks for name in self.names)
+
+    def _await_sync(self, began_ns: int, cut_off_s: float) -> float | None:
+        """Seconds until every guest's daemon says that it is in sync."""
+        waiting = list(self.names)
+        while waiting and (time.monotonic_ns() - began_ns) / 1e9 < cut_off_s:
+            waiting = [name for name in waiting if not self.in_sync(name)]
+        return None if waiting else (time.monotonic_ns() - began_ns) / 1e9
+
+    def in_sync(self, name: str) -> bool:
+        return "^*" in self.ssh(name, "chronyc -n sources")
+
+
+@contextmanager
+def cluster(name: str, count: int, image: str) -> Iterator[Cluster]:
+    """A lab of its own for a benchmark, ended with it."""
+    lab = labs.up(name, count, image, lambda text: None)
+    try:
+        with Witness(lab.folder, [machine.name for machine in lab.machines]) as witness:
+            yield Cluster(lab, witness)
+    finally:
+        labs.down(name, lambda text: None)

@@ -1,0 +1,122 @@
+"""The guest agent's answers: nothing of them is believed before it was checked."""
+
+import base64
+import itertools
+import json
+from collections.abc import Callable
+
+import pytest
+
+from clockstep.errors import DeadlineError, ReachError
+from clockstep.reach.agent import AgentReach
+
+SECOND = 10**9
+
+
+class Host:
+    """This machine's clocks, a microsecond further at each look."""
+
+    def __init__(self) -> None:
+        self.now = 1_800_000_000 * SECOND
+
+    def realtime_ns(self) -> int:
+        return self.monotonic_ns()
+
+    def monotonic_ns(self) -> int:
+        self.now += 1000
+        return self.now
+
+    def sleep_ns(self, duration_ns: int) -> None:
+        self.now += duration_ns
+
+
+class Agent:
+    """A channel whose answers are given."""
+
+    def __init__(
+        self, time: tuple[int, int] = (0, 0), answer: Callable[[dict[str, object]], bytes] | None = None
+    ) -> None:
+        self._time = time
+        self._answer = answer
+        self.asked: list[dict[str, object]] = []
+
+    def time(self) -> tuple[int, int]:
+        return self._time
+
+    def set_time(self, seconds: int, nanoseconds: int) -> None:
+        raise AssertionError("nothing is set here")
+
+    def command(self, request: bytes, timeout_ns: int) -> bytes:
+        self.asked.append(json.loads(request))
+        assert self._answer is not None
+        return self._answer(self.asked[-1])
+
+
+def reach(agent: Agent) -> AgentReach:
+    return AgentReach(agent, Host())
+
+
+@pytest.mark.parametrize("time", [(-1, 0), (2**63 // SECOND, 0), (10**15, 0), (5, -1), (5, SECOND)])
+def test_a_time_before_1970_or_after_2262_or_no_time_at_all_is_refused(time: tuple[int, int]) -> None:
+    with pytest.raises(ReachError):
+        reach(Agent(time)).clock()
+
+
+def test_a_clock_that_is_read_is_bounded_by_its_round_trip_and_resolution() -> None:
+    offset = reach(Agent((1_800_000_060, 0))).clock()
+    assert offset.earliest_ns <= 60 * SECOND <= offset.latest_ns + 100_000
+    assert offset.error_ns < 100_000
+
+
+def test_readings_that_contradict_each_other_are_a_wide_bound() -> None:
+    times = itertools.cycle([(1_800_000_000, 0), (1_700_000_000, 0), (1_600_000_000, 0), (1_500_000_000, 0), (1, 0)])
+
+    class Wandering(Agent):
+        def time(self) -> tuple[int, int]:
+            return next(times)
+
+    assert reach(Wandering()).clock().error_ns > 10**8 * SECOND
+
+
+def test_a_command_runs_to_its_end_with_its_input_and_both_outputs() -> None:
+    statuses = iter([{"exited": False}, {"exited": True, "exitcode": 3, "out-data": "aGk=", "err-data": "aG8="}])
+
+    def answer(asked: dict[str, object]) -> bytes:
+        done = {"pid": 7} if asked["execute"] == "guest-exec" else next(statuses)
+        return json.dumps({"return": done}).encode()
+
+    agent = Agent(answer=answer)
+    assert reach(agent).run(["/bin/cat", "-"], b"in", 1_800_000_100 * SECOND) == (3, "hi", "ho")
+    arguments = agent.asked[0]["arguments"]
+    assert arguments == {
+        "path": "/bin/cat",
+        "arg": ["-"],
+        "capture-output": True,
+        "input-data": base64.b64encode(b"in").decode(),
+    }
+
+
+def test_a_command_that_does_not_end_is_given_up_at_its_deadline() -> None:
+    def answer(asked: dict[str, object]) -> bytes:
+        return json.dumps({"return": {"pid": 7} if asked["execute"] == "guest-exec" else {"exited": False}}).encode()
+
+    with pytest.raises(DeadlineError):
+        reach(Agent(answer=answer)).run(["/bin/sleep", "9"], b"", 1_800_000_005 * SECOND)
+
+
+@pytest.mark.parametrize(
+    "garbage", [b"", b"\xff\x00", b"[]", b"{}", b'{"return": {}}', b'{"return": {"pid": "x"}}', b"a" * 10**6]
+)
+def test_garbage_is_a_sick_node_and_not_a_bug(garbage: bytes) -> None:
+    with pytest.raises(ReachError) as caught:
+        reach(Agent(answer=lambda _asked: garbage)).run(["/bin/true"], b"", 1_800_000_100 * SECOND)
+    assert len(caught.value.message) <= 1024
+
+
+def test_output_that_is_not_base64_is_a_sick_node() -> None:
+    def answer(asked: dict[str, object]) -> bytes:
+        done = {"pid": 7} if asked["execute"] == "guest-exec" else {"exited": True, "exitcode": 0, "out-data": "*"}
+        return json.dumps({"return": done}).encode()
+
+    with pytest.raises(ReachError, match="base64"):
+        reach(Agent(answer=answer)).run(["/bin/true"], b"", 1_800_000_100 * SECOND)

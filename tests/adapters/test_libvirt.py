@@ -1,0 +1,82 @@
+"""libvirt: what its descriptions and errors mean."""
+
+import libvirt
+import pytest
+
+from clockstep.errors import ExecBlockedError, HypervisorError, ReachError, UsageError
+from clockstep.hypervisors.connection import connect, unanswered
+from clockstep.hypervisors.libvirt import Libvirt, describe_snapshot, parse_snapshot
+from clockstep.kernel.clock import SystemClock
+from clockstep.model import Snapshot
+
+DESCRIBED = (
+    "<domainsnapshot><name>{name}</name><description>{text}</description>"
+    "<creationTime>1800000000</creationTime></domainsnapshot>"
+)
+MARKED = Snapshot("base", 1_800_000_000_000_000_001, "set-1", ("node1", "node2"))
+
+
+def refusal(code: int, text: str) -> libvirt.libvirtError:
+    error = libvirt.libvirtError("refused")
+    error.err = (code, 0, text, 2, None, None, None, 0, 0)
+    return error
+
+
+def test_what_is_written_into_a_description_is_read_back() -> None:
+    assert parse_snapshot(describe_snapshot(MARKED)) == MARKED
+
+
+def test_a_mark_is_found_among_other_lines() -> None:
+    xml = DESCRIBED.format(name="base", text='mine\nclockstep: {"set":"s","members":["a"],"created_ns":7}\nnotes')
+    assert parse_snapshot(xml) == Snapshot("base", 7, "s", ("a",))
+
+
+@pytest.mark.parametrize("text", ["", "by hand", "clockstep: not json", 'clockstep: {"set": 1}', "clockstep: "])
+def test_a_snapshot_without_a_readable_mark_is_another_tools(text: str) -> None:
+    assert parse_snapshot(DESCRIBED.format(name="x", text=text)) == Snapshot("x", 1_800_000_000 * 10**9)
+
+
+def test_a_description_that_is_no_description_is_an_error_of_ours() -> None:
+    with pytest.raises(HypervisorError):
+        parse_snapshot("<oops")
+
+
+def test_an_address_where_nobody_answers_says_what_to_do() -> None:
+    with pytest.raises(HypervisorError) as caught:
+        connect("qemu+unix:///session?socket=/nonexistent/libvirt-sock")
+    assert "--connect" in caught.value.hint
+
+
+@pytest.mark.parametrize("uri", ["::nonsense::", "nonsense", "qemu+carrier-pigeon:///system"])
+def test_an_address_that_is_none_is_a_usage_error(uri: str) -> None:
+    with pytest.raises(UsageError):
+        connect(uri)
+
+
+def test_a_guest_without_an_agent_channel_is_told_to_get_one() -> None:
+    error = unanswered(refusal(libvirt.VIR_ERR_ARGUMENT_UNSUPPORTED, "QEMU guest agent is not configured"))
+    assert error.lasting
+    assert "channel" in error.hint
+
+
+def test_an_agent_that_is_not_connected_yet_is_asked_again() -> None:
+    text = "Guest agent is not responding: QEMU guest agent is not connected"
+    assert not unanswered(refusal(libvirt.VIR_ERR_AGENT_UNRESPONSIVE, text)).lasting
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "internal error: unable to execute QEMU agent command 'guest-exec': The command guest-exec has been disabled",
+        "internal error: unable to execute QEMU agent command 'guest-exec': The command guest-exec has not been found",
+    ],
+)
+def test_a_guest_that_runs_no_commands_is_told_apart(text: str) -> None:
+    assert isinstance(unanswered(refusal(libvirt.VIR_ERR_INTERNAL_ERROR, text)), ExecBlockedError)
+
+
+def test_a_machine_without_any_agent_is_unreachable_for_good() -> None:
+    hypervisor = Libvirt("test:///default", SystemClock())
+    with pytest.raises(ReachError) as caught:
+        hypervisor.reach(hypervisor.guests()[0]).run(["/bin/true"], b"", 2**62)
+    assert caught.value.lasting

@@ -1,0 +1,125 @@
+"""The command line: what it accepts, prints and exits with, on libvirt's own test driver."""
+
+import json
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import clockstep
+from clockstep.cli import run
+
+TEST = ["--connect", "test:///default"]
+ROOT = Path(__file__).parents[2]
+
+
+def test_the_version_is_the_packages() -> None:
+    assert clockstep.__version__ == tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+
+
+def test_nothing_heavy_is_imported_before_it_is_needed() -> None:
+    code = "import clockstep.cli, sys; print(*sorted({'click', 'rich', 'libvirt', 'msgspec'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "\n"
+
+
+def test_help_needs_neither_libvirt_nor_rich() -> None:
+    code = (
+        "import sys; from clockstep.cli import run; run(['status', '--help']);"
+        "sys.exit(bool({'rich', 'libvirt', 'msgspec'} & set(sys.modules)))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode == 0
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_shared_options_stand_before_the_command_or_after_it(capsys: pytest.CaptureFixture[str], before: bool) -> None:
+    shared = [*TEST, "--json"]
+    run([*shared, "status"] if before else ["status", *shared])
+    assert json.loads(capsys.readouterr().out)["schema_version"] == 1
+
+
+def test_status_begins_with_this_machines_own_clock_and_shows_a_bound(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["status", *TEST]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("this machine's clock: ")
+    assert lines[1].split()[:2] == ["NODE", "OFFSET"]
+    assert " ± " in lines[2]
+    assert "unsure" in lines[2]
+
+
+def test_json_is_the_records_and_nothing_else(capsys: pytest.CaptureFixture[str]) -> None:
+    run(["status", "--json", *TEST])
+    (episode,) = json.loads(capsys.readouterr().out)["episodes"]
+    assert episode["node"] == "test"
+    assert set(episode["after"]) == {"value_ns", "error_ns"}
+
+
+def test_the_story_is_not_on_stdout(capsys: pytest.CaptureFixture[str]) -> None:
+    run(["snapshot", "list", *TEST, "--json"])
+    json.loads(capsys.readouterr().out)
+
+
+@pytest.mark.parametrize("command", [["step"], ["snapshot", "create", "x"], ["revert", "x"]])
+def test_what_changes_a_machine_needs_nodes_or_all(capsys: pytest.CaptureFixture[str], command: list[str]) -> None:
+    assert run([*command, *TEST]) == 2
+    assert "--all" in capsys.readouterr().err
+
+
+def test_naming_nodes_and_saying_all_is_refused() -> None:
+    assert run(["step", "test", "--all", *TEST]) == 2
+
+
+def test_a_dry_run_needs_no_names_and_plans_nothing_where_it_is_unsure(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["step", "--dry-run", "--json", *TEST]) == 1
+    (episode,) = json.loads(capsys.readouterr().out)["episodes"]
+    assert (episode["verdict"], episode["planned"], episode["actions"]) == ("unsure", [], [])
+
+
+def test_an_unknown_node_is_named_with_those_there_are(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["status", "nod*", *TEST]) == 2
+    assert capsys.readouterr().err == "clockstep: there is no node 'nod*'\n  there are: test\n"
+
+
+@pytest.mark.parametrize("arguments", [["bogus"], ["status", "--tolerance", "5"], ["revert"], ["status", "--bogus"]])
+def test_what_makes_no_sense_exits_with_2(arguments: list[str]) -> None:
+    assert run(arguments) == 2
+
+
+def test_a_libvirt_that_does_not_answer_exits_with_3_and_a_hint(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["status", "--connect", "qemu+unix:///session?socket=/nonexistent/sock"]) == 3
+    err = capsys.readouterr().err
+    assert "--connect" in err
+    assert "Traceback" not in err
+
+
+def test_debug_shows_the_traceback(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["status", "--debug", "--connect", "qemu+unix:///session?socket=/nonexistent/sock"]) == 3
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_a_revert_to_nothing_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["revert", "nothing", "--all", *TEST]) == 2
+    assert "no node has a snapshot 'nothing'" in capsys.readouterr().err
+
+
+def test_a_lab_that_is_not_up_says_how_to_have_one(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["status", "--connect", "lab:nobody-has-this-one"]) == 2
+    assert "clockstep lab up" in capsys.readouterr().err
+
+
+def test_everything_after_lab_is_the_labs() -> None:
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "import sys; from clockstep.cli import run; sys.exit(run(sys.argv[1:]))",
+            "lab",
+            "--help",
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0
+    assert "clockstep lab" in done.stdout

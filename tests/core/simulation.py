@@ -1,0 +1,230 @@
+"""Machines, a hypervisor and a host's clocks that exist only as numbers: they refuse what the real ones refuse.
+
+Time passes only where something takes time, so a test of half a minute takes none.
+"""
+
+import base64
+import json
+import struct
+import threading
+from dataclasses import dataclass, field
+
+from clockstep.daemons import ask_all, chrony
+from clockstep.errors import ExecBlockedError, HypervisorError, ReachError
+from clockstep.kernel.timex import ADJ_NANO, ADJ_SETOFFSET, ADJ_TICK, NOMINAL_TICK_US, SIZE
+from clockstep.model import Guest, Snapshot
+from clockstep.reach.agent import AgentReach
+from clockstep.reach.injection import CHOICE
+
+SECOND = 1_000_000_000
+MILLISECOND = 1_000_000
+NOW_S = 1_800_000_000
+TRACKING = "7F000001,10.0.2.2,2,{now},0.0,0.0,0.0,-0.149,0.000,11.280,0.000008908,0.000048285,2.0,Normal\n"
+SELECTED = "^,*,10.0.2.2,1,6,17,3,0.000000919,0.000001851,0.000004506\n"
+UNSYNCHRONISED = "00000000,,0,0.0,0.0,0.0,0.0,-0.149,0.000,0.000,1.000000000,1.000000000,2.0,Not synchronised\n"
+UNREACHED = "^,?,10.0.2.2,0,6,0,4294967295,0.000000000,0.000000000,0.000000000\n"
+
+
+class SimClock:
+    """The host's clocks."""
+
+    def __init__(self) -> None:
+        self.real = NOW_S * SECOND
+        self.mono = 5000 * SECOND
+        self._lock = threading.RLock()
+
+    def realtime_ns(self) -> int:
+        self.sleep_ns(1000)
+        return self.real
+
+    def monotonic_ns(self) -> int:
+        self.sleep_ns(1000)
+        return self.mono
+
+    def sleep_ns(self, duration_ns: int) -> None:
+        assert duration_ns >= 0
+        with self._lock:
+            self.real += duration_ns
+            self.mono += duration_ns
+
+    def set_by(self, by_ns: int) -> None:
+        """Somebody steps the host's own wall clock."""
+        self.real += by_ns
+
+
+@dataclass
+class SimGuest:
+    """A guest with a clock, a qemu-ga and perhaps a chronyd; it is a `Channel`."""
+
+    clock: SimClock
+    offset_ns: int = 0
+    latency_ns: int = 400_000
+    exec_latency_ns: int = 200 * MILLISECOND
+    exec_allowed: bool = True
+    has_tools: bool = True
+    root: bool = True
+    chrony: bool = True
+    network: bool = True
+    running: bool = True
+    slew: int = 0
+    synchronised_at: int | None = 0
+    commands: list[str] = field(default_factory=list)
+    steps: list[int] = field(default_factory=list)
+    _ended: dict[int, tuple[int, str, str]] = field(default_factory=dict)
+
+    def reach(self) -> AgentReach:
+        return AgentReach(self, self.clock)
+
+    def pass_ns(self, duration_ns: int) -> None:
+        self.clock.sleep_ns(duration_ns)
+        self.offset_ns += duration_ns * self.slew // 10_000
+
+    def time(self) -> tuple[int, int]:
+        self._require_running()
+        self.pass_ns(self.latency_ns // 2)
+        now = (self.clock.real + self.offset_ns) // 1000 * 1000
+        self.pass_ns(self.latency_ns // 2)
+        return divmod(now, SECOND)
+
+    def set_time(self, seconds: int, nanoseconds: int) -> None:
+        self._require_running()
+        assert 0 <= nanoseconds < SECOND
+        self.pass_ns(60 * MILLISECOND)
+        self.offset_ns = seconds * SECOND + nanoseconds - self.clock.real
+        self.synchronised_at = None
+
+    def command(self, request: bytes, timeout_ns: int) -> bytes:
+        self._require_running()
+        assert timeout_ns > 0
+        self.pass_ns(MILLISECOND)
+        asked = json.loads(request)
+        match asked:
+            case {"execute": "guest-exec", "arguments": {"path": path, "arg": arg, "capture-output": True}}:
+                if not self.exec_allowed:
+                    raise ExecBlockedError("Command guest-exec has been disabled")
+                pid = 100 + len(self.commands)
+                self._ended[pid] = self._execute([path, *arg])
+                return json.dumps({"return": {"pid": pid}}).encode()
+            case {"execute": "guest-exec-status", "arguments": {"pid": pid}}:
+                if pid not in self._ended:
+                    raise ReachError(f"PID {pid} does not exist")
+                return json.dumps({"return": self._status(pid)}).encode()
+        raise ReachError(f"The command {asked.get('execute')} has not been found")
+
+    def _require_running(self) -> None:
+        if not self.running:
+            raise ReachError("domain is not running", lasting=True)
+
+    def _status(self, pid: int) -> dict[str, object]:
+        code, out, err = self._ended.pop(pid)
+        data = {
+            "out-data": base64.b64encode(out.encode()).decode(),
+            "err-data": base64.b64encode(err.encode()).decode(),
+        }
+        return {"exited": True, "exitcode": code, **{name: text for name, text in data.items() if text}}
+
+    def _execute(self, argv: list[str]) -> tuple[int, str, str]:
+        assert argv[:2] == ["/bin/sh", "-c"], "only the shell is sure to be there"
+        self.pass_ns(self.exec_latency_ns)
+        self.commands.append(argv[2])
+        if argv[2] == CHOICE:
+            return self._inject(bytes.fromhex(argv[6]), *map(int, argv[7:]))
+        if argv[2] == ask_all():
+            return self._ask()
+        if argv[2] == chrony.RESYNC:
+            self.synchronised_at = self.clock.mono + 4600 * MILLISECOND if self.network else None
+            return 0, "200 OK\n200 OK\n", ""
+        return 127, "", "not found"
+
+    def _inject(self, timex: bytes, at_s: int, at_ns: int, window: int) -> tuple[int, str, str]:
+        """adjtimex(2), with the checks of timekeeping_validate_timex."""
+        modes, seconds, nanoseconds, tick = struct.unpack("<I68xqqq", timex[:96])
+        elapsed = self.clock.real + self.offset_ns - at_s * SECOND - at_ns
+        if not self.has_tools:
+            return 69, "", ""
+        if abs(elapsed) > window:
+            return 75, "", ""
+        refused = len(timex) != SIZE or not 0 <= nanoseconds < SECOND or tick != NOMINAL_TICK_US
+        if not self.root or refused or modes != ADJ_SETOFFSET | ADJ_NANO | ADJ_TICK:
+            return 77, "", "adjtimex: Operation not permitted"
+        by_ns = seconds * SECOND + nanoseconds - elapsed * self.slew // (10_000 + self.slew)
+        self.offset_ns += by_ns
+        self.slew = 0
+        self.steps.append(by_ns)
+        self.synchronised_at = None
+        return 0, "", ""
+
+    def _ask(self) -> tuple[int, str, str]:
+        if not self.chrony:
+            return 1, "#clockstep chrony\n", ""
+        if self.synchronised_at is not None and self.clock.mono >= self.synchronised_at:
+            return 0, "#clockstep chrony\n" + TRACKING.format(now=self.clock.real / SECOND) + SELECTED, ""
+        return 0, "#clockstep chrony\n" + UNSYNCHRONISED + UNREACHED, ""
+
+
+class SimHypervisor:
+    """Guests that can be paused, snapshot and reverted; `broken` are the operations that fail, by guest."""
+
+    def __init__(self, clock: SimClock, names: list[str]) -> None:
+        self.clock = clock
+        self.machines = {name: SimGuest(clock) for name in names}
+        self.taken: dict[str, dict[str, tuple[Snapshot, int]]] = {name: {} for name in names}
+        self.broken: set[tuple[str, str]] = set()
+        self.calls: list[tuple[str, str]] = []
+        self._stopped_at: dict[str, int] = {}
+
+    def guests(self) -> list[Guest]:
+        return [
+            Guest(name, f"uuid-{name}", "running" if machine.running else "paused")
+            for name, machine in sorted(self.machines.items())
+        ]
+
+    def snapshots(self, guest: Guest) -> list[Snapshot]:
+        return [snapshot for snapshot, _ in self.taken[guest.name].values()]
+
+    def snapshot(self, guest: Guest, snapshot: Snapshot) -> None:
+        self._begin("snapshot", guest)
+        if snapshot.name in self.taken[guest.name]:
+            raise HypervisorError(f"domain snapshot {snapshot.name} already exists")
+        machine = self.machines[guest.name]
+        now = self.clock.real + machine.offset_ns if machine.running else self._stopped_at[guest.name]
+        self.clock.sleep_ns(200 * MILLISECOND)
+        self.taken[guest.name][snapshot.name] = (snapshot, now)
+
+    def forget(self, guest: Guest, name: str) -> None:
+        self._begin("forget", guest)
+        if self.taken[guest.name].pop(name, None) is None:
+            raise HypervisorError(f"no domain snapshot with matching name {name!r}")
+
+    def revert(self, guest: Guest, name: str) -> None:
+        self._begin("revert", guest)
+        if name not in self.taken[guest.name]:
+            raise HypervisorError(f"no domain snapshot with matching name {name!r}")
+        self.clock.sleep_ns(2 * SECOND)
+        self.machines[guest.name].running = False
+        self._stopped_at[guest.name] = self.taken[guest.name][name][1]
+
+    def pause(self, guest: Guest) -> None:
+        self._begin("pause", guest)
+        machine = self.machines[guest.name]
+        if not machine.running:
+            raise HypervisorError("domain is not running")
+        self._stopped_at[guest.name] = self.clock.real + machine.offset_ns
+        machine.running = False
+
+    def resume(self, guest: Guest) -> None:
+        self._begin("resume", guest)
+        machine = self.machines[guest.name]
+        if machine.running:
+            raise HypervisorError("domain is already running")
+        machine.offset_ns = self._stopped_at[guest.name] - self.clock.real
+        machine.running = True
+
+    def reach(self, guest: Guest) -> AgentReach:
+        return self.machines[guest.name].reach()
+
+    def _begin(self, operation: str, guest: Guest) -> None:
+        self.calls.append((operation, guest.name))
+        self.clock.sleep_ns(MILLISECOND)
+        if (operation, guest.name) in self.broken:
+            raise HypervisorError(f"internal error: {operation} failed")

@@ -1,0 +1,155 @@
+"""The loop on simulated guests: what it brings right, what it leaves alone, and what it says."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from clockstep.heal import heal, observe
+from clockstep.model import Cause, Episode, Offset, Policy, Resync, Step, Verdict
+from clockstep.ports import Node, Output
+from core.simulation import MILLISECOND, SECOND, SimClock, SimGuest
+
+ASKED = Cause("asked for")
+
+
+def healed(guest: SimGuest, policy: Policy | None = None, cause: Cause = ASKED) -> Episode:
+    return heal(Node("node1", guest.reach()), cause, policy or Policy(), guest.clock, lambda _node, _text: None)
+
+
+def true_now(guest: SimGuest, episode: Episode) -> bool:
+    after = episode.after
+    return after is not None and after.earliest_ns <= guest.offset_ns <= after.latest_ns
+
+
+@given(behind=st.integers(20 * MILLISECOND, 86_000 * SECOND))
+def test_a_clock_that_is_behind_is_brought_right_in_one_step_and_its_daemon_along(behind: int) -> None:
+    guest = SimGuest(SimClock(), -behind)
+    episode = healed(guest)
+    assert episode.verdict is Verdict.GOOD
+    assert [type(action) for action in episode.actions] == [Step, Resync]
+    assert abs(guest.offset_ns) < MILLISECOND
+    assert true_now(guest, episode)
+    assert episode.facts.claim is not None
+    assert episode.facts.claim.synchronised
+
+
+def test_an_episode_keeps_what_was_before_and_when_it_was_right_and_proven() -> None:
+    guest = SimGuest(SimClock(), -60 * SECOND)
+    episode = healed(guest, cause=Cause("reverted", 61 * SECOND, since_ns=guest.clock.mono - SECOND))
+    assert episode.before is not None
+    assert episode.before.earliest_ns <= -60 * SECOND <= episode.before.latest_ns
+    assert episode.wrong_for_ns is not None
+    assert episode.proven_ns is not None
+    assert SECOND < episode.wrong_for_ns < episode.proven_ns < SECOND + episode.took_ns
+
+
+def test_a_right_clock_is_left_alone() -> None:
+    guest = SimGuest(SimClock(), 3 * MILLISECOND)
+    episode = healed(guest)
+    assert episode.verdict is Verdict.GOOD
+    assert episode.actions == ()
+    assert guest.offset_ns == 3 * MILLISECOND
+
+
+def test_what_a_daemon_slews_between_the_look_and_the_step_is_taken_off_the_step() -> None:
+    guest = SimGuest(SimClock(), -60 * SECOND, slew=833, exec_latency_ns=SECOND)
+    episode = healed(guest)
+    assert episode.verdict is Verdict.GOOD
+    assert abs(guest.offset_ns) < MILLISECOND
+
+
+def test_a_clock_that_is_ahead_is_left_alone_without_consent() -> None:
+    guest = SimGuest(SimClock(), 5 * SECOND)
+    episode = healed(guest)
+    assert episode.verdict is Verdict.BAD
+    assert guest.steps == []
+    assert episode.took_ns < SECOND
+
+
+def test_a_clock_that_is_ahead_is_stepped_back_with_consent() -> None:
+    guest = SimGuest(SimClock(), 5 * SECOND)
+    assert healed(guest, Policy(max_backward_ns=60 * SECOND)).verdict is Verdict.GOOD
+    assert abs(guest.offset_ns) < MILLISECOND
+
+
+def test_a_bound_too_wide_to_judge_by_never_steps() -> None:
+    guest = SimGuest(SimClock(), -60 * MILLISECOND, latency_ns=SECOND)
+    episode = healed(guest)
+    assert episode.verdict is Verdict.UNSURE
+    assert guest.steps == []
+
+
+def test_a_host_whose_clock_is_stepped_meanwhile_is_not_followed() -> None:
+    clock = SimClock()
+    guest = SimGuest(clock)
+
+    class Jumping:
+        source = "guest agent"
+
+        def clock(self) -> Offset:
+            clock.set_by(3600 * SECOND)
+            return guest.reach().clock()
+
+        def run(self, argv: object, stdin: bytes, deadline_ns: int) -> Output:
+            raise AssertionError("nothing is run on a node whose readings mean nothing")
+
+        def adjust(self, by_ns: int) -> None:
+            raise AssertionError("a host that jumped is no truth to step to")
+
+    episode = heal(Node("node1", Jumping()), ASKED, Policy(), clock, lambda _node, _text: None)
+    assert episode.verdict is Verdict.UNSURE
+    assert episode.facts.readings == ()
+    assert "set forward by 1 h" in episode.findings[0].text
+
+
+def test_a_node_without_network_is_good_with_a_warning_once_its_daemon_had_time() -> None:
+    guest = SimGuest(SimClock(), -60 * SECOND, network=False)
+    episode = healed(guest)
+    assert episode.verdict is Verdict.GOOD
+    assert episode.took_ns >= Policy().deadline_ns
+    assert any("not synchronised" in finding.text and finding.remedy for finding in episode.findings)
+
+
+def test_a_node_without_a_daemon_is_done_once_its_clock_is_proven() -> None:
+    guest = SimGuest(SimClock(), -60 * SECOND, chrony=False)
+    episode = healed(guest)
+    assert episode.verdict is Verdict.GOOD
+    assert [type(action) for action in episode.actions] == [Step]
+
+
+@pytest.mark.parametrize("lacking", ["exec_allowed", "has_tools"])
+def test_where_nothing_can_be_injected_the_clock_is_set_until_it_is_right(lacking: str) -> None:
+    guest = SimGuest(SimClock(), -60 * SECOND)
+    setattr(guest, lacking, False)
+    episode = healed(guest)
+    assert episode.verdict is Verdict.GOOD
+    assert abs(guest.offset_ns) < 10 * MILLISECOND
+    assert true_now(guest, episode)
+
+
+def test_where_commands_are_blocked_it_says_that_the_daemon_was_not_asked() -> None:
+    episode = healed(SimGuest(SimClock(), -60 * SECOND, exec_allowed=False))
+    assert any("daemon was not asked" in finding.text for finding in episode.findings)
+
+
+def test_an_agent_that_may_not_step_the_clock_is_not_asked_again_and_again() -> None:
+    guest = SimGuest(SimClock(), -60 * SECOND, root=False)
+    episode = healed(guest)
+    assert episode.verdict is Verdict.BAD
+    assert len(guest.commands) == 1
+    assert any("CAP_SYS_TIME" in finding.remedy for finding in episode.findings)
+
+
+def test_a_guest_that_does_not_run_is_unreachable_at_once() -> None:
+    guest = SimGuest(SimClock(), running=False)
+    episode = healed(guest)
+    assert episode.verdict is Verdict.UNREACHABLE
+    assert episode.took_ns < SECOND
+
+
+def test_looking_changes_nothing_and_says_what_a_step_would_do() -> None:
+    guest = SimGuest(SimClock(), -60 * SECOND)
+    episode = observe(Node("node1", guest.reach()), ASKED, Policy(), guest.clock)
+    assert (episode.verdict, episode.actions, guest.steps) == (Verdict.BAD, (), [])
+    assert [type(action) for action in episode.planned] == [Step]
+    assert any("claims to be synchronised" in finding.text for finding in episode.findings)
