@@ -12,13 +12,14 @@ import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from harness import Cluster, Results, Run, cluster
 
 CUT_OFF_S = 60.0
 WAITING_CUT_OFF_S = 420.0
 EXPERT = "chronyc -m 'reset sources' 'burst 4/4' 'makestep 0.001 3'"
-MAKESTEP_ALWAYS = "echo 'makestep 1 -1' > /etc/chrony/conf.d/makestep.conf && pkill chronyd; sleep 1; pgrep chronyd || service chrony start"
+MAKESTEP_ALWAYS = "echo 'makestep 1 -1' > /etc/chrony/conf.d/makestep.conf"
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ METHODS = [
     Method("virsh domtime --now, one by one", lambda c: c.one_by_one(lambda n: domtime(c, n))),
     Method("ssh, reset burst makestep, side by side", lambda c: c.side_by_side(lambda n: c.ssh(n, EXPERT))),
     Method("libvirt set-time in ns, side by side", lambda c: c.side_by_side(lambda n: set_time(c, n))),
-    Method("makestep 1 -1 in chrony.conf, waiting", lambda c: None, WAITING_CUT_OFF_S, MAKESTEP_ALWAYS),
+    Method("makestep 1 -1 in chrony.conf, waiting", lambda _: None, WAITING_CUT_OFF_S, MAKESTEP_ALWAYS),
 ]
 
 
@@ -74,9 +75,8 @@ def measure(results: Results, guests: str, cluster: Cluster, method: Method, run
     cluster.snapshot(age_s)
     count = 1 if method.cut_off_s > CUT_OFF_S else runs
     done: list[Run] = [cluster.run(method.act, method.cut_off_s) for _ in range(count)]
-    called = f"{method.name}"
-    results.add(called, f"{guests}: 10 ms", [run.within_10ms_s for run in done])
-    results.add(called, f"{guests}: 1 ms, in sync", [run.synced_s for run in done])
+    results.add(method.name, f"{guests}: 10 ms", [run.within_10ms_s for run in done])
+    results.add(method.name, f"{guests}: 1 ms, in sync", [run.synced_s for run in done])
 
 
 def main() -> None:
@@ -94,7 +94,7 @@ def main() -> None:
     for guests, count, image, install in kinds:
         with cluster(f"bench{os.getpid()}", count, image) as machines:
             if install:
-                machines.one_by_one(lambda name, command=install: machines.ssh(name, command, 600))  # type: ignore[misc]
+                machines.one_by_one(partial(machines.ssh, command=install, seconds=600))
             for method in methods:
                 measure(results, guests, machines, method, options.runs, options.age)
     results.write()

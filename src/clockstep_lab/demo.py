@@ -71,10 +71,11 @@ class Stage:
 
     def clockstep(self, *words: str) -> dict[str, Any]:
         """Run the product as a user would, its story shown as it goes; its report is shown as its table, too."""
+        from msgspec import json as records
+
         from clockstep.model import SetReport
         from clockstep.render.output import print_page
         from clockstep.render.text import set_page
-        from msgspec import json as records
 
         self.tell(f"$ clockstep {shlex.join(words)}")
         command = [sys.executable, "-m", "clockstep", "--json", "--connect", f"lab:{self.lab.name}", *words]

@@ -1,5 +1,6 @@
-"""The kinds of guest there are."""
+"""The kinds of guest there are. Run as a program, it builds those that the cache lacks."""
 
+import sys
 from collections.abc import Callable, Mapping
 
 from . import full, minimal
@@ -20,3 +21,8 @@ def image_named(name: str, say: Say, images: Images = IMAGES) -> Image:
     if name not in images:
         raise LabError(f"there is no image {name}", f"there are {', '.join(images)}")
     return images[name](say)
+
+
+if __name__ == "__main__":
+    for image_name in IMAGES:
+        image_named(image_name, lambda text: print(text, file=sys.stderr, flush=True))  # noqa: T201

@@ -10,7 +10,6 @@ from typing import Self
 from .run import run
 from .seed import HOST_NAME
 
-
 GREETING = b"hello over TLS\n"
 
 
@@ -22,7 +21,7 @@ class Server:
         key = folder / "tls.key"
         names = f"subjectAltName=DNS:{HOST_NAME}"
         kind = ["-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "1"]
-        where = ["-keyout", key, "-out", self.certificate]
+        where: list[str | Path] = ["-keyout", key, "-out", self.certificate]
         run(["openssl", "req", *kind, "-subj", f"/CN={HOST_NAME}", "-addext", names, *where])
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(self.certificate, key)
@@ -46,11 +45,11 @@ class Server:
 class _Greeting(BaseHTTPRequestHandler):
     timeout = 10
 
-    def do_GET(self) -> None:  # noqa: N802  the name that http.server calls
+    def do_GET(self) -> None:
         self.send_response(200)
         self.send_header("Content-Length", str(len(GREETING)))
         self.end_headers()
         self.wfile.write(GREETING)
 
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+    def log_message(self, format: str, *args: object) -> None:
         """Say nothing."""

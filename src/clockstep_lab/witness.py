@@ -127,8 +127,8 @@ class Verdict:
     """What the witness says of one guest's way back from a jump; all in nanoseconds.
 
     behind_by: how far its clock was behind when it was first heard. wrong_for: for how long, in all, the newest stamp
-    of its stream was beyond the tolerance. right_within: from when it was first heard to the first of the echoes that all were surely within the
-    limit, None when there is none. residual and witness_error: the last echo's offset, and its error.
+    of its stream was beyond the tolerance. right_within: from when it was first heard until it was right to stay,
+    None while it is not. residual and witness_error: the last echo's offset, and its error.
     """
 
     behind_by_ns: int
@@ -161,8 +161,10 @@ def _in_all(stamps: list[Stamp], tolerance_ns: int) -> int:
 
 
 def right_since(looks: list[Look], limit_ns: int) -> int | None:
-    """When the clock became right to stay: the moment of the first look that is surely within the limit and after which
-    no look is surely beyond it, on this machine's monotonic clock; None while there is none."""
+    """When the clock became right to stay, on this machine's monotonic clock; None while it is not.
+
+    That is the first look that is surely within the limit and after which no look is surely beyond it.
+    """
     since = None
     for look in reversed(looks):
         if abs(look.offset_ns) - look.error_ns > limit_ns:

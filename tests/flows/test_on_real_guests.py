@@ -1,0 +1,183 @@
+"""The commands as people run them, on real guests, with the witness as the judge of what they claim."""
+
+import json
+import subprocess
+import sys
+import time
+from typing import Any
+
+import libvirt
+import pytest
+
+from clockstep_lab.witness import Look
+from conftest import Guests, pass_time, until
+
+SECOND_NS = 1_000_000_000
+AWAY_S = 20
+
+
+def clockstep(guests: Guests, *words: str, code: int = 0) -> Any:
+    """Run a command with --json and return its report; it must end with this exit code."""
+    done = run(guests, "--json", *words)
+    assert done.returncode == code, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    return json.loads(done.stdout) if done.stdout else done.stderr
+
+
+def run(guests: Guests, *words: str) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "-m", "clockstep", "--connect", f"lab:{guests.lab.name}", *words]
+    return subprocess.run(command, capture_output=True, text=True, timeout=180, check=False)
+
+
+def agrees(guests: Guests, episode: Any) -> bool:
+    """Whether the witness finds the offset that was proven inside its bound, as far as its own error lets it tell."""
+    proven = episode["after"]
+    moment = time.monotonic_ns() - (time.time_ns() - episode["facts"]["readings"][-1]["at_ns"])
+    looks = guests.witness.heard[episode["node"]].looks
+    near: list[Look] = sorted(looks, key=lambda look: abs(look.at_monotonic_ns - moment))[:10]
+    look = min(near, key=lambda look: look.error_ns)
+    return abs(look.offset_ns - proven["value_ns"]) <= look.error_ns + proven["error_ns"]
+
+
+def all_proven(guests: Guests, episodes: Any) -> None:
+    assert [episode["verdict"] for episode in episodes] == ["good"] * len(episodes)
+    assert all(episode["after"]["error_ns"] > 0 for episode in episodes)
+    assert all(agrees(guests, episode) for episode in episodes)
+
+
+def put_behind(guests: Guests, name: str, seconds: float) -> None:
+    """A pause: the guest comes out of it behind by its length."""
+    guests.domain(name).suspend()
+    pass_time(seconds)
+    guests.domain(name).resume()
+
+
+def test_status_lists_every_node_with_a_bound_and_what_its_daemon_claims(guests: Guests) -> None:
+    report = clockstep(guests, "status")
+    assert [episode["node"] for episode in report["episodes"]] == guests.names
+    all_proven(guests, report["episodes"])
+    assert all(episode["facts"]["claim"]["source"] == "^* 10.0.2.2" for episode in report["episodes"])
+    assert all(not episode["actions"] for episode in report["episodes"])
+
+
+def test_status_says_that_a_daemon_claims_to_be_in_sync_while_the_clock_is_wrong(guests: Guests) -> None:
+    name = guests.names[1]
+    put_behind(guests, name, 3)
+    (episode,) = clockstep(guests, "status", name, code=1)["episodes"]
+    assert episode["verdict"] == "bad"
+    assert episode["facts"]["claim"]["synchronised"] is True
+    assert any("claims to be synchronised, and the clock is wrong" in found["text"] for found in episode["findings"])
+    table = run(guests, "status", name)
+    assert table.returncode == 1
+    assert "±" in table.stdout
+
+
+def test_step_brings_a_late_node_right_and_leaves_the_others_alone(guests: Guests) -> None:
+    name = guests.names[2]
+    put_behind(guests, name, 5)
+    (episode,) = clockstep(guests, "step", name)["episodes"]
+    assert -6 * SECOND_NS < episode["before"]["value_ns"] < -4 * SECOND_NS
+    assert [action["type"] for action in episode["actions"]][:2] == ["step", "resync"]
+    assert episode["facts"]["claim"]["synchronised"] is True
+    all_proven(guests, [episode])
+    assert clockstep(guests, "step", name)["episodes"][0]["actions"] == []
+
+
+def test_step_changes_nothing_when_it_is_only_to_say_what_it_would_do(guests: Guests) -> None:
+    name = guests.names[0]
+    put_behind(guests, name, 3)
+    (episode,) = clockstep(guests, "step", "--dry-run", name, code=1)["episodes"]
+    assert episode["planned"][0]["type"] == "step"
+    assert guests.offset_ns(name) < -2 * SECOND_NS
+
+
+def test_a_node_behind_by_more_than_is_allowed_is_unsure_and_not_stepped(guests: Guests) -> None:
+    name = guests.names[0]
+    put_behind(guests, name, 4)
+    (episode,) = clockstep(guests, "step", "--max-forward", "2s", name, code=1)["episodes"]
+    assert episode["verdict"] == "unsure"
+    assert episode["actions"] == []
+    assert guests.offset_ns(name) < -3 * SECOND_NS
+
+
+def test_a_node_that_is_ahead_is_stepped_back_only_with_consent(guests: Guests) -> None:
+    name = guests.names[1]
+    guests.ssh(name, "date -s @$(($(date +%s) + 100))")
+    (refused,) = clockstep(guests, "step", name, code=1)["episodes"]
+    assert refused["actions"] == []
+    assert any("may break tokens, leases and databases" in found["text"] for found in refused["findings"])
+    assert guests.offset_ns(name) > 90 * SECOND_NS
+    (episode,) = clockstep(guests, "step", "--allow-backward", name)["episodes"]
+    all_proven(guests, [episode])
+
+
+def test_a_snapshot_of_all_ends_with_every_clock_right_and_is_listed(guests: Guests) -> None:
+    report = clockstep(guests, "snapshot", "create", "fresh", "--all")
+    assert report["complete"] is True
+    all_proven(guests, report["episodes"])
+    assert 0 <= report["pause_spread_ns"] < SECOND_NS
+    (listed,) = clockstep(guests, "snapshot", "list")["snapshots"]
+    assert (listed["name"], listed["members"], listed["complete"]) == ("fresh", guests.names, True)
+    assert clockstep(guests, "snapshot", "create", "fresh", "--all", code=2).count("has a snapshot 'fresh' already") == 3
+
+
+def test_a_reverted_cluster_ends_with_every_clock_proven_and_every_daemon_in_sync(guests: Guests) -> None:
+    clockstep(guests, "snapshot", "create", "golden", "--all")
+    for name in guests.names:
+        guests.ssh(name, "echo since > /root/since")
+    pass_time(AWAY_S)
+    connections = {name: guests.witness.heard[name].connections for name in guests.names}
+    report = clockstep(guests, "revert", "golden", "--all")
+    assert report["complete"] is True
+    all_proven(guests, report["episodes"])
+    for episode in report["episodes"]:
+        assert episode["before"]["value_ns"] < -AWAY_S * SECOND_NS
+        assert episode["facts"]["claim"]["source"] == "^* 10.0.2.2"
+        first = guests.witness.heard[episode["node"]].returned(connections[episode["node"]]).stamps[0]
+        assert first.lag_ns > AWAY_S * SECOND_NS
+        assert guests.ssh(episode["node"], "ls /root/since 2>&1 || true").startswith("ls:")
+
+
+def test_a_revert_by_virsh_to_our_snapshot_finds_the_guest_running(guests: Guests) -> None:
+    clockstep(guests, "snapshot", "create", "theirs", guests.names[0])
+    guests.revert(guests.names[0], "theirs")
+    assert guests.domain(guests.names[0]).state()[0] == libvirt.VIR_DOMAIN_RUNNING
+
+
+def test_a_revert_of_a_set_that_a_node_lacks_touches_nothing(guests: Guests) -> None:
+    clockstep(guests, "snapshot", "create", "partial", *guests.names[:2])
+    connections = {name: guests.witness.heard[name].connections for name in guests.names}
+    said = clockstep(guests, "revert", "partial", *guests.names, code=2)
+    assert f"no snapshot 'partial': {guests.names[2]}" in said
+    assert connections == {name: guests.witness.heard[name].connections for name in guests.names}
+
+
+def test_a_stopped_agent_costs_the_other_nodes_nothing(guests: Guests) -> None:
+    name = guests.names[0]
+    guests.ssh(name, "pkill -STOP qemu-ga")
+    try:
+        report = clockstep(guests, "status", code=3)
+        verdicts = {episode["node"]: episode["verdict"] for episode in report["episodes"]}
+        assert verdicts == {name: "unreachable", guests.names[1]: "good", guests.names[2]: "good"}
+    finally:
+        guests.ssh(name, "pkill -CONT qemu-ga")
+    until(lambda: run(guests, "status", name).returncode == 0, 60)
+
+
+def test_the_table_without_json_names_every_node(guests: Guests) -> None:
+    shown = run(guests, "status")
+    assert shown.returncode == 0
+    assert all(name in shown.stdout for name in guests.names)
+
+
+@pytest.mark.parametrize("words", [("step",), ("snapshot", "create", "x"), ("revert", "x")])
+def test_what_changes_machines_wants_them_named(guests: Guests, words: tuple[str, ...]) -> None:
+    assert "name the nodes, or say --all" in clockstep(guests, *words, code=2)
+
+
+def test_an_unknown_node_and_a_lab_that_is_not_up_are_named(guests: Guests) -> None:
+    assert "node-9" in clockstep(guests, "status", "node-9", code=2)
+    command = [sys.executable, "-m", "clockstep", "--connect", "lab:none", "status"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 2
+    assert "lab none is not up" in done.stderr
