@@ -11,7 +11,7 @@ import msgspec
 
 from clockstep.core.checks import agrees, judge, measured, worst
 from clockstep.core.offset import sandwich
-from clockstep.core.plan import explained, hopeless, plan
+from clockstep.core.plan import explained, hopeless, left_to_daemon, plan
 from clockstep.daemons import DAEMONS, ask_all, parse_all
 from clockstep.errors import ClockstepError, ReachError
 from clockstep.model import (
@@ -74,7 +74,7 @@ def heal(node: Node, cause: Cause, policy: Policy, clock: Clock, tell: Tell) -> 
         if trouble and trouble.lasting:
             return conclude(run, msgspec.structs.replace(facts, trouble=(*facts.trouble, trouble)))
         if trouble or not todo:
-            clock.sleep_ns(WAITING_FOR_DAEMON_NS if run.good > policy.looks else BETWEEN_LOOKS_NS)
+            clock.sleep_ns(WAITING_FOR_DAEMON_NS if facts.claim else BETWEEN_LOOKS_NS)
 
 
 def observe(node: Node, cause: Cause, policy: Policy, clock: Clock) -> Episode:
@@ -86,14 +86,17 @@ def observe(node: Node, cause: Cause, policy: Policy, clock: Clock) -> Episode:
 
 
 def look(run: Run, *, ask: bool) -> Facts:
-    """Read the node's clock and, where asked to, what its daemon claims."""
+    """Read the node's clock and, where asked to or where it matters, what its daemon claims."""
     try:
         reading = Reading(run.node.reach.source, run.node.reach.clock(), run.clock.realtime_ns())
     except ReachError as error:
         return Facts(trouble=(troubled(error),), host_jumped_ns=jumped(run.anchor, run.clock))
     if jump := jumped(run.anchor, run.clock):
         return Facts(host_jumped_ns=jump)
-    claim, trouble = ask_daemon(run) if ask else (None, ())
+    facts = Facts((reading,))
+    if not ask and not left_to_daemon(facts, run.policy):
+        return facts
+    claim, trouble = ask_daemon(run)
     return Facts((reading,), claim, trouble)
 
 

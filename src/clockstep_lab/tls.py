@@ -25,7 +25,7 @@ class Server:
         run(["openssl", "req", *kind, "-subj", f"/CN={HOST_NAME}", "-addext", names, *where])
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(self.certificate, key)
-        self._server = HTTPServer(("127.0.0.1", 0), _Greeting)
+        self._server = _Quiet(("127.0.0.1", 0), _Greeting)
         self._server.socket = context.wrap_socket(self._server.socket, server_side=True, do_handshake_on_connect=False)
 
     @property
@@ -40,6 +40,11 @@ class Server:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._server.shutdown()
         self._server.server_close()
+
+
+class _Quiet(HTTPServer):
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A client that refuses the certificate is what this server is for."""
 
 
 class _Greeting(BaseHTTPRequestHandler):

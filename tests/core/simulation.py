@@ -78,6 +78,8 @@ class SimGuest:
     def pass_ns(self, duration_ns: int) -> None:
         self.clock.sleep_ns(duration_ns)
         self.offset_ns += duration_ns * self.slew // 10_000
+        if self.chrony and self.synchronised_at is not None and self.clock.mono >= self.synchronised_at > 0:
+            self.offset_ns -= min(max(self.offset_ns, 0), duration_ns * 833 // 10_000)
 
     def time(self) -> tuple[int, int]:
         self._require_running()

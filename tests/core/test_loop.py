@@ -66,6 +66,22 @@ def test_a_clock_that_is_ahead_is_left_alone_without_consent() -> None:
     assert episode.took_ns < SECOND
 
 
+def test_a_clock_that_is_a_little_ahead_is_left_to_its_daemon_to_slew_back() -> None:
+    guest = SimGuest(SimClock(), 40 * MILLISECOND)
+    episode = healed(guest)
+    assert episode.verdict is Verdict.GOOD
+    assert episode.actions == (Resync("chrony"),)
+    assert guest.steps == []
+
+
+def test_a_clock_that_is_a_little_ahead_without_a_daemon_is_left_alone_at_once() -> None:
+    guest = SimGuest(SimClock(), 40 * MILLISECOND, chrony=False)
+    episode = healed(guest)
+    assert episode.verdict is Verdict.BAD
+    assert episode.actions == ()
+    assert episode.took_ns < SECOND
+
+
 def test_a_clock_that_is_ahead_is_stepped_back_with_consent() -> None:
     guest = SimGuest(SimClock(), 5 * SECOND)
     assert healed(guest, Policy(max_backward_ns=60 * SECOND)).verdict is Verdict.GOOD

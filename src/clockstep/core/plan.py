@@ -6,6 +6,10 @@ import msgspec
 
 from clockstep.core.checks import agrees, forward_limit, judge, measured, worst
 from clockstep.model import Action, Cause, Facts, Policy, Resync, Step, Verdict
+from clockstep.units import SECOND_NS
+
+SLEWED_NS = SECOND_NS
+"""chronyd slews by up to 83 ms in each second, so it takes a clock back by this in twelve: no time happens twice."""
 
 
 def explained(policy: Policy, cause: Cause) -> Policy:
@@ -18,16 +22,23 @@ def explained(policy: Policy, cause: Cause) -> Policy:
 def plan(facts: Facts, policy: Policy, done: Sequence[Action] = ()) -> tuple[Action, ...]:
     """Return the next actions; none where nothing may or need be done.
 
-    A clock is stepped only where it is surely wrong and the policy allows the way; a daemon is resynchronised once
-    the clock is right, when it was stepped under the daemon or the daemon does not agree, and once for each step.
+    A clock is stepped only where it is surely wrong and the policy allows the way. One that is a little ahead is left
+    to its daemon. A daemon is resynchronised once the clock is right, when it was stepped under the daemon or the
+    daemon does not agree, and once for each step.
     """
     match worst(judge(facts, policy)):
         case Verdict.BAD:
-            return _step(facts, policy)
+            return _step(facts, policy) or _leave(facts, policy, done)
         case Verdict.GOOD:
             return _resync(facts, policy, done)
         case _:
             return ()
+
+
+def left_to_daemon(facts: Facts, policy: Policy) -> bool:
+    """Whether a clock is wrong by being so little ahead that its daemon can slew it back while the loop waits."""
+    offset = measured(facts)
+    return offset is not None and policy.tolerance_ns < offset.earliest_ns and offset.latest_ns <= SLEWED_NS
 
 
 def hopeless(facts: Facts, policy: Policy) -> bool:
@@ -45,6 +56,12 @@ def _step(facts: Facts, policy: Policy) -> tuple[Action, ...]:
     by_ns = -offset.value_ns
     allowed = -policy.max_backward_ns <= by_ns <= forward_limit(policy)
     return (Step(by_ns),) if allowed else ()
+
+
+def _leave(facts: Facts, policy: Policy, done: Sequence[Action]) -> tuple[Action, ...]:
+    if facts.claim is None or not left_to_daemon(facts, policy) or (done and isinstance(done[-1], Resync)):
+        return ()
+    return (Resync(facts.claim.daemon),)
 
 
 def _resync(facts: Facts, policy: Policy, done: Sequence[Action]) -> tuple[Action, ...]:
