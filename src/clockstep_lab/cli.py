@@ -116,6 +116,7 @@ def run_command(command: click.Command, called: str) -> None:
     """Run a command line and exit; a LabError becomes one line with a hint and exit code 1."""
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _stop)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell has it ignored in the background
     try:
         command(prog_name=called, standalone_mode=False)
     except LabError as error:

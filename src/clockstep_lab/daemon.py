@@ -9,11 +9,12 @@ from pathlib import Path
 
 import libvirt
 
+from .errors import LabError
 from .places import Account
 from .processes import start, wait_for
-from .run import find, need
+from .run import find, need, run
 
-KVM_NODE = "/dev/kvm"
+KVM_NODE = Path("/dev/kvm")
 
 libvirt.registerErrorHandler(lambda _context, _error: None, None)  # errors come as exceptions; stderr stays clean
 
@@ -61,16 +62,29 @@ def start_libvirtd(folder: Path, account: Account, kvm: bool) -> None:
         f"--pid-file={folder}/run/libvirtd.pid",
         f"--config={config}/libvirtd.conf",
     ]
-    if os.path.exists(KVM_NODE) and not kvm:  # noqa: PTH110
-        command = _without_kvm(command, account)
+    if KVM_NODE.exists() and not kvm:
+        command = _without_kvm(command, folder, account)
     log = folder / "libvirtd.log"
     process = start(command, account, log, environment(folder, account))
     wait_for(lambda: alive(folder), process, log, 15)
 
 
-def _without_kvm(command: list[str], account: Account) -> list[str]:
-    """Hide a /dev/kvm that doesn't work: libvirt would probe QEMU with it again at each start, for seconds."""
+def _without_kvm(command: list[str], folder: Path, account: Account) -> list[str]:
+    """Keep a /dev/kvm that doesn't work from the daemon: libvirt would probe it again at each start, for seconds."""
     if os.geteuid() != account.uid or not os.access(KVM_NODE, os.R_OK | os.W_OK):
         return command  # the daemon's account can't open it, which costs nothing
-    script = f"mount --bind /dev/null {KVM_NODE} && exec {shlex.join(command)}"
+    cover = folder / "run/no-kvm"
+    try:
+        run(hiding(["true"], KVM_NODE, cover))
+    except LabError:  # no user namespaces here: it works without, only slower
+        return command
+    return hiding(command, KVM_NODE, cover)
+
+
+def hiding(command: list[str], hidden: Path, cover: Path) -> list[str]:
+    """A command that runs this one where a file can be seen but not opened, in a user namespace of its own."""
+    cover.touch()
+    cover.chmod(0)
+    mount = shlex.join(["mount", "--bind", str(cover), str(hidden)])
+    script = f"{mount} && exec setpriv --ambient-caps=-all --inh-caps=-all {shlex.join(command)}"
     return ["unshare", "--user", "--mount", "--map-current-user", "--keep-caps", "sh", "-c", script]

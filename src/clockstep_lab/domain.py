@@ -40,8 +40,8 @@ def domain_xml(folder: Path, machine: Machine, image: Image, kvm: bool) -> str:
     name = machine.name
     arguments = f"console=ttyS0 root=/dev/vda rw {'' if kvm else 'clocksource=hpet '}{image.kernel_arguments}".strip()
     forward = f"user,id=lab,ipv6=off,hostfwd=tcp:127.0.0.1:{machine.ssh_port}-:22"
-    channels: list[tuple[str, Path | None]] = [("org.qemu.guest_agent.0", None)]
-    channels += [(f"clockstep.witness.{port}", witness_socket(folder, name, port)) for port in ("stream", "echo")]
+    ports = {f"clockstep.witness.{port}": witness_socket(folder, name, port) for port in ("stream", "echo")}
+    ports["org.qemu.guest_agent.0"] = folder / "run" / f"{name}.agent"  # libvirt's own place for it is a long path
     return f"""\
 <domain type='{"kvm" if kvm else "qemu"}' xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'>
   <name>{name}</name>
@@ -72,7 +72,7 @@ def domain_xml(folder: Path, machine: Machine, image: Image, kvm: bool) -> str:
     </disk>
     <controller type='usb' model='none'/>
     <serial type='file'><source path={quoteattr(str(console(folder, name)))} append='on'/></serial>
-{"".join(_channel(*channel) for channel in channels)}    <memballoon model='none'/>
+{"".join(_channel(*port) for port in ports.items())}    <memballoon model='none'/>
   </devices>
   <qemu:commandline>
     <qemu:arg value='-netdev'/>
@@ -94,6 +94,6 @@ def seed(folder: Path, name: str) -> Path:
     return folder / f"{name}.seed"
 
 
-def _channel(name: str, socket: Path | None) -> str:
-    source = f"<source mode='bind' path={quoteattr(str(socket))}/>" if socket else ""
+def _channel(name: str, socket: Path) -> str:
+    source = f"<source mode='bind' path={quoteattr(str(socket))}/>"
     return f"    <channel type='unix'>{source}<target type='virtio' name='{name}'/></channel>\n"

@@ -56,9 +56,9 @@ def _start(words: list[str], stdin: int, env: Mapping[str, str]) -> "subprocess.
 
 
 def _end(process: "subprocess.Popen[bytes]") -> None:
-    """End a command and all that it started; it is asked first, so that it can clean up."""
+    """End a command and all that it started; it is asked first, by SIGINT, after which fakeroot(1) too cleans up."""
     try:
-        os.killpg(process.pid, signal.SIGTERM)
+        os.killpg(process.pid, signal.SIGINT)
         process.communicate(timeout=GRACE_S)
     except subprocess.TimeoutExpired:
         pass

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,9 +13,11 @@ import pytest
 
 from clockstep_lab import lab as labs
 from clockstep_lab import minimal
+from clockstep_lab.accel import kvm_works
+from clockstep_lab.daemon import hiding
 from clockstep_lab.errors import LabError
 from clockstep_lab.image import Image
-from clockstep_lab.places import lab_dir
+from clockstep_lab.places import account, lab_dir
 from clockstep_lab.processes import of_lab
 from clockstep_lab.run import run
 from conftest import quiet, until
@@ -216,3 +219,39 @@ def test_a_guest_reaches_nothing_but_this_machine(name: str) -> None:
     assert routes.stdout.split("\n")[0].startswith("10.0.2.0/24 dev eth0")
     assert "default" not in routes.stdout
     assert "nameserver" not in routes.stdout
+
+
+def test_a_kvm_that_does_not_work_is_hidden_from_libvirt() -> None:
+    with tempfile.TemporaryDirectory() as place:
+        folder, owner = Path(place), account()
+        device = folder / "kvm"
+        device.touch()
+        device.chmod(0o666)
+        command = hiding(
+            ["sh", "-c", f"test -e {device} && ! test -r {device} && ! test -w {device}"], device, folder / "no"
+        )
+        for path in (folder, device, folder / "no"):
+            os.chown(path, owner.uid, owner.gid)
+        as_owner = (
+            ["setpriv", f"--reuid={owner.uid}", f"--regid={owner.gid}", "--clear-groups"] if os.geteuid() == 0 else []
+        )
+        run([*as_owner, *command])
+        assert os.access(device, os.R_OK)
+
+
+def test_kvm_is_believed_only_when_a_kernel_booted_under_it(tmp_path: Path) -> None:
+    whole = minimal.image(quiet)
+    if os.access("/dev/kvm", os.R_OK | os.W_OK):
+        assert kvm_works(whole) is ("Linux version" in trial_boot(whole))
+    (tmp_path / "vmlinuz").write_bytes(b"no kernel")
+    assert kvm_works(dataclasses.replace(whole, folder=tmp_path)) is False
+
+
+def trial_boot(image: Image) -> str:
+    """The same question, asked in another way: QEMU on its own, with its console in a file."""
+    command = ["qemu-system-x86_64", "-accel", "kvm", "-m", "256", "-display", "none", "-serial", "stdio"]
+    command += ["-kernel", str(image.kernel), "-append", "console=ttyS0 earlyprintk=ttyS0 panic=-1", "-no-reboot"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, timeout=5, check=False).stdout
+    except subprocess.TimeoutExpired as slow:
+        return (slow.stdout or b"").decode(errors="replace")

@@ -1,0 +1,79 @@
+"""docs/reference.md says what `--help` says, of every command, and names every field of every record.
+
+Run as a program, it writes the commands' part anew: python tests/cli/test_reference.py
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import msgspec
+import pytest
+
+from clockstep import model
+from clockstep.cli.root import root
+from clockstep_lab.cli import lab
+
+REFERENCE = Path(__file__).parents[2] / "docs" / "reference.md"
+BEGIN = "<!-- begin of the commands: written by tests/cli/test_reference.py -->\n"
+END = "<!-- end of the commands -->\n"
+WIDTH = 78
+"""What click makes of a terminal with 80 columns."""
+
+
+def helps(command: click.Command, called: str, parent: click.Context | None = None) -> Iterator[tuple[str, str]]:
+    """Yield the full name and the help text of a command and of all below it; `clockstep lab` is the lab's own."""
+    settings = {"terminal_width": WIDTH, **command.context_settings}
+    context = click.Context(command, info_name=called, parent=parent, **settings)
+    yield context.command_path, command.get_help(context)
+    if isinstance(command, click.Group):
+        for name in command.list_commands(context):
+            below = command.get_command(context, name)
+            assert below is not None
+            if context.command_path == "clockstep" and name == "lab":
+                yield from helps(lab, "clockstep lab")
+            else:
+                yield from helps(below, name, context)
+
+
+COMMANDS = dict(helps(root, "clockstep"))
+RECORDS = [kind for kind in vars(model).values() if isinstance(kind, type) and issubclass(kind, msgspec.Struct)]
+
+
+def section(path: str, text: str) -> str:
+    """Return what the reference has of one command."""
+    return f"### `{path}`\n\n```text\n{text}\n```\n"
+
+
+def written(reference: str) -> str:
+    """Return the reference with the commands' part as it should be."""
+    before, _, rest = reference.partition(BEGIN)
+    after = rest.partition(END)[2]
+    commands = "\n".join(section(path, text) for path, text in COMMANDS.items())
+    return f"{before}{BEGIN}\n{commands}\n{END}{after}"
+
+
+@pytest.mark.parametrize("path", COMMANDS)
+def test_every_commands_help_is_in_the_reference(path: str) -> None:
+    assert section(path, COMMANDS[path]) in REFERENCE.read_text()
+
+
+def test_the_reference_has_no_command_that_is_gone() -> None:
+    reference = REFERENCE.read_text()
+    assert reference == written(reference), "run: python tests/cli/test_reference.py"
+
+
+@pytest.mark.parametrize("record", RECORDS, ids=lambda record: record.__name__)
+def test_every_field_of_every_record_is_in_the_reference(record: type[msgspec.Struct]) -> None:
+    reference = REFERENCE.read_text()
+    assert [name for name in record.__struct_encode_fields__ if f"`{name}`" not in reference] == []
+
+
+@pytest.mark.parametrize("kind", [model.Verdict, model.Outcome])
+def test_every_value_that_a_field_can_have_is_in_the_reference(kind: type[model.Verdict | model.Outcome]) -> None:
+    reference = REFERENCE.read_text()
+    assert [value.value for value in kind if f"`{value.value}`" not in reference] == []
+
+
+if __name__ == "__main__":
+    REFERENCE.write_text(written(REFERENCE.read_text()))
