@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import libvirt
 import pytest
@@ -85,16 +86,22 @@ def pass_time(seconds: float) -> None:
     until(lambda: time.monotonic() >= end, seconds + 5)
 
 
-@pytest.fixture(scope="session")
-def three() -> Iterator[Guests]:
-    """Three minimal guests that live as long as the test run."""
-    name = f"t{os.getpid()}"
-    lab = labs.up(name, 3, "minimal", quiet)
+@contextmanager
+def lab_of(name: str, count: int, image: str) -> Iterator[Guests]:
+    """A lab with the witness listening, ended afterwards."""
+    lab = labs.up(name, count, image, quiet)
     try:
         with Witness(lab.folder, [machine.name for machine in lab.machines]) as witness:
             yield Guests(lab, witness)
     finally:
         labs.down(name, quiet)
+
+
+@pytest.fixture(scope="session")
+def three() -> Iterator[Guests]:
+    """Three minimal guests that live as long as the test run."""
+    with lab_of(f"t{os.getpid()}", 3, "minimal") as lab:
+        yield lab
 
 
 @pytest.fixture

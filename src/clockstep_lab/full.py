@@ -25,13 +25,13 @@ PACKAGES = (
 SERVED = ("chrony", "systemd-timesyncd", "ntpsec", "openntpd")
 LEFT_OUT = ("/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*", "/usr/share/info/*")
 FILES = GUEST_FILES / "full"
-KERNEL_ARGUMENTS = "quiet net.ifnames=0 ipv6.disable_ipv6=1"
+KERNEL_ARGUMENTS = "quiet net.ifnames=0"
 
 
 def image(name: str, say: Say) -> Image:
     """The full guest of this name, built if the cache doesn't have it."""
     folder = built(name, source_of_images("full"), lambda into: _build(SUITES[name], into, say), say)
-    return Image(name, folder, 512, 180, KERNEL_ARGUMENTS, folder / "packages")
+    return Image(name, folder, 512, 300, KERNEL_ARGUMENTS, folder / "packages")
 
 
 def images() -> dict[str, partial[Image]]:

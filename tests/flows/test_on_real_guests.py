@@ -1,55 +1,15 @@
 """The commands as people run them, on real guests, with the witness as the judge of what they claim."""
 
-import json
 import subprocess
 import sys
-import time
-from typing import Any
 
 import libvirt
 import pytest
 
-from clockstep_lab.witness import Look
 from conftest import Guests, pass_time, until
+from flows.commands import SECOND_NS, all_proven, clockstep, put_behind, run
 
-SECOND_NS = 1_000_000_000
 AWAY_S = 20
-
-
-def clockstep(guests: Guests, *words: str, code: int = 0) -> Any:
-    """Run a command with --json and return its report; it must end with this exit code."""
-    done = run(guests, "--json", *words)
-    assert done.returncode == code, done.stdout + done.stderr
-    assert "Traceback" not in done.stderr
-    return json.loads(done.stdout) if done.stdout else done.stderr
-
-
-def run(guests: Guests, *words: str) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, "-m", "clockstep", "--connect", f"lab:{guests.lab.name}", *words]
-    return subprocess.run(command, capture_output=True, text=True, timeout=180, check=False)
-
-
-def agrees(guests: Guests, episode: Any) -> bool:
-    """Whether the witness finds the offset that was proven inside its bound, as far as its own error lets it tell."""
-    proven = episode["after"]
-    moment = time.monotonic_ns() - (time.time_ns() - episode["facts"]["readings"][-1]["at_ns"])
-    looks = guests.witness.heard[episode["node"]].looks
-    near: list[Look] = sorted(looks, key=lambda look: abs(look.at_monotonic_ns - moment))[:10]
-    look = min(near, key=lambda look: look.error_ns)
-    return bool(abs(look.offset_ns - proven["value_ns"]) <= look.error_ns + proven["error_ns"])
-
-
-def all_proven(guests: Guests, episodes: Any) -> None:
-    assert [episode["verdict"] for episode in episodes] == ["good"] * len(episodes)
-    assert all(episode["after"]["error_ns"] > 0 for episode in episodes)
-    assert all(agrees(guests, episode) for episode in episodes)
-
-
-def put_behind(guests: Guests, name: str, seconds: float) -> None:
-    """A pause: the guest comes out of it behind by its length."""
-    guests.domain(name).suspend()
-    pass_time(seconds)
-    guests.domain(name).resume()
 
 
 def test_status_lists_every_node_with_a_bound_and_what_its_daemon_claims(guests: Guests) -> None:
