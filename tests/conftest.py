@@ -35,7 +35,7 @@ class Guests:
     def ssh(self, name: str, command: str) -> str:
         """Run a shell command in a guest and return what it printed."""
         config = self.lab.folder / "ssh_config"
-        return run(["ssh", "-F", config, "-o", "ConnectTimeout=20", name, command], timeout_s=60).decode()
+        return run(["ssh", "-F", config, "-o", "ConnectTimeout=20", name, command], timeout_s=300).decode()
 
     def snapshot(self, name: str, snapshot: str) -> None:
         """Take a snapshot the way virsh does, without clockstep."""

@@ -9,12 +9,11 @@ from pathlib import Path
 
 import libvirt
 
+from .accel import may_open
 from .errors import LabError
-from .places import Account
+from .places import KVM_NODE, Account
 from .processes import start, wait_for
 from .run import find, need, run
-
-KVM_NODE = Path("/dev/kvm")
 
 libvirt.registerErrorHandler(lambda _context, _error: None, None)  # errors come as exceptions; stderr stays clean
 
@@ -71,20 +70,21 @@ def start_libvirtd(folder: Path, account: Account, kvm: bool) -> None:
 
 def _without_kvm(command: list[str], folder: Path, account: Account) -> list[str]:
     """Keep a /dev/kvm that doesn't work from the daemon: libvirt would probe it again at each start, for seconds."""
-    if os.geteuid() != account.uid or not os.access(KVM_NODE, os.R_OK | os.W_OK):
-        return command  # the daemon's account can't open it, which costs nothing
+    if not may_open(account):
+        return command  # which costs nothing
     cover = folder / "run/no-kvm"
+    cover.touch()
+    cover.chmod(0)
+    os.chown(cover, account.uid, account.gid)
     try:
-        run(hiding(["true"], KVM_NODE, cover))
+        run(account.command(hiding(["true"], KVM_NODE, cover)))
     except LabError:  # no user namespaces here: it works without, only slower
         return command
     return hiding(command, KVM_NODE, cover)
 
 
 def hiding(command: list[str], hidden: Path, cover: Path) -> list[str]:
-    """A command that runs this one where a file can be seen but not opened, in a user namespace of its own."""
-    cover.touch()
-    cover.chmod(0)
+    """A command that runs this one where another file covers `hidden`, in a user namespace without privileges."""
     mount = shlex.join(["mount", "--bind", str(cover), str(hidden)])
     script = f"{mount} && exec setpriv --ambient-caps=-all --inh-caps=-all {shlex.join(command)}"
     return ["unshare", "--user", "--mount", "--map-current-user", "--keep-caps", "sh", "-c", script]

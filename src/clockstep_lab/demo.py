@@ -232,8 +232,8 @@ def millis(ns: int) -> str:
 def demo(as_json: bool) -> None:
     """Revert a cluster of real guests, see what breaks, and see clockstep mend it. Changes nothing on this machine."""
     name = f"demo{os.getpid()}"
-    lab = labs.up(name, NODES, "minimal", lambda text: click.echo(f"   {text}", err=as_json))
     try:
+        lab = labs.up(name, NODES, "minimal", lambda text: click.echo(f"   {text}", err=as_json))
         with Witness(lab.folder, [machine.name for machine in lab.machines]) as witness:
             shown = play(Stage(lab, witness, as_json=as_json))
     finally:

@@ -14,23 +14,44 @@ from pathlib import Path
 
 from .errors import LabError
 
+KVM_NODE = Path("/dev/kvm")
 SOCKET_PATH_MAX = 107
 DEEPEST_SOCKET = "etc/libvirt/qemu/lib/domain-99-node-99/monitor.sock"
 
 
 @dataclass(frozen=True)
 class Account:
-    """The unprivileged account that runs the lab's daemons and guests."""
+    """The unprivileged account that runs the lab's daemons and guests; `groups` are those it has beside its own."""
 
     name: str
     uid: int
     gid: int
+    groups: tuple[int, ...] = ()
+
+    def command(self, words: list[str]) -> list[str]:
+        """How this process runs a command under the account (setpriv(1))."""
+        if os.geteuid() == self.uid:
+            return words
+        groups = f"--groups={','.join(map(str, self.groups))}" if self.groups else "--clear-groups"
+        return ["setpriv", f"--reuid={self.uid}", f"--regid={self.gid}", groups, "--no-new-privs", *words]
 
 
 def account() -> Account:
-    """As root an existing unprivileged account, `nobody`; otherwise whoever calls."""
-    entry = pwd.getpwnam("nobody") if os.geteuid() == 0 else pwd.getpwuid(os.geteuid())
-    return Account(entry.pw_name, entry.pw_uid, entry.pw_gid)
+    """As root an existing unprivileged account, `nobody`, let into the group that may use KVM; else whoever calls."""
+    if os.geteuid():
+        entry = pwd.getpwuid(os.geteuid())
+        return Account(entry.pw_name, entry.pw_uid, entry.pw_gid)
+    entry = pwd.getpwnam("nobody")
+    return Account(entry.pw_name, entry.pw_uid, entry.pw_gid, _kvm_group())
+
+
+def _kvm_group() -> tuple[int, ...]:
+    """The group of /dev/kvm, where that is not root's own and may read and write."""
+    try:
+        status = KVM_NODE.stat()
+    except OSError:
+        return ()
+    return (status.st_gid,) if status.st_gid and status.st_mode & 0o060 == 0o060 else ()
 
 
 def _chosen(variable: str, for_root: str, xdg: str, below_home: str) -> Path:

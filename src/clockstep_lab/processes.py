@@ -20,16 +20,7 @@ from .run import OUTPUT_SHOWN
 
 def start(argv: Sequence[str | Path], account: Account, log: Path, env: dict[str, str]) -> subprocess.Popen[bytes]:
     """Start a daemon in a session of its own, so that a terminal's Ctrl-C doesn't reach it, under this account."""
-    words = [str(word) for word in argv]
-    if os.geteuid() != account.uid:
-        words = [
-            "setpriv",
-            f"--reuid={account.uid}",
-            f"--regid={account.gid}",
-            "--clear-groups",
-            "--no-new-privs",
-            *words,
-        ]
+    words = account.command([str(word) for word in argv])
     with log.open("ab") as output:
         return subprocess.Popen(
             words, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=env, cwd="/", start_new_session=True

@@ -13,11 +13,11 @@ import pytest
 
 from clockstep_lab import lab as labs
 from clockstep_lab import minimal
-from clockstep_lab.accel import kvm_works
+from clockstep_lab.accel import kvm_works, may_open
 from clockstep_lab.daemon import hiding
 from clockstep_lab.errors import LabError
 from clockstep_lab.image import Image
-from clockstep_lab.places import account, lab_dir
+from clockstep_lab.places import Account, account, lab_dir
 from clockstep_lab.processes import of_lab
 from clockstep_lab.run import run
 from conftest import quiet, until
@@ -224,27 +224,24 @@ def test_a_guest_reaches_nothing_but_this_machine(name: str) -> None:
 def test_a_kvm_that_does_not_work_is_hidden_from_libvirt() -> None:
     with tempfile.TemporaryDirectory() as place:
         folder, owner = Path(place), account()
-        device = folder / "kvm"
-        device.touch()
-        device.chmod(0o666)
-        command = hiding(
-            ["sh", "-c", f"test -e {device} && ! test -r {device} && ! test -w {device}"], device, folder / "no"
-        )
-        for path in (folder, device, folder / "no"):
+        device, cover = folder / "kvm", folder / "cover"
+        for path, mode in ((device, 0o666), (cover, 0), (folder, 0o755)):
+            if path != folder:
+                path.touch()
+            path.chmod(mode)
             os.chown(path, owner.uid, owner.gid)
-        as_owner = (
-            ["setpriv", f"--reuid={owner.uid}", f"--regid={owner.gid}", "--clear-groups"] if os.geteuid() == 0 else []
-        )
-        run([*as_owner, *command])
-        assert os.access(device, os.R_OK)
+        run(owner.command(["sh", "-c", f"test -r {device}"]))
+        unseen = f"test -e {device} && ! test -r {device} && ! test -w {device}"
+        run(owner.command(hiding(["sh", "-c", unseen], device, cover)))
 
 
 def test_kvm_is_believed_only_when_a_kernel_booted_under_it(tmp_path: Path) -> None:
     whole = minimal.image(quiet)
-    if os.access("/dev/kvm", os.R_OK | os.W_OK):
-        assert kvm_works(whole) is ("Linux version" in trial_boot(whole))
+    me = Account("me", os.geteuid(), os.getegid())
+    booted = may_open(me) and "Linux version" in trial_boot(whole)
+    assert kvm_works(whole, me) is booted
     (tmp_path / "vmlinuz").write_bytes(b"no kernel")
-    assert kvm_works(dataclasses.replace(whole, folder=tmp_path)) is False
+    assert kvm_works(dataclasses.replace(whole, folder=tmp_path), me) is False
 
 
 def trial_boot(image: Image) -> str:
