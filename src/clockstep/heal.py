@@ -20,6 +20,7 @@ from clockstep.model import (
     Claim,
     Episode,
     Facts,
+    Finding,
     Offset,
     Policy,
     Reading,
@@ -82,7 +83,7 @@ def observe(node: Node, cause: Cause, policy: Policy, clock: Clock) -> Episode:
     run = start(node, cause, policy, clock)
     facts = look(run, ask=True)
     run.before = measured(facts)
-    return msgspec.structs.replace(conclude(run, facts), planned=plan(facts, run.policy))
+    return msgspec.structs.replace(conclude(run, facts, proof=False), planned=plan(facts, run.policy))
 
 
 def look(run: Run, *, ask: bool) -> Facts:
@@ -159,9 +160,11 @@ def settled(run: Run, facts: Facts) -> bool:
     return run.good > run.policy.looks and (facts.claim is None or (agrees(facts.claim, run.policy) and not owed))
 
 
-def conclude(run: Run, facts: Facts) -> Episode:
-    """Return all that was seen and done."""
+def conclude(run: Run, facts: Facts, *, proof: bool = True) -> Episode:
+    """Return all that was seen and done; where a proof was wanted, a clock that only looks right is not good."""
     findings = judge(facts, run.policy)
+    if proof and run.proven_ns is None and worst(findings) is Verdict.GOOD:
+        findings += (unproven(run),)
     return Episode(
         node=run.node.name,
         cause=run.cause,
@@ -176,6 +179,12 @@ def conclude(run: Run, facts: Facts) -> Episode:
         wrong_for_ns=run.right_ns if run.proven_ns is not None else None,
         proven_ns=run.proven_ns,
     )
+
+
+def unproven(run: Run) -> Finding:
+    """Return the finding that the deadline came first."""
+    text = f"right at the last look, but seen {run.good} times in a row and not {run.policy.looks}"
+    return Finding("proof", Verdict.UNSURE, text, "give it more time with --deadline")
 
 
 def unreached(name: str, cause: Cause, error: ClockstepError, clock: Clock) -> Episode:

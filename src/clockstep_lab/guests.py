@@ -65,6 +65,7 @@ def _start(uri: str, xml: str) -> None:
 def _give_away(path: Path) -> None:
     owner = account()
     os.chown(path, owner.uid, owner.gid)
+    path.chmod(0o600)  # the seed has a key
 
 
 def restart(uri: str, names: list[str]) -> None:

@@ -66,6 +66,16 @@ def test_a_clock_that_is_ahead_is_left_alone_without_consent() -> None:
     assert episode.took_ns < SECOND
 
 
+def test_a_clock_that_looks_right_when_the_deadline_comes_is_not_called_good() -> None:
+    guest = SimGuest(SimClock(), -60 * SECOND, exec_latency_ns=2 * SECOND)
+    episode = healed(guest, Policy(deadline_ns=SECOND))
+    assert guest.steps
+    assert abs(guest.offset_ns) < MILLISECOND
+    assert episode.proven_ns is None
+    assert episode.verdict is Verdict.UNSURE
+    assert any("right at the last look" in finding.text for finding in episode.findings)
+
+
 def test_a_clock_that_is_a_little_ahead_is_left_to_its_daemon_to_slew_back() -> None:
     guest = SimGuest(SimClock(), 40 * MILLISECOND)
     episode = healed(guest)
