@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from clockstep.core.checks import agrees, judge, measured, worst
+from clockstep.core.checks import agrees, judge, left_to_daemon, measured, worst
 from clockstep.core.offset import sandwich
-from clockstep.core.plan import explained, hopeless, left_to_daemon, plan
+from clockstep.core.plan import explained, hopeless, plan
 from clockstep.daemons import DAEMONS, ask_all, parse_all
 from clockstep.errors import ClockstepError, ReachError
 from clockstep.model import (
@@ -35,6 +35,7 @@ from clockstep.units import MILLISECOND_NS, SECOND_NS, show_offset
 BETWEEN_LOOKS_NS = 10 * MILLISECOND_NS
 WAITING_FOR_DAEMON_NS = 250 * MILLISECOND_NS
 COMMAND_NS = 5 * SECOND_NS
+RESYNC_TAKES_NS = 8 * SECOND_NS
 JUMP_NS = MILLISECOND_NS
 """How far this machine's wall and monotonic clocks may part: a daemon slews both alike, only a step parts them."""
 
@@ -52,6 +53,7 @@ class Run:
     started_at_ns: int
     before: Offset | None = None
     done: list[Action] = field(default_factory=list)
+    resynced_ns: int = 0
     good: int = 0
     right_ns: int | None = None
     proven_ns: int | None = None
@@ -66,7 +68,7 @@ def heal(node: Node, cause: Cause, policy: Policy, clock: Clock, tell: Tell) -> 
     while True:
         facts = look(run, ask=run.good >= run.policy.looks)
         count(run, facts)
-        todo = plan(facts, run.policy, run.done)
+        todo = plan(facts, run.policy, standing(run))
         late = clock.monotonic_ns() - run.began_ns >= policy.deadline_ns
         if late or settled(run, facts) or hopeless(facts, run.policy):
             return conclude(run, facts)
@@ -124,8 +126,15 @@ def perform(run: Run, action: Action) -> Trouble | None:
     return None
 
 
+def standing(run: Run) -> list[Action]:
+    """Return what was done, but for a resync that has had its time: chronyd passes over a burst during another."""
+    stale = run.clock.monotonic_ns() - run.resynced_ns > RESYNC_TAKES_NS
+    return run.done[:-1] if run.done and isinstance(run.done[-1], Resync) and stale else run.done
+
+
 def resync(run: Run, daemon: str) -> None:
     """Have the daemon measure anew."""
+    run.resynced_ns = run.clock.monotonic_ns()
     command = ["/bin/sh", "-c", DAEMONS[daemon].resync]
     output = run.node.reach.run(command, b"", run.clock.monotonic_ns() + COMMAND_NS)
     if output.code:

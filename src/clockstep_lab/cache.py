@@ -20,15 +20,21 @@ UNUSED_S = 14 * 24 * 3600
 
 @contextmanager
 def locked(path: Path, waiting: Callable[[], None] | None = None) -> Iterator[None]:
-    """Hold an exclusive lock on this file (flock(2)); `waiting` is called once when somebody else has it."""
-    with path.open("a") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if waiting:
-                waiting()
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+    """Hold an exclusive lock on this file (flock(2)); `waiting` is called once when somebody else has it.
+
+    Who holds the lock may remove the file: who waited for a file that is gone takes the new one.
+    """
+    while True:
+        with path.open("a") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if waiting:
+                    waiting()
+                fcntl.flock(lock, fcntl.LOCK_EX)
+            if path.exists() and path.stat().st_ino == os.fstat(lock.fileno()).st_ino:
+                yield
+                return
 
 
 def built(kind: str, ingredients: list[bytes], build: Callable[[Path], None], say: Say) -> Path:

@@ -130,3 +130,6 @@ def run_command(command: click.Command, called: str) -> None:
     except (KeyboardInterrupt, click.Abort):
         click.echo(f"{called}: interrupted; what this call started is ended", err=True)
         sys.exit(130)
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is a bug, and it ends here
+        click.echo(f"{called}: a bug: {type(error).__name__}: {error}", err=True)
+        sys.exit(4)

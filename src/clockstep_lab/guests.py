@@ -4,7 +4,7 @@ import contextlib
 import os
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import libvirt
@@ -68,13 +68,16 @@ def _give_away(path: Path) -> None:
     path.chmod(0o600)  # the seed has a key
 
 
-def restart(uri: str, names: list[str]) -> None:
-    """Start those of these guests that are shut off."""
+def restart(uri: str, machines: Iterable[Machine]) -> list[Machine]:
+    """Start those of these guests that are shut off, and return them."""
+    started = []
     with contextlib.closing(connect(uri)) as connection:
-        for name in names:
-            domain = connection.lookupByName(name)
+        for machine in machines:
+            domain = connection.lookupByName(machine.name)
             if not domain.isActive():
                 domain.create()
+                started.append(machine)
+    return started
 
 
 def remove(uri: str, names: list[str]) -> None:

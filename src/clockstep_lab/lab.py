@@ -152,10 +152,10 @@ def _with_guests(lab: Lab, count: int, image: Image, say: Say) -> Lab:
         if name not in there:
             new.append(guests.create(lab.uri, lab.folder, name, image, lab.kvm, _seeder(lab)))
             say(f"started {name}")
-    guests.restart(lab.uri, [machine.name for machine in lab.machines])
+    off = guests.restart(lab.uri, lab.machines)
     lab = replace(lab, machines=(*lab.machines, *new))
     write_ssh_config(lab.folder, list(lab.machines))
-    guests.await_all(lab.uri, lab.folder, new, image.boot_s * max(1, len(new) / 3), say)
+    guests.await_all(lab.uri, lab.folder, [*off, *new], image.boot_s * max(1, count / 3), say)
     _write_down(lab)
     return lab
 
@@ -173,9 +173,11 @@ def _write_down(lab: Lab) -> None:
 def down(name: str, say: Say) -> bool:
     """End everything of this lab and remove its folder; whether there was anything."""
     folder = lab_dir(name)
-    with locked(labs_dir() / f".{name}.lock", lambda: say(f"waiting: somebody else works on lab {name}")):
+    lock = labs_dir() / f".{name}.lock"
+    with locked(lock, lambda: say(f"waiting: somebody else works on lab {name}")):
         was = folder.exists() or bool(of_lab(folder))
         _remove(folder)
+        lock.unlink(missing_ok=True)
     return was
 
 

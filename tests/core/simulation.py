@@ -65,6 +65,7 @@ class SimGuest:
     root: bool = True
     chrony: bool = True
     network: bool = True
+    deaf_resyncs: int = 0
     running: bool = True
     slew: int = 0
     synchronised_at: int | None = 0
@@ -134,7 +135,9 @@ class SimGuest:
         if argv[2] == ask_all():
             return self._ask()
         if argv[2] == chrony.RESYNC:
-            self.synchronised_at = self.clock.mono + 4600 * MILLISECOND if self.network else None
+            heard = self.network and self.deaf_resyncs == 0
+            self.deaf_resyncs = max(0, self.deaf_resyncs - 1)
+            self.synchronised_at = self.clock.mono + 4600 * MILLISECOND if heard else None
             return 0, "200 OK\n200 OK\n", ""
         return 127, "", "not found"
 

@@ -76,6 +76,15 @@ def test_a_clock_that_looks_right_when_the_deadline_comes_is_not_called_good() -
     assert any("right at the last look" in finding.text for finding in episode.findings)
 
 
+def test_a_resync_without_effect_is_made_again() -> None:
+    guest = SimGuest(SimClock(), -60 * SECOND, deaf_resyncs=1)
+    episode = healed(guest)
+    assert episode.verdict is Verdict.GOOD
+    assert [type(action) for action in episode.actions] == [Step, Resync, Resync]
+    assert episode.facts.claim is not None
+    assert episode.facts.claim.synchronised
+
+
 def test_a_clock_that_is_a_little_ahead_is_left_to_its_daemon_to_slew_back() -> None:
     guest = SimGuest(SimClock(), 40 * MILLISECOND)
     episode = healed(guest)

@@ -39,7 +39,7 @@ def resolved(connect: str | None) -> str | None:
     answer = subprocess.run(asked, capture_output=True, text=True, check=False)
     if answer.returncode or not answer.stdout.strip():
         raise UsageError(
-            answer.stderr.strip() or "the lab does not say where it is",
+            answer.stderr.strip().removeprefix("clockstep lab: ") or "the lab does not say where it is",
             "" if answer.stderr else "start it with: clockstep lab up",
         )
     return answer.stdout.strip()

@@ -8,9 +8,11 @@ from collections.abc import Callable, Iterable
 
 from clockstep.core.offset import combine
 from clockstep.model import Claim, Facts, Finding, Offset, Policy, Verdict
-from clockstep.units import DAY_NS, show_duration, show_offset
+from clockstep.units import DAY_NS, SECOND_NS, show_duration, show_offset
 
 Check = Callable[[Facts, Policy], Finding]
+SLEWED_NS = SECOND_NS
+"""chronyd slews by up to 83 ms in each second, so it takes a clock back by this in twelve: no time happens twice."""
 ORDER = (Verdict.GOOD, Verdict.BAD, Verdict.UNSURE, Verdict.UNREACHABLE)
 
 
@@ -75,6 +77,9 @@ def check_backward(facts: Facts, policy: Policy) -> Finding:
     offset = measured(facts)
     if offset is None or not offset.earliest_ns > policy.tolerance_ns or offset.latest_ns <= policy.max_backward_ns:
         return Finding("backward", Verdict.GOOD, "no step backward is needed that is not allowed")
+    if left_to_daemon(facts, policy):
+        text = "a little ahead: a time daemon can slew that away, and no time happens twice"
+        return Finding("backward", Verdict.BAD, text, "run clockstep step again when its daemon is in sync")
     text = "ahead, and a step backward may break tokens, leases and databases"
     return Finding("backward", Verdict.BAD, text, "allow it with --allow-backward")
 
@@ -94,6 +99,12 @@ def check_claim(facts: Facts, policy: Policy) -> Finding:
         text = f"{claim.daemon} takes the clock to be wrong, and corrects what is right"
         return Finding("daemon", Verdict.GOOD, text, "run clockstep step again")
     return Finding("daemon", Verdict.GOOD, f"{claim.daemon} is synchronised")
+
+
+def left_to_daemon(facts: Facts, policy: Policy) -> bool:
+    """Whether a clock is wrong by being so little ahead that its daemon can slew it back while the loop waits."""
+    offset = measured(facts)
+    return offset is not None and policy.tolerance_ns < offset.earliest_ns and offset.latest_ns <= SLEWED_NS
 
 
 def agrees(claim: Claim, policy: Policy) -> bool:

@@ -4,12 +4,8 @@ from collections.abc import Sequence
 
 import msgspec
 
-from clockstep.core.checks import agrees, forward_limit, judge, measured, worst
+from clockstep.core.checks import agrees, forward_limit, judge, left_to_daemon, measured, worst
 from clockstep.model import Action, Cause, Facts, Policy, Resync, Step, Verdict
-from clockstep.units import SECOND_NS
-
-SLEWED_NS = SECOND_NS
-"""chronyd slews by up to 83 ms in each second, so it takes a clock back by this in twelve: no time happens twice."""
 
 
 def explained(policy: Policy, cause: Cause) -> Policy:
@@ -33,12 +29,6 @@ def plan(facts: Facts, policy: Policy, done: Sequence[Action] = ()) -> tuple[Act
             return _resync(facts, policy, done)
         case _:
             return ()
-
-
-def left_to_daemon(facts: Facts, policy: Policy) -> bool:
-    """Whether a clock is wrong by being so little ahead that its daemon can slew it back while the loop waits."""
-    offset = measured(facts)
-    return offset is not None and policy.tolerance_ns < offset.earliest_ns and offset.latest_ns <= SLEWED_NS
 
 
 def hopeless(facts: Facts, policy: Policy) -> bool:
