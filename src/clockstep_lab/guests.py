@@ -115,7 +115,7 @@ def _answers(connection: libvirt.virConnect, folder: Path, machine: Machine) -> 
         libvirt_qemu.qemuAgentCommand(connection.lookupByName(machine.name), '{"execute": "guest-ping"}', 1, 0)
         with contextlib.closing(Echo(witness_socket(folder, machine.name, "echo"))) as echo:
             echo.look(timeout_s=1)
-        with socket.create_connection(("127.0.0.1", machine.ssh_port), timeout=1) as sshd:
+        with socket.create_connection(("127.0.0.1", machine.ssh_port), timeout=5) as sshd:
             return sshd.recv(4) == b"SSH-"
     except (libvirt.libvirtError, OSError):
         return False

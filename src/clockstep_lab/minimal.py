@@ -28,7 +28,7 @@ chronyd that has run for long. Without it the first few samples, taken while all
 def image(say: Say) -> Image:
     """The minimal guest, built if the cache doesn't have it."""
     folder = built("minimal", source_of_images("minimal"), lambda into: _build(into, say), say)
-    return Image("minimal", folder, memory_mib=192, boot_s=60)
+    return Image("minimal", folder, memory_mib=192, boot_s=120)
 
 
 def chronyd(say: Say) -> list[str]:
