@@ -1,4 +1,4 @@
-"""Which nodes, and one job on each of them side by side: one sick node never costs the others.
+"""One job on each of many nodes, side by side: one sick node never costs the others.
 
 Threads, because everything underneath blocks; daemonic ones, because a call into libvirt can hang for ever and must
 keep neither the result nor the process waiting.
@@ -9,26 +9,13 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from fnmatch import fnmatchcase
 from typing import TypeVar
 
-from clockstep.errors import ClockstepError, DeadlineError, UsageError
+from clockstep.errors import ClockstepError, DeadlineError
 from clockstep.model import Guest
 from clockstep.units import SECOND_NS, show_duration
 
 T = TypeVar("T")
-
-
-def chosen(guests: Sequence[Guest], patterns: Sequence[str]) -> list[Guest]:
-    """Return the guests that the names or globs mean, each once, in the order of the guests.
-
-    Raises UsageError for one that means nothing: a typing error must not shrink a run silently.
-    """
-    for pattern in patterns:
-        if not any(fnmatchcase(guest.name, pattern) for guest in guests):
-            known = ", ".join(guest.name for guest in guests) or "none at all"
-            raise UsageError(f"there is no node {pattern!r}", f"there are: {known}")
-    return [guest for guest in guests if any(fnmatchcase(guest.name, pattern) for pattern in patterns)]
 
 
 def side_by_side(guests: Sequence[Guest], job: Callable[[Guest], T], within_ns: int) -> dict[str, T | ClockstepError]:

@@ -169,11 +169,41 @@ class Episode(Record, frozen=True):
 
 
 class Guest(Record, frozen=True):
-    """A virtual machine as its hypervisor lists it; `state` is `running`, `paused`, `shut off` or the like."""
+    """A virtual machine as its hypervisor lists it; `state` is `running`, `paused`, `shut off` or the like.
+
+    `connection` is the address of its hypervisor as it was given; empty for the default one.
+    """
 
     name: str
     uuid: str
     state: str
+    connection: str = ""
+
+
+class Choice(Enum):
+    """What decided which nodes a command is about, from what counts first to what counts last."""
+
+    ARGUMENTS = "arguments"
+    CLUSTER = "cluster"
+    CONFIGURATION = "configuration"
+    VAGRANT = "vagrant"
+    RUNNING = "running"
+
+
+class Selected(Record, frozen=True):
+    """A machine that a command is about, and why."""
+
+    guest: Guest
+    why: str
+
+
+class Selection(Record, frozen=True):
+    """What `nodes` prints: the machines that a command is about, and in `text` what decided that, in words."""
+
+    choice: Choice
+    text: str
+    nodes: tuple[Selected, ...]
+    schema_version: int = 1
 
 
 class Snapshot(Record, frozen=True):

@@ -38,7 +38,7 @@ def helps(command: click.Command, called: str, parent: click.Context | None = No
 
 
 COMMANDS = dict(helps(root, "clockstep"))
-REPORTS = [model.Report, model.SetReport, model.SnapshotList]
+REPORTS = [model.Report, model.SetReport, model.SnapshotList, model.Selection]
 SCHEMAS: dict[str, dict[str, Any]] = msgspec.json.schema_components(REPORTS)[1]
 
 

@@ -5,7 +5,7 @@ import threading
 import pytest
 
 from clockstep.errors import ClockstepError, DeadlineError, HypervisorError, UsageError
-from clockstep.fleet import chosen, side_by_side
+from clockstep.fleet import side_by_side
 from clockstep.flows.revert import members_of, revert
 from clockstep.flows.snapshot import create, listing
 from clockstep.flows.step import ASKED, status, step
@@ -217,15 +217,3 @@ def test_a_bug_in_a_job_is_raised_and_not_taken_for_a_sick_node() -> None:
 
     with pytest.raises(KeyError):
         side_by_side([Guest("one", "1", "running")], job, SECOND)
-
-
-def test_nodes_are_chosen_by_name_and_glob_each_once() -> None:
-    guests = [Guest(name, name, "running") for name in ("node1", "node2", "web")]
-    assert [guest.name for guest in chosen(guests, ["node*", "node1"])] == ["node1", "node2"]
-
-
-def test_a_name_that_means_nothing_is_refused_with_those_there_are() -> None:
-    with pytest.raises(UsageError) as caught:
-        chosen([Guest("node1", "1", "running")], ["node1", "nod2"])
-    assert "nod2" in caught.value.message
-    assert "node1" in caught.value.hint

@@ -1,4 +1,4 @@
-"""What a hypervisor promises, asked of the simulated one and of libvirt's own test driver alike."""
+"""What a hypervisor promises, asked of the simulated one, of several as one, and of libvirt's own test driver alike."""
 
 from collections.abc import Iterator
 
@@ -7,6 +7,7 @@ import pytest
 
 from clockstep.errors import HypervisorError
 from clockstep.hypervisors.libvirt import Libvirt
+from clockstep.hypervisors.several import Several
 from clockstep.kernel.clock import SystemClock
 from clockstep.model import Guest, Snapshot
 from clockstep.ports import Hypervisor
@@ -16,10 +17,13 @@ TEST_DRIVER = "test:///default"
 SET = Snapshot("of all <&> ünïts", 1_800_000_000_123_456_789, "set-1", ("test", "other"))
 
 
-@pytest.fixture(params=["simulated", "libvirt"])
+@pytest.fixture(params=["simulated", "several", "libvirt"])
 def hypervisor(request: pytest.FixtureRequest) -> Iterator[Hypervisor]:
     if request.param == "simulated":
         yield SimHypervisor(SimClock(), ["test"])
+        return
+    if request.param == "several":
+        yield Several({"here": SimHypervisor(SimClock(), ["test"]), "there": SimHypervisor(SimClock(), [])})
         return
     real = Libvirt(TEST_DRIVER, SystemClock())
     yield real

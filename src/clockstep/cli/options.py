@@ -1,6 +1,7 @@
 """Options that several commands share, and what they mean together.
 
-`--connect`, `--json` and `--debug` are accepted before the command and after it; what stands after it counts.
+`--connect`, `--config`, `--cluster`, `--json` and `--debug` are accepted before the command and after it; what stands
+after it counts.
 """
 
 from collections.abc import Callable
@@ -31,20 +32,25 @@ def shared(command: F) -> F:
     """Add the options that every command and the group itself accept."""
     command = click.option("--debug", is_flag=True, help="Show tracebacks.")(command)
     command = click.option("--json", is_flag=True, help="Print the records themselves.")(command)
-    text = "Where libvirt is; `lab` or `lab:NAME` for a lab. libvirt's own default otherwise."
-    return click.option("--connect", metavar="URI", help=text)(command)
+    text = "Which cluster of the configuration; it may be left out where there is one."
+    command = click.option("--cluster", metavar="NAME", help=text)(command)
+    text = "The configuration.  [default: clockstep.toml, where there is one]"
+    command = click.option("--config", type=click.Path(), metavar="FILE", help=text)(command)
+    text = "Where libvirt is; `lab` or `lab:NAME` for a lab. May be given several times. libvirt's default otherwise."
+    return click.option("--connect", multiple=True, metavar="URI", help=text)(command)
 
 
 def nodes(command: F) -> F:
-    """Add the names of nodes, and --all, to a command that changes machines."""
-    command = click.option("--all", "everything", is_flag=True, help="All of them.")(command)
+    """Add the names of nodes, and --all."""
+    text = "All of them, also where a configuration names fewer."
+    command = click.option("--all", "everything", is_flag=True, help=text)(command)
     return click.argument("names", nargs=-1, metavar="[NODE]...")(command)
 
 
 def policy(command: F) -> F:
     """Add what a step may do, and when it is enough."""
     text = "Step backward too, by up to a day. That may break tokens, leases and databases."
-    command = click.option("--allow-backward", is_flag=True, help=text)(command)
+    command = click.option("--allow-backward/--no-allow-backward", help=text)(command)
     text = "The largest step forward.  [default: what the cause explains, else 1d]"
     command = click.option("--max-forward", type=Duration(), metavar="TIME", help=text)(command)
     return looking("30 s")(command)

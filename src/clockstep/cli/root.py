@@ -8,6 +8,7 @@ from clockstep import __version__
 from clockstep.cli.options import shared
 
 COMMANDS = {
+    "nodes": "clockstep.cli.nodes",
     "status": "clockstep.cli.status",
     "step": "clockstep.cli.step",
     "snapshot": "clockstep.cli.snapshot",
@@ -39,6 +40,6 @@ class Root(click.Group):
 def root(context: click.Context, /, **options: object) -> None:
     """Have the clocks of a cluster of virtual machines right at once, and proven.
 
-    What changes a machine needs nodes named, or --all.
+    What changes a machine needs nodes: named, by clockstep.toml, by the Vagrant project one stands in, or --all.
     """
     context.obj = options

@@ -1,16 +1,21 @@
 """What every command that talks to machines does first, and what it prints and exits with last."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from clockstep.cli.options import option
+from clockstep.config import read_cluster
+from clockstep.core.selection import Limits, Wanted, addresses, refuse_contradiction, select
 from clockstep.errors import UsageError
-from clockstep.fleet import chosen
 from clockstep.hypervisors import HYPERVISORS
+from clockstep.hypervisors.several import Several
 from clockstep.kernel.clock import SystemClock
 from clockstep.kernel.timex import read_host_clock
 from clockstep.model import Episode, Guest, Policy, Record, Verdict
@@ -18,22 +23,35 @@ from clockstep.ports import Tell, World
 from clockstep.render.output import print_json, print_page
 from clockstep.render.text import Page
 from clockstep.units import DAY_NS
+from clockstep.vagrant import find_project
 
 LAB = "lab"
 R = TypeVar("R", bound=Record)
 
 
-def opened(context: click.Context, tell: Tell) -> World:
-    """Connect to the hypervisor that the options name."""
+def asked(context: click.Context, names: Sequence[str] = (), *, everything: bool = False) -> Wanted:
+    """Return which nodes are asked for: by the arguments, a configuration, or the place one stands in.
+
+    Raises UsageError where these contradict each other, or where a configuration or a project cannot be read.
+    """
+    cluster = read_cluster(option(context, "config"), option(context, "cluster"))
+    project = None if cluster else find_project(Path(), os.environ)
+    wanted = Wanted(tuple(names), everything, option(context, "connect") or (), cluster, project)
+    refuse_contradiction(wanted)
+    return wanted
+
+
+def opened(wanted: Wanted, tell: Tell) -> World:
+    """Connect to every hypervisor where nodes may be."""
     clock = SystemClock()
-    hypervisor = HYPERVISORS["libvirt"](resolved(option(context, "connect")), clock)
-    return World(hypervisor, clock, read_host_clock(), tell)
+    parts = {address: HYPERVISORS["libvirt"](resolved(address), clock) for address in addresses(wanted)}
+    return World(Several(parts), clock, read_host_clock(), tell)
 
 
-def resolved(connect: str | None) -> str | None:
-    """Return the libvirt address that is meant; a lab is asked for its own."""
-    if connect is None or connect.partition(":")[0] != LAB:
-        return connect
+def resolved(connect: str) -> str | None:
+    """Return the libvirt address that is meant, None for its default one; a lab is asked for its own."""
+    if connect.partition(":")[0] != LAB:
+        return connect or None
     name = connect.partition(":")[2]
     asked = [sys.executable, "-m", "clockstep_lab", "uri", *(["--name", name] if name else [])]
     answer = subprocess.run(asked, capture_output=True, text=True, check=False)
@@ -45,32 +63,24 @@ def resolved(connect: str | None) -> str | None:
     return answer.stdout.strip()
 
 
-def selected(world: World, names: Sequence[str], *, everything: bool) -> list[Guest]:
-    """Return the guests that a command may change: those named, or all running ones with --all.
-
-    Raises UsageError for neither and for both: a machine is never changed by leaving something out.
-    """
-    if bool(names) == everything:
-        raise UsageError("name the nodes, or say --all", "clockstep status shows them; globs work: 'node*'")
-    return seen(world, names)
+def selected(world: World, wanted: Wanted, *, changing: bool) -> list[Guest]:
+    """Return the guests that are meant; raises UsageError as `select` does."""
+    return [one.guest for one in select(world.hypervisor.guests(), wanted, changing=changing).nodes]
 
 
-def seen(world: World, names: Sequence[str]) -> list[Guest]:
-    """Return the guests that are named, or all running ones; raises UsageError where there is none."""
-    guests = world.hypervisor.guests()
-    found = chosen(guests, names) if names else [guest for guest in guests if guest.state == "running"]
-    if not found:
-        raise UsageError("no machine runs here", "start one, or name another libvirt with --connect")
-    return found
+def policy_of(context: click.Context, wanted: Wanted) -> Policy:
+    """Return the policy that the options make, or the cluster where they say nothing, or the options' defaults."""
+    limits = wanted.cluster.limits if wanted.cluster else Limits()
 
+    def said(name: str, by_cluster: int | None) -> Any:
+        by_default = context.get_parameter_source(name) in {None, ParameterSource.DEFAULT}
+        return by_cluster if by_default and by_cluster is not None else context.params.get(name)
 
-def policy_of(options: dict[str, Any]) -> Policy:
-    """Return the policy that the options make."""
     return Policy(
-        tolerance_ns=options["tolerance"],
-        max_forward_ns=options.get("max_forward"),
-        max_backward_ns=DAY_NS if options.get("allow_backward") else 0,
-        deadline_ns=options["deadline"],
+        tolerance_ns=said("tolerance", limits.tolerance_ns),
+        max_forward_ns=said("max_forward", limits.max_forward_ns),
+        max_backward_ns=DAY_NS if said("allow_backward", limits.allow_backward) else 0,
+        deadline_ns=said("deadline", limits.deadline_ns),
     )
 
 

@@ -18,19 +18,21 @@ def command() -> None:
 @policy
 @shared
 @click.pass_context
-def create(context: click.Context, /, name: str, names: tuple[str, ...], *, everything: bool, **options: Any) -> int:
+def create(context: click.Context, /, name: str, names: tuple[str, ...], *, everything: bool, **_options: Any) -> int:
     """Snapshot nodes as one: pause all, snapshot all, resume all, and bring their clocks right.
 
     All of them have the snapshot afterwards, or none.
     """
-    from clockstep.cli.session import exit_code, opened, policy_of, printed, selected
+    from clockstep.cli.session import asked, exit_code, opened, policy_of, printed, selected
     from clockstep.flows import snapshot
     from clockstep.render.output import Story
     from clockstep.render.text import set_page
 
     with Story() as story:
-        world = opened(context, story.tell)
-        report = snapshot.create(world, selected(world, names, everything=everything), name, policy_of(options))
+        wanted = asked(context, names, everything=everything)
+        world = opened(wanted, story.tell)
+        guests = selected(world, wanted, changing=True)
+        report = snapshot.create(world, guests, name, policy_of(context, wanted))
     printed(context, report, set_page)
     return exit_code(report.episodes, complete=report.complete)
 
@@ -40,13 +42,13 @@ def create(context: click.Context, /, name: str, names: tuple[str, ...], *, ever
 @click.pass_context
 def list_(context: click.Context, /, **_options: Any) -> int:
     """List snapshots with their age and the nodes that have them, those of other tools too."""
-    from clockstep.cli.session import opened, printed
+    from clockstep.cli.session import asked, opened, printed
     from clockstep.flows.snapshot import listing
     from clockstep.render.output import Story
     from clockstep.render.text import snapshots_page
 
     with Story() as story:
-        world = opened(context, story.tell)
+        world = opened(asked(context), story.tell)
         snapshots = listing(world.hypervisor)
     printed(context, snapshots, lambda listed: snapshots_page(listed, world.clock.realtime_ns()))
     return 3 if snapshots.unread else 0

@@ -14,25 +14,24 @@ from clockstep.cli.options import nodes, policy, shared
 @shared
 @click.pass_context
 def command(
-    context: click.Context, /, names: tuple[str, ...], *, everything: bool, dry_run: bool, **options: Any
+    context: click.Context, /, names: tuple[str, ...], *, everything: bool, dry_run: bool, **_options: Any
 ) -> int:
     """Bring clocks right at once, time daemons along, and prove it.
 
     A step forward is at most a day, and one backward needs --allow-backward. Where it is unsure nothing is stepped.
     """
-    from clockstep.cli.session import exit_code, opened, policy_of, printed, seen, selected
+    from clockstep.cli.session import asked, exit_code, opened, policy_of, printed, selected
     from clockstep.flows.step import ASKED, status, step
     from clockstep.model import Report
     from clockstep.render.output import Story
     from clockstep.render.text import plan_page, step_page
 
     with Story() as story:
-        world = opened(context, story.tell)
-        if dry_run:
-            guests = seen(world, names)
-            report = Report(world.host, status(world, guests, policy_of(options)))
-        else:
-            guests = selected(world, names, everything=everything)
-            report = Report(world.host, step(world, dict.fromkeys(guests, ASKED), policy_of(options)))
+        wanted = asked(context, names, everything=everything)
+        world = opened(wanted, story.tell)
+        guests = selected(world, wanted, changing=not dry_run)
+        policy = policy_of(context, wanted)
+        done = status(world, guests, policy) if dry_run else step(world, dict.fromkeys(guests, ASKED), policy)
+        report = Report(world.host, done)
     printed(context, report, plan_page if dry_run else step_page)
     return exit_code(report.episodes)

@@ -11,6 +11,7 @@ from clockstep.model import (
     Offset,
     Report,
     Resync,
+    Selection,
     SetReport,
     SnapshotList,
     SnapshotSet,
@@ -27,6 +28,15 @@ class Page(NamedTuple):
     header: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     below: tuple[str, ...]
+
+
+def nodes_page(selection: Selection) -> Page:
+    """Say which nodes are meant, after a first line on what decided that."""
+    header = ("NODE", "STATE", "CONNECTION", "BECAUSE")
+    rows = tuple(
+        (one.guest.name, one.guest.state, one.guest.connection or "default", one.why) for one in selection.nodes
+    )
+    return Page((f"chosen by {selection.text}",), header, rows, ())
 
 
 def status_page(report: Report) -> Page:

@@ -1,0 +1,106 @@
+"""clockstep.toml: clusters by name, each with its nodes, where they run, and what a step may do there."""
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import msgspec
+
+from clockstep.core.selection import Cluster, Limits
+from clockstep.errors import UsageError
+from clockstep.units import parse_duration
+
+FILE = "clockstep.toml"
+T = TypeVar("T")
+
+
+class Duration(int):
+    """A length of time in nanoseconds, which is a text with a unit in the file."""
+
+
+class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    cluster: dict[str, Any]
+
+
+class _Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    nodes: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
+    connect: str | tuple[str, ...] = ()
+    tolerance: Duration | None = None
+    deadline: Duration | None = None
+    max_forward: Duration | None = None
+    allow_backward: bool | None = None
+
+
+HINT = f"a [cluster.NAME] has {', '.join(_Table.__struct_fields__)}"
+
+
+def read_cluster(file: str | None, name: str | None) -> Cluster | None:
+    """Return the cluster that is meant, of `file` or else of this folder's clockstep.toml; None without all three.
+
+    Raises UsageError where the file or the cluster is not there, the file cannot be read or has something wrong
+    in it, and where it has several clusters and none is named.
+    """
+    if not file and not name and not Path(FILE).exists():
+        return None
+    origin = file or FILE
+    clusters = parse(_text(origin), origin)
+    if name:
+        return msgspec.structs.replace(_named(clusters, name, origin), asked=True)
+    if len(clusters) > 1:
+        raise UsageError(f"{origin} has several clusters: {', '.join(clusters)}", "say which with --cluster")
+    return next(iter(clusters.values()))
+
+
+def parse(text: str, origin: str) -> dict[str, Cluster]:
+    """Return the clusters that a file describes, at least one.
+
+    Raises UsageError with the file's name and the path of the wrong key.
+    """
+    try:
+        tables = _converted(tomllib.loads(text), _File, origin).cluster
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"{origin}: {error}", "its form is TOML: see https://toml.io") from error
+    if not tables:
+        raise UsageError(f"{origin}: it has no cluster", HINT)
+    return {name: _cluster(table, name, origin) for name, table in tables.items()}
+
+
+def _cluster(found: Any, name: str, origin: str) -> Cluster:
+    table = _converted(found, _Table, origin, f"cluster.{name}")
+    connect = (table.connect,) if isinstance(table.connect, str) else table.connect
+    limits = Limits(table.tolerance, table.deadline, table.max_forward, table.allow_backward)
+    return Cluster(name, origin, table.nodes, connect, limits)
+
+
+def _converted(found: Any, kind: type[T], origin: str, path: str = "") -> T:
+    try:
+        return msgspec.convert(found, kind, dec_hook=_duration)
+    except msgspec.ValidationError as error:
+        text, _, below = str(error).partition(" - at `$")
+        where = (path + below.rstrip("`")).lstrip(".")
+        raise UsageError(f"{origin}: {where + ': ' if where else ''}{text}", HINT) from error
+
+
+def _duration(_kind: type, found: Any) -> Duration:
+    """Return what a text means; msgspec adds the path to a ValueError and a TypeError."""
+    if not isinstance(found, str):
+        raise TypeError(f"Expected `str`, got `{type(found).__name__}`")
+    try:
+        return Duration(parse_duration(found))
+    except UsageError as error:
+        raise ValueError(f"{error.message}; {error.hint}") from error
+
+
+def _named(clusters: dict[str, Cluster], name: str, origin: str) -> Cluster:
+    if name not in clusters:
+        raise UsageError(f"{origin} has no cluster {name!r}", f"it has: {', '.join(clusters)}")
+    return clusters[name]
+
+
+def _text(origin: str) -> str:
+    try:
+        return Path(origin).read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise UsageError(f"there is no file {origin}", "name a configuration with --config") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{origin} cannot be read: {error}") from error

@@ -1,0 +1,150 @@
+"""Which machines a command is about: decided here alone, from what there is and what is asked for.
+
+The arguments count first, then a cluster of a configuration, then the Vagrant project one stands in. Only a command
+that changes nothing goes on to everything that runs.
+"""
+
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
+from fnmatch import fnmatchcase
+
+from clockstep.errors import UsageError
+from clockstep.model import Choice, Guest, Record, Selected, Selection
+
+SHOWN = 10
+"""How many names a hint lists at most."""
+
+
+class Limits(Record, frozen=True):
+    """What a cluster says of the policy; None where it leaves that to the command."""
+
+    tolerance_ns: int | None = None
+    deadline_ns: int | None = None
+    max_forward_ns: int | None = None
+    allow_backward: bool | None = None
+
+
+class Cluster(Record, frozen=True):
+    """A `[cluster.NAME]` of the file `origin`. `asked` is whether it was asked for by its name."""
+
+    name: str
+    origin: str
+    nodes: tuple[str, ...]
+    connect: tuple[str, ...] = ()
+    limits: Limits = Limits()
+    asked: bool = False
+
+
+class Project(Record, frozen=True):
+    """A Vagrant project: its machines by their names in it, with the UUIDs of their domains."""
+
+    folder: str
+    machines: tuple[tuple[str, str], ...]
+    connect: tuple[str, ...] = ()
+
+
+class Wanted(Record, frozen=True):
+    """All that says which machines are meant: the arguments, a cluster, and the place one stands in."""
+
+    names: tuple[str, ...] = ()
+    everything: bool = False
+    connect: tuple[str, ...] = ()
+    cluster: Cluster | None = None
+    project: Project | None = None
+
+
+def addresses(wanted: Wanted) -> tuple[str, ...]:
+    """Return where to connect to, each address once; the empty one is libvirt's own default."""
+    sources = [wanted.connect, *(place.connect for place in (wanted.cluster, wanted.project) if place)]
+    return tuple(dict.fromkeys(next(filter(None, sources), ("",))))
+
+
+def refuse_contradiction(wanted: Wanted) -> None:
+    """Raise UsageError where --all meets names or a cluster's name: it is unclear which of them is meant."""
+    if wanted.everything and wanted.names:
+        raise UsageError("name the nodes, or say --all, and not both")
+    if wanted.everything and wanted.cluster and wanted.cluster.asked:
+        text = f"--all is more than the cluster {wanted.cluster.name!r}"
+        raise UsageError(text, "leave out --all for the cluster's nodes, or --cluster for all")
+
+
+def select(guests: Sequence[Guest], wanted: Wanted, *, changing: bool) -> Selection:
+    """Return the machines that are meant, each once, in the order of the guests, each with the reason.
+
+    Raises UsageError for a name that means nothing, because a typing error must not shrink a run silently; for
+    a Vagrant machine without a domain; where nothing is named and machines are to be changed; and where there is none.
+    """
+    selection = _select(guests, wanted, changing=changing)
+    if not selection.nodes:
+        raise UsageError("no machine runs here", "start one, or name another libvirt with --connect")
+    if changing:
+        _refuse_twice(selection)
+    return selection
+
+
+def _select(guests: Sequence[Guest], wanted: Wanted, *, changing: bool) -> Selection:
+    if wanted.names:
+        return Selection(Choice.ARGUMENTS, "the arguments", _matching(guests, wanted.names, ""))
+    if wanted.everything:
+        return Selection(Choice.ARGUMENTS, "--all", _running(guests))
+    if wanted.cluster:
+        return _of_cluster(guests, wanted.cluster)
+    if wanted.project:
+        return _of_project(guests, wanted.project)
+    if changing:
+        hint = "clockstep nodes shows them; globs work: 'node*'; a clockstep.toml can name them"
+        raise UsageError("name the nodes, or say --all", hint)
+    return Selection(Choice.RUNNING, "default: everything that runs", _running(guests))
+
+
+def _of_cluster(guests: Sequence[Guest], cluster: Cluster) -> Selection:
+    choice = Choice.CLUSTER if cluster.asked else Choice.CONFIGURATION
+    text = f"[cluster.{cluster.name}] of {cluster.origin}"
+    return Selection(choice, text, _matching(guests, cluster.nodes, f", which {text} names"))
+
+
+def _of_project(guests: Sequence[Guest], project: Project) -> Selection:
+    machines = {uuid.lower(): name for name, uuid in project.machines}
+    nodes = tuple(
+        Selected(guest, f"Vagrant's machine {machines[guest.uuid]}") for guest in guests if guest.uuid in machines
+    )
+    if gone := sorted(machines[uuid] for uuid in set(machines) - {one.guest.uuid for one in nodes}):
+        text = f"the domain of Vagrant's machine {', '.join(gone)} is not here (project {project.folder})"
+        raise UsageError(text, "name the libvirt that it runs on with --connect, or name the nodes, or say --all")
+    return Selection(Choice.VAGRANT, f"the Vagrant project {project.folder}", nodes)
+
+
+def _running(guests: Iterable[Guest]) -> tuple[Selected, ...]:
+    return tuple(Selected(guest, "running") for guest in guests if guest.state == "running")
+
+
+def _matching(guests: Sequence[Guest], patterns: Sequence[str], of: str) -> tuple[Selected, ...]:
+    why: dict[Guest, str] = {}
+    for pattern in patterns:
+        matching = [guest for guest in guests if guest.name == pattern or fnmatchcase(guest.name, pattern)]
+        if not matching:
+            raise _unknown(pattern, guests, of)
+        for guest in matching:
+            why.setdefault(guest, "named" if guest.name == pattern else f"matches {pattern}")
+    return tuple(Selected(guest, why[guest]) for guest in guests if guest in why)
+
+
+def _unknown(pattern: str, guests: Sequence[Guest], of: str) -> UsageError:
+    if several := [guest.name for guest in guests if guest.name == f"{pattern}@{guest.connection}"]:
+        text = f"more than one connection has a node {pattern!r}{of}"
+        return UsageError(text, f"say which: {' or '.join(several)}")
+    names = [guest.name for guest in guests]
+    if near := get_close_matches(pattern, names):
+        return UsageError(f"there is no node {pattern!r}{of}", f"did you mean {' or '.join(near)}?")
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    known = ", ".join(names[:SHOWN]) or "none at all"
+    return UsageError(f"there is no node {pattern!r}{of}", f"there are: {known}{more}")
+
+
+def _refuse_twice(selection: Selection) -> None:
+    """Raise UsageError where one machine is there by two connections: two loops would both step its clock."""
+    seen: dict[str, Guest] = {}
+    for guest in (one.guest for one in selection.nodes):
+        if (other := seen.setdefault(guest.uuid, guest)) is not guest:
+            text = f"{other.name} and {guest.name} are the same machine, by two connections"
+            raise UsageError(text, "name one of them, or leave a connection out")

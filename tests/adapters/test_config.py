@@ -1,0 +1,99 @@
+"""clockstep.toml: what it may say, and what is said of one that is wrong."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from clockstep.config import parse, read_cluster
+from clockstep.core.selection import Cluster, Limits
+from clockstep.errors import UsageError
+from clockstep.units import MILLISECOND_NS, MINUTE_NS, SECOND_NS
+
+WHOLE = """
+[cluster.prod]
+nodes = ["web-*", "db"]
+connect = ["qemu:///system", "qemu+ssh://b/system"]
+tolerance = "5 ms"
+deadline = "2min"
+max_forward = "1h 30min"
+allow_backward = true
+
+[cluster.try]
+nodes = ["*"]
+connect = "lab"
+"""
+
+
+def test_a_cluster_has_nodes_addresses_and_what_a_step_may_do() -> None:
+    limits = Limits(5 * MILLISECOND_NS, 2 * MINUTE_NS, 90 * MINUTE_NS, True)
+    connect = ("qemu:///system", "qemu+ssh://b/system")
+    assert parse(WHOLE, "f") == {
+        "prod": Cluster("prod", "f", ("web-*", "db"), connect, limits),
+        "try": Cluster("try", "f", ("*",), ("lab",)),
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[cluster.a]\nnode = ['x']", "c.toml: cluster.a: Object contains unknown field `node`"),
+        ("[cluster.a]\nnodes = 'x'", "c.toml: cluster.a.nodes: Expected `array`, got `str`"),
+        ("[cluster.a]\nnodes = ['x', 1]", "c.toml: cluster.a.nodes[1]: Expected `str`, got `int`"),
+        ("[cluster.a]\nnodes = []", "c.toml: cluster.a.nodes: Expected `array` of length >= 1"),
+        ("[cluster.a]\nconnect = 'x'", "c.toml: cluster.a: Object missing required field `nodes`"),
+        ("[cluster.a]\nnodes = ['x']\nconnect = 5", "c.toml: cluster.a.connect: Expected `str | array`, got `int`"),
+        ("[cluster.a]\nnodes = ['x']\ntolerance = 5", "c.toml: cluster.a.tolerance: Expected `str`, got `int`"),
+        ("[cluster.a]\nnodes = ['x']\ndeadline = '5'", "c.toml: cluster.a.deadline: '5' is not a duration; write a"),
+        ("[cluster.a]\nnodes = ['x']\nallow_backward = 1", "c.toml: cluster.a.allow_backward: Expected `bool | null`"),
+        ("[cluster]\na = 5", "c.toml: cluster.a: Expected `object`, got `int`"),
+        ("cluster = 5", "c.toml: cluster: Expected `object`, got `int`"),
+        ("[clusters.a]\nnodes = ['x']", "c.toml: Object contains unknown field `clusters`"),
+        ("[cluster]", "c.toml: it has no cluster"),
+        ("", "c.toml: Object missing required field `cluster`"),
+        ("[cluster.a\n", "c.toml: Expected ']' at the end of a table declaration (at line 1, column 11)"),
+    ],
+)
+def test_what_is_wrong_is_said_with_the_file_and_the_path_of_the_key(text: str, said: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        parse(text, "c.toml")
+    assert caught.value.message.startswith(said)
+    assert caught.value.hint
+
+
+@given(st.text(max_size=60) | st.text(max_size=9).map("[cluster.a]\nnodes=".__add__))
+def test_no_text_makes_it_fail_in_another_way(text: str) -> None:
+    try:
+        assert parse(text, "f")
+    except UsageError as error:
+        assert error.message.startswith("f: ")
+
+
+def test_the_only_cluster_of_a_file_need_not_be_named(tmp_path: Path) -> None:
+    file = tmp_path / "c.toml"
+    file.write_text("[cluster.a]\nnodes = ['x']\ndeadline = '1 s'")
+    cluster = read_cluster(str(file), None)
+    assert cluster == Cluster("a", str(file), ("x",), (), Limits(deadline_ns=SECOND_NS))
+    assert read_cluster(str(file), "a") == Cluster("a", str(file), ("x",), (), Limits(deadline_ns=SECOND_NS), True)
+
+
+def test_one_of_several_clusters_has_to_be_named(tmp_path: Path) -> None:
+    file = tmp_path / "c.toml"
+    file.write_text(WHOLE)
+    with pytest.raises(UsageError, match=r"several clusters: prod, try") as caught:
+        read_cluster(str(file), None)
+    assert "--cluster" in caught.value.hint
+    with pytest.raises(UsageError, match=r"has no cluster 'produ'") as caught:
+        read_cluster(str(file), "produ")
+    assert caught.value.hint == "it has: prod, try"
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"there is no file .*none\.toml"):
+        read_cluster(str(tmp_path / "none.toml"), None)
+    with pytest.raises(UsageError, match="cannot be read"):
+        read_cluster(str(tmp_path), None)
+    (tmp_path / "binary.toml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(UsageError, match="cannot be read"):
+        read_cluster(str(tmp_path / "binary.toml"), None)

@@ -1,0 +1,58 @@
+"""Several hypervisors as one: every guest knows its connection, and names stay apart."""
+
+import pytest
+
+from clockstep.errors import HypervisorError
+from clockstep.hypervisors.several import Several
+from clockstep.model import Guest, Snapshot
+from core.simulation import SimClock, SimHypervisor
+
+MARKED = Snapshot("base", 1, "set", ("web",))
+
+
+@pytest.fixture
+def here() -> SimHypervisor:
+    return SimHypervisor(SimClock(), ["db", "web"])
+
+
+@pytest.fixture
+def there() -> SimHypervisor:
+    return SimHypervisor(SimClock(), ["cache", "web"])
+
+
+@pytest.fixture
+def both(here: SimHypervisor, there: SimHypervisor) -> Several:
+    return Several({"qemu:///system": here, "qemu+ssh://b/system": there})
+
+
+def test_every_guest_is_listed_with_its_connection(both: Several) -> None:
+    assert [(guest.name, guest.connection) for guest in both.guests()] == [
+        ("cache", "qemu+ssh://b/system"),
+        ("db", "qemu:///system"),
+        ("web@qemu+ssh://b/system", "qemu+ssh://b/system"),
+        ("web@qemu:///system", "qemu:///system"),
+    ]
+
+
+def test_what_is_done_with_a_guest_is_done_at_its_own_connection(
+    both: Several, here: SimHypervisor, there: SimHypervisor
+) -> None:
+    web = next(guest for guest in both.guests() if guest.name == "web@qemu+ssh://b/system")
+    both.pause(web)
+    both.snapshot(web, MARKED)
+    both.revert(web, "base")
+    both.resume(web)
+    both.forget(web, "base")
+    assert both.snapshots(web) == []
+    assert [operation for operation, _ in there.calls] == ["pause", "snapshot", "revert", "resume", "forget"]
+    assert {name for _, name in there.calls} == {"web"}
+    assert here.calls == []
+
+
+def test_a_connection_that_fails_is_not_taken_for_one_without_guests(here: SimHypervisor) -> None:
+    class Broken(SimHypervisor):
+        def guests(self) -> list[Guest]:
+            raise HypervisorError("no")
+
+    with pytest.raises(HypervisorError):
+        Several({"a": here, "b": Broken(SimClock(), [])}).guests()
