@@ -41,6 +41,19 @@ class Reach(Protocol):
     def adjust(self, by_ns: int) -> None:
         """Move the node's clock by `by_ns`, which is how far it was just seen from this machine's."""
 
+    def close(self) -> None:
+        """Let go of what is held open, for good, also while another thread waits for an answer."""
+
+
+class Ways(NamedTuple):
+    """How nodes may be reached: `ssh_config` is the file that knows them as hosts, `only` is "agent" or "ssh".
+
+    Otherwise the guest agent is the way to a node that has a channel for it, and ssh to others where there is a file.
+    """
+
+    ssh_config: str | None = None
+    only: str | None = None
+
 
 class Hypervisor(Protocol):
     """What runs the nodes. Everything raises HypervisorError, with what the hypervisor said."""

@@ -1,5 +1,7 @@
 """libvirt: what its descriptions and errors mean."""
 
+from pathlib import Path
+
 import libvirt
 import pytest
 
@@ -8,11 +10,19 @@ from clockstep.hypervisors.connection import connect, unanswered
 from clockstep.hypervisors.libvirt import Libvirt, describe_snapshot, parse_snapshot
 from clockstep.kernel.clock import SystemClock
 from clockstep.model import Snapshot
+from clockstep.ports import Reach, Ways
 
 DESCRIBED = (
     "<domainsnapshot><name>{name}</name><description>{text}</description>"
     "<creationTime>1800000000</creationTime></domainsnapshot>"
 )
+DOMAIN = (
+    "<domain type='test'><name>node</name><uuid>2f6b3f0e-8a52-4a3c-9d3e-5c1f0a7b9e11</uuid>"
+    "<memory>1024</memory><os><type>hvm</type></os>"
+    "<devices>{devices}</devices></domain>"
+)
+CHANNEL = "<channel type='unix'><target type='virtio' name='org.qemu.guest_agent.0'/></channel>"
+OTHER_CHANNEL = "<channel type='unix'><target type='virtio' name='com.redhat.spice.0'/></channel>"
 MARKED = Snapshot("base", 1_800_000_000_000_000_001, "set-1", ("node1", "node2"))
 
 
@@ -57,6 +67,7 @@ def test_a_guest_without_an_agent_channel_is_told_to_get_one() -> None:
     error = unanswered(refusal(libvirt.VIR_ERR_ARGUMENT_UNSUPPORTED, "QEMU guest agent is not configured"))
     assert error.lasting
     assert "channel" in error.hint
+    assert "--ssh-config" in error.hint
 
 
 def test_an_agent_that_is_not_connected_yet_is_asked_again() -> None:
@@ -73,6 +84,35 @@ def test_an_agent_that_is_not_connected_yet_is_asked_again() -> None:
 )
 def test_a_guest_that_runs_no_commands_is_told_apart(text: str) -> None:
     assert isinstance(unanswered(refusal(libvirt.VIR_ERR_INTERNAL_ERROR, text)), ExecBlockedError)
+
+
+def wayed(tmp_path: Path, devices: str, ways: Ways) -> Reach:
+    """The way to a domain of libvirt's test driver that has these devices."""
+    domain = tmp_path / "domain.xml"
+    domain.write_text(DOMAIN.format(devices=devices))
+    node = tmp_path / "node.xml"
+    node.write_text(f"<node><domain file='{domain}'/></node>")
+    hypervisor = Libvirt(f"test://{node}", SystemClock(), ways)
+    return hypervisor.reach(hypervisor.guests()[0])
+
+
+@pytest.mark.parametrize(
+    ("devices", "ways", "source"),
+    [
+        (CHANNEL, Ways(), "guest agent"),
+        (CHANNEL, Ways("file"), "guest agent"),
+        (CHANNEL, Ways("file", "ssh"), "ssh"),
+        (CHANNEL, Ways(None, "ssh"), "ssh"),
+        ("", Ways(), "guest agent"),
+        ("", Ways("file"), "ssh"),
+        (OTHER_CHANNEL, Ways("file"), "ssh"),
+        ("", Ways("file", "agent"), "guest agent"),
+    ],
+)
+def test_ssh_is_the_way_where_it_is_wished_for_or_there_is_no_channel(
+    tmp_path: Path, devices: str, ways: Ways, source: str
+) -> None:
+    assert wayed(tmp_path, devices, ways).source == source
 
 
 def test_a_machine_without_any_agent_is_unreachable_for_good() -> None:

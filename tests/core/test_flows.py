@@ -4,13 +4,14 @@ import threading
 
 import pytest
 
-from clockstep.errors import ClockstepError, DeadlineError, HypervisorError, UsageError
+from clockstep.errors import ClockstepError, DeadlineError, HypervisorError, ReachError, UsageError
 from clockstep.fleet import side_by_side
 from clockstep.flows.revert import members_of, revert
 from clockstep.flows.snapshot import create, listing
 from clockstep.flows.step import ASKED, status, step
-from clockstep.model import Guest, HostClock, Outcome, Policy, Snapshot, Verdict
+from clockstep.model import Guest, HostClock, Offset, Outcome, Policy, Snapshot, Verdict
 from clockstep.ports import World
+from clockstep.reach.agent import AgentReach
 from core.simulation import MILLISECOND, SECOND, SimClock, SimHypervisor
 
 NAMES = ["node1", "node2", "node3"]
@@ -217,3 +218,47 @@ def test_a_bug_in_a_job_is_raised_and_not_taken_for_a_sick_node() -> None:
 
     with pytest.raises(KeyError):
         side_by_side([Guest("one", "1", "running")], job, SECOND)
+
+
+class Connections(SimHypervisor):
+    """Guests that are reached by something that stays open; one of them hangs until that is closed."""
+
+    def __init__(self, clock: SimClock, hanging: str = "") -> None:
+        super().__init__(clock, NAMES)
+        self.hanging = hanging
+        self.opened_on: list[bool] = []
+        self.closed: set[str] = set()
+
+    def reach(self, guest: Guest) -> AgentReach:
+        hypervisor = self
+        closed = threading.Event()
+        self.opened_on.append(self.machines[guest.name].running)
+
+        class Connection(AgentReach):
+            def clock(self) -> Offset:
+                if guest.name != hypervisor.hanging:
+                    return super().clock()
+                closed.wait()
+                raise ReachError("the connection was closed", lasting=True)
+
+            def close(self) -> None:
+                hypervisor.closed.add(guest.name)
+                closed.set()
+
+        return Connection(self.machines[guest.name], self.clock)
+
+
+def test_every_way_is_closed_in_the_end_under_a_node_that_hangs_too(world: World, clock: SimClock) -> None:
+    hypervisor = Connections(clock, hanging="node2")
+    policy = Policy(deadline_ns=500 * MILLISECOND)
+    episodes = status(world._replace(hypervisor=hypervisor), hypervisor.guests(), policy)
+    assert [episode.verdict for episode in episodes if episode.node == "node2"] == [Verdict.UNREACHABLE]
+    assert hypervisor.closed == set(NAMES)
+
+
+def test_after_a_revert_nothing_is_opened_before_the_guest_runs_on(world: World, clock: SimClock) -> None:
+    hypervisor = Connections(clock)
+    reverted = world._replace(hypervisor=hypervisor)
+    taken(reverted)
+    assert revert(reverted, hypervisor.guests(), "base", Policy()).complete
+    assert hypervisor.opened_on == [True] * 6

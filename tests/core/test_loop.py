@@ -131,6 +131,9 @@ def test_a_host_whose_clock_is_stepped_meanwhile_is_not_followed() -> None:
         def adjust(self, by_ns: int) -> None:
             raise AssertionError("a host that jumped is no truth to step to")
 
+        def close(self) -> None:
+            pass
+
     episode = heal(Node("node1", Jumping()), ASKED, Policy(), clock, lambda _node, _text: None)
     assert episode.verdict is Verdict.UNSURE
     assert episode.facts.readings == ()

@@ -47,6 +47,15 @@ def nodes(command: F) -> F:
     return click.argument("names", nargs=-1, metavar="[NODE]...")(command)
 
 
+def ways(command: F) -> F:
+    """Add how nodes are reached."""
+    text = "Reach nodes only so.  [default: agent; ssh where it has no channel and --ssh-config is given]"
+    command = click.option("--reach", type=click.Choice(["agent", "ssh"]), help=text)(command)
+    text = "An ssh_config(5) in which each node is a Host."
+    file = click.Path(exists=True, dir_okay=False)
+    return click.option("--ssh-config", type=file, metavar="FILE", help=text)(command)
+
+
 def policy(command: F) -> F:
     """Add what a step may do, and when it is enough."""
     text = "Step backward too, by up to a day. That may break tokens, leases and databases."

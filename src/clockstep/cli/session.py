@@ -19,13 +19,14 @@ from clockstep.hypervisors.several import Several
 from clockstep.kernel.clock import SystemClock
 from clockstep.kernel.timex import read_host_clock
 from clockstep.model import Episode, Guest, Policy, Record, Verdict
-from clockstep.ports import Tell, World
+from clockstep.ports import Tell, Ways, World
 from clockstep.render.output import print_json, print_page
 from clockstep.render.text import Page
 from clockstep.units import DAY_NS
 from clockstep.vagrant import find_project
 
 LAB = "lab"
+ANY_WAY = Ways()
 R = TypeVar("R", bound=Record)
 
 
@@ -41,11 +42,16 @@ def asked(context: click.Context, names: Sequence[str] = (), *, everything: bool
     return wanted
 
 
-def opened(wanted: Wanted, tell: Tell) -> World:
+def opened(wanted: Wanted, tell: Tell, ways: Ways = ANY_WAY) -> World:
     """Connect to every hypervisor where nodes may be."""
     clock = SystemClock()
-    parts = {address: HYPERVISORS["libvirt"](resolved(address), clock) for address in addresses(wanted)}
+    parts = {address: HYPERVISORS["libvirt"](resolved(address), clock, ways) for address in addresses(wanted)}
     return World(Several(parts), clock, read_host_clock(), tell)
+
+
+def ways_of(context: click.Context) -> Ways:
+    """Return how nodes may be reached, by the options."""
+    return Ways(context.params["ssh_config"], context.params["reach"])
 
 
 def resolved(connect: str) -> str | None:

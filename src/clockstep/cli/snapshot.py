@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from clockstep.cli.options import nodes, policy, shared
+from clockstep.cli.options import nodes, policy, shared, ways
 
 
 @click.group("snapshot")
@@ -16,6 +16,7 @@ def command() -> None:
 @click.argument("name")
 @nodes
 @policy
+@ways
 @shared
 @click.pass_context
 def create(context: click.Context, /, name: str, names: tuple[str, ...], *, everything: bool, **_options: Any) -> int:
@@ -23,14 +24,14 @@ def create(context: click.Context, /, name: str, names: tuple[str, ...], *, ever
 
     All of them have the snapshot afterwards, or none.
     """
-    from clockstep.cli.session import asked, exit_code, opened, policy_of, printed, selected
+    from clockstep.cli.session import asked, exit_code, opened, policy_of, printed, selected, ways_of
     from clockstep.flows import snapshot
     from clockstep.render.output import Story
     from clockstep.render.text import set_page
 
     with Story() as story:
         wanted = asked(context, names, everything=everything)
-        world = opened(wanted, story.tell)
+        world = opened(wanted, story.tell, ways_of(context))
         guests = selected(world, wanted, changing=True)
         report = snapshot.create(world, guests, name, policy_of(context, wanted))
     printed(context, report, set_page)

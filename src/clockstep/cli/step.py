@@ -4,13 +4,14 @@ from typing import Any
 
 import click
 
-from clockstep.cli.options import nodes, policy, shared
+from clockstep.cli.options import nodes, policy, shared, ways
 
 
 @click.command("step")
 @nodes
 @click.option("--dry-run", is_flag=True, help="Look and plan, and change nothing.")
 @policy
+@ways
 @shared
 @click.pass_context
 def command(
@@ -20,7 +21,7 @@ def command(
 
     A step forward is at most a day, and one backward needs --allow-backward. Where it is unsure nothing is stepped.
     """
-    from clockstep.cli.session import asked, exit_code, opened, policy_of, printed, selected
+    from clockstep.cli.session import asked, exit_code, opened, policy_of, printed, selected, ways_of
     from clockstep.flows.step import ASKED, status, step
     from clockstep.model import Report
     from clockstep.render.output import Story
@@ -28,7 +29,7 @@ def command(
 
     with Story() as story:
         wanted = asked(context, names, everything=everything)
-        world = opened(wanted, story.tell)
+        world = opened(wanted, story.tell, ways_of(context))
         guests = selected(world, wanted, changing=not dry_run)
         policy = policy_of(context, wanted)
         done = status(world, guests, policy) if dry_run else step(world, dict.fromkeys(guests, ASKED), policy)

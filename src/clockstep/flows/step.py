@@ -1,6 +1,7 @@
 """Looking at nodes, and bringing them right, all side by side."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import msgspec
 
@@ -8,7 +9,7 @@ from clockstep.errors import ClockstepError
 from clockstep.fleet import side_by_side
 from clockstep.heal import heal, observe, unreached
 from clockstep.model import Cause, Episode, Guest, Policy
-from clockstep.ports import Clock, Node, World
+from clockstep.ports import Clock, Node, Reach, World
 from clockstep.units import SECOND_NS
 
 ASKED = Cause("asked for")
@@ -23,10 +24,12 @@ Begin = Callable[[Guest], int | None]
 def status(world: World, guests: Sequence[Guest], policy: Policy) -> tuple[Episode, ...]:
     """Look at every guest once and change nothing; one that does not answer by the deadline is unreachable."""
 
-    def job(guest: Guest) -> Episode:
-        return observe(Node(guest.name, world.hypervisor.reach(guest)), LOOKED, policy, world.clock)
+    with nodes(world) as node:
 
-    results = side_by_side(guests, job, policy.deadline_ns)
+        def job(guest: Guest) -> Episode:
+            return observe(node(guest), LOOKED, policy, world.clock)
+
+        results = side_by_side(guests, job, policy.deadline_ns)
     return _episodes(results, dict.fromkeys(results, LOOKED), world.clock)
 
 
@@ -35,12 +38,31 @@ def step(
 ) -> tuple[Episode, ...]:
     """Run the loop on every guest, each for its own cause."""
 
-    def job(guest: Guest) -> Episode:
-        cause = msgspec.structs.replace(causes[guest], since_ns=begin(guest))
-        return heal(Node(guest.name, world.hypervisor.reach(guest)), cause, policy, world.clock, world.tell)
+    with nodes(world) as node:
 
-    results = side_by_side(list(causes), job, policy.deadline_ns + GRACE_NS)
+        def job(guest: Guest) -> Episode:
+            cause = msgspec.structs.replace(causes[guest], since_ns=begin(guest))
+            return heal(node(guest), cause, policy, world.clock, world.tell)
+
+        results = side_by_side(list(causes), job, policy.deadline_ns + GRACE_NS)
     return _episodes(results, {guest.name: cause for guest, cause in causes.items()}, world.clock)
+
+
+@contextmanager
+def nodes(world: World) -> Iterator[Callable[[Guest], Node]]:
+    """Give out the nodes, and close the ways to them in the end, under whoever still hangs in one."""
+    opened: list[Reach] = []
+
+    def node(guest: Guest) -> Node:
+        reach = world.hypervisor.reach(guest)
+        opened.append(reach)
+        return Node(guest.name, reach)
+
+    try:
+        yield node
+    finally:
+        for reach in list(opened):
+            reach.close()
 
 
 def _episodes(

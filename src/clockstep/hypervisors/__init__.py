@@ -6,6 +6,6 @@ To add one, write its file with the `Hypervisor` protocol and list it here.
 from collections.abc import Callable
 
 from clockstep.hypervisors.libvirt import Libvirt
-from clockstep.ports import Clock, Hypervisor
+from clockstep.ports import Clock, Hypervisor, Ways
 
-HYPERVISORS: dict[str, Callable[[str | None, Clock], Hypervisor]] = {"libvirt": Libvirt}
+HYPERVISORS: dict[str, Callable[[str | None, Clock, Ways], Hypervisor]] = {"libvirt": Libvirt}

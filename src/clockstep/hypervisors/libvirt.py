@@ -1,4 +1,4 @@
-"""libvirt: its domains, their internal snapshots, and their guest agents.
+"""libvirt: its domains, their internal snapshots, and the way into each.
 
 What a set of snapshots is (its id, its members, its time) is one marked line of JSON in each snapshot's description:
 a description survives a revert, the domain's metadata does not.
@@ -15,8 +15,9 @@ import msgspec
 from clockstep.errors import HypervisorError
 from clockstep.hypervisors.connection import connect, refused, unanswered
 from clockstep.model import Guest, Snapshot
-from clockstep.ports import Clock, Reach
+from clockstep.ports import Clock, Reach, Ways
 from clockstep.reach.agent import AgentReach
+from clockstep.reach.ssh import SshReach
 from clockstep.units import SECOND_NS
 
 AGENT_TIMEOUT_S = 2
@@ -32,6 +33,8 @@ STATES = {
     libvirt.VIR_DOMAIN_CRASHED: "crashed",
     libvirt.VIR_DOMAIN_PMSUSPENDED: "suspended by the guest",
 }
+AGENT_CHANNEL = "devices/channel/target[@type='virtio'][@name='org.qemu.guest_agent.0']"
+ANY_WAY = Ways()
 MARK = "clockstep: "
 REDEFINE = libvirt.VIR_DOMAIN_SNAPSHOT_CREATE_REDEFINE | libvirt.VIR_DOMAIN_SNAPSHOT_CREATE_CURRENT
 
@@ -45,8 +48,9 @@ class _Mark(msgspec.Struct):
 class Libvirt:
     """All domains of one libvirt connection."""
 
-    def __init__(self, uri: str | None, clock: Clock) -> None:
+    def __init__(self, uri: str | None, clock: Clock, ways: Ways = ANY_WAY) -> None:
         self._uri = uri
+        self._ways = ways
         self._clock = clock
         self._connection = connect(uri)
         self._domains: dict[str, Any] = {}
@@ -112,8 +116,19 @@ class Libvirt:
             raise refused(error, f"resuming {guest.name}") from error
 
     def reach(self, guest: Guest) -> Reach:
-        """Return the way to the domain's inside, by its guest agent."""
-        return AgentReach(DomainChannel(self._domain(guest)), self._clock)
+        """Return the way to the domain's inside: its guest agent, or ssh, which knows it by its name."""
+        domain = self._domain(guest)
+        if self._by_ssh(domain):
+            return SshReach(guest.name, self._clock, self._ways.ssh_config)
+        return AgentReach(DomainChannel(domain), self._clock)
+
+    def _by_ssh(self, domain: Any) -> bool:
+        if self._ways.only or not self._ways.ssh_config:
+            return self._ways.only == "ssh"
+        try:
+            return not has_agent_channel(domain.XMLDesc())
+        except libvirt.libvirtError as error:
+            raise refused(error, f"describing {domain.name()}") from error
 
     def _domain(self, guest: Guest) -> Any:
         """Return the domain on a connection of its own, which the first to ask for it opens."""
@@ -173,6 +188,11 @@ class DomainChannel:
             if error.get_error_code() != libvirt.VIR_ERR_NO_SUPPORT:
                 raise
         self._limited = True
+
+
+def has_agent_channel(xml: str) -> bool:
+    """Return whether libvirt's XML of a domain has a channel for the guest agent."""
+    return ElementTree.fromstring(xml).find(AGENT_CHANNEL) is not None  # noqa: S314 - from libvirt itself
 
 
 def describe_snapshot(snapshot: Snapshot) -> str:

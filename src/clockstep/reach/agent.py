@@ -11,23 +11,15 @@ from typing import Generic, Protocol, TypeVar
 
 import msgspec
 
-from clockstep.core.offset import aged, combine, sandwich
 from clockstep.errors import DeadlineError, ExecBlockedError, ReachError
 from clockstep.model import Offset
 from clockstep.ports import Clock, Output
-from clockstep.reach.injection import DONE, ELSEWHERE, UNAVAILABLE, WINDOW_NS, injection
+from clockstep.reach.injection import UNAVAILABLE, WINDOW_NS, injection, require_done
+from clockstep.reach.sampling import sampled
 from clockstep.units import MICROSECOND_NS, MILLISECOND_NS, SECOND_NS
-
-SAMPLES = 5
-MOST_SAMPLES = 20
-TIGHT_NS = MILLISECOND_NS
-"""More than `SAMPLES` are taken only while a busy machine keeps the bound above this."""
 
 RESOLUTION_NS = MICROSECOND_NS
 """guest-get-time counts microseconds (g_get_real_time in qga/commands.c), although it answers nanoseconds."""
-
-LATEST_S = 2**63 // SECOND_NS
-"""The year 2262, where nanoseconds since 1970 no longer fit the 64 bits that the kernel counts them in."""
 
 T = TypeVar("T")
 
@@ -74,15 +66,8 @@ class AgentReach:
         self._set = AbsoluteSet(channel, clock)
 
     def clock(self) -> Offset:
-        """Measure the node's clock: several sandwiches, and what they say together at the time of the last."""
-        taken: list[tuple[Offset, int]] = []
-        while True:
-            taken.append(self._sandwich())
-            now = self._clock.monotonic_ns()
-            offset = combine([aged(offset, now - at) for offset, at in taken])
-            assert offset is not None
-            if len(taken) == MOST_SAMPLES or (len(taken) >= SAMPLES and offset.error_ns <= TIGHT_NS):
-                return offset
+        """Measure the node's clock by guest-get-time."""
+        return sampled(self._channel.time, self._clock, RESOLUTION_NS)
 
     def adjust(self, by_ns: int) -> None:
         """Step the node's clock by `by_ns`, relative to where it is; set it where the guest runs no commands."""
@@ -94,11 +79,8 @@ class AgentReach:
             return
         if output.code == UNAVAILABLE:
             self._set(by_ns)
-        elif output.code == ELSEWHERE:
-            raise ReachError("something else moved the clock between the look and the step")
-        elif output.code != DONE:
-            text = f"the clock could not be stepped (exit code {output.code}): {output.err}"
-            raise ReachError(text, "the guest agent must run as root, with CAP_SYS_TIME", lasting=True)
+        else:
+            require_done(output, "the guest agent must run as root, with CAP_SYS_TIME")
 
     def run(self, argv: Sequence[str], stdin: bytes, deadline_ns: int) -> Output:
         """Run a command by guest-exec, and wait for its end."""
@@ -115,17 +97,8 @@ class AgentReach:
             self._clock.sleep_ns(pause)
             pause = min(2 * pause, LONGEST_POLL_NS)
 
-    def _sandwich(self) -> tuple[Offset, int]:
-        at, before = self._clock.monotonic_ns(), self._clock.realtime_ns()
-        seconds, nanoseconds = self._channel.time()
-        after = self._clock.realtime_ns()
-        if not (0 <= seconds < LATEST_S and 0 <= nanoseconds < SECOND_NS):
-            text = f"the agent says that it is {seconds} s and {nanoseconds} ns since 1970"
-            raise ReachError(text, "its clock cannot be told from that; look into the guest")
-        try:
-            return sandwich(before, seconds * SECOND_NS + nanoseconds, after, RESOLUTION_NS), at
-        except ValueError as error:
-            raise ReachError(str(error)) from error
+    def close(self) -> None:
+        """Hold nothing open: the channel is libvirt's."""
 
     def _ask(self, name: str, arguments: object, answer: type[T], deadline_ns: int) -> T:
         left = deadline_ns - self._clock.monotonic_ns()

@@ -6,7 +6,9 @@ node's clock is expected to say, and is not made when the clock is elsewhere. An
 may be slewing it away, by up to 83 ms in each second: so what was slewed since then is taken off the step.
 """
 
+from clockstep.errors import ReachError
 from clockstep.kernel.timex import pack_step
+from clockstep.ports import Output
 from clockstep.units import SECOND_NS
 
 WINDOW_NS = 5 * SECOND_NS
@@ -18,12 +20,18 @@ ELSEWHERE = 75
 REFUSED = 77
 """Exit codes of the scripts, after sysexits.h: no tool for it; the clock is elsewhere; adjtimex said no."""
 
-PERL = r"""my ($wanted, $at_s, $at_ns, $window) = @ARGV;
-open my $self, "<", "/proc/self/exe" or exit 69;
+PERL_NUMBER = r"""open my $self, "<", "/proc/self/exe" or exit 69;
 read $self, my $elf, 20;
 my ($class, $order, $machine) = unpack("x4 C C x12 v", $elf);
-my $number = {62 => 159, 183 => 171}->{$machine};
+my $number = {62 => %d, 183 => %d}->{$machine};
 exit 69 unless $number && $class == 2 && $order == 1;
+"""
+"""Perl has no adjtimex(2), only the numbers of system calls: its own ELF header says whether x86_64's (machine 62) or
+aarch64's (183) is the one, without a module."""
+
+PERL = (
+    PERL_NUMBER % (159, 171)
+    + r"""my ($wanted, $at_s, $at_ns, $window) = @ARGV;
 sub adjtimex { return if syscall($number, $_[0]) >= 0; print STDERR "adjtimex: $!\n"; exit 77 }
 my $now = "\0" x 208;
 adjtimex($now);
@@ -39,6 +47,7 @@ if ($by_ns >= 1000000000) { $by_s += 1; $by_ns -= 1000000000 }
 substr($step, 72, 16) = pack("q2", $by_s, $by_ns);
 adjtimex($step);
 print "$by_s $by_ns\n";"""
+)
 
 PYTHON = r"""import sys
 try:
@@ -72,12 +81,19 @@ CHOICE = r"""perl=$1 python=$2; shift 2
 command -v perl >/dev/null 2>&1 && exec perl -e "$perl" "$@"
 command -v python3 >/dev/null 2>&1 && exec python3 -I -S -c "$python" "$@"
 exit 69"""
-"""perl first, because it starts faster and Debian's essential packages have it. It has no adjtimex, only the numbers
-of system calls: its own ELF header says whether x86_64's (machine 62) or aarch64's (183) is the one, without a module.
-"""
+"""perl first, because it starts faster and Debian's essential packages have it."""
 
 
 def injection(by_ns: int, expected_ns: int) -> list[str]:
     """Return the command that steps a node's clock by `by_ns`, if that clock is about at `expected_ns` since 1970."""
     expected = [str(part) for part in divmod(expected_ns, SECOND_NS)]
     return ["/bin/sh", "-c", CHOICE, "clockstep", PERL, PYTHON, pack_step(by_ns).hex(), *expected, str(WINDOW_NS)]
+
+
+def require_done(output: Output, hint: str) -> None:
+    """Raise ReachError unless the command made the step; `hint` is for a node that is not allowed to."""
+    if output.code == ELSEWHERE:
+        raise ReachError("something else moved the clock between the look and the step")
+    if output.code != DONE:
+        text = f"the clock could not be stepped (exit code {output.code}): {output.err}"
+        raise ReachError(text, hint, lasting=True)

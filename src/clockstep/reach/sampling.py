@@ -1,0 +1,48 @@
+"""How a node's clock is measured, whatever carries the question: several sandwiches, and what they say together."""
+
+from collections.abc import Callable
+
+from clockstep.core.offset import aged, combine, sandwich
+from clockstep.errors import ReachError
+from clockstep.model import Offset
+from clockstep.ports import Clock
+from clockstep.units import MILLISECOND_NS, SECOND_NS
+
+SAMPLES = 5
+MOST_SAMPLES = 20
+TIGHT_NS = MILLISECOND_NS
+"""More than `SAMPLES` are taken only while a busy machine keeps the bound above this."""
+
+LATEST_S = 2**63 // SECOND_NS
+"""The year 2262, where nanoseconds since 1970 no longer fit the 64 bits that the kernel counts them in."""
+
+Read = Callable[[], tuple[int, int]]
+"""Asks the node what time it is, in seconds and nanoseconds since 1970."""
+
+
+def sampled(read: Read, clock: Clock, resolution_ns: int) -> Offset:
+    """Measure several times, and return what that says together at the time of the last.
+
+    Raises ReachError for a time that cannot be one, and where this machine's clock ran backwards meanwhile.
+    """
+    taken: list[tuple[Offset, int]] = []
+    while True:
+        taken.append(_sandwich(read, clock, resolution_ns))
+        now = clock.monotonic_ns()
+        offset = combine([aged(offset, now - at) for offset, at in taken])
+        assert offset is not None
+        if len(taken) == MOST_SAMPLES or (len(taken) >= SAMPLES and offset.error_ns <= TIGHT_NS):
+            return offset
+
+
+def _sandwich(read: Read, clock: Clock, resolution_ns: int) -> tuple[Offset, int]:
+    at, before = clock.monotonic_ns(), clock.realtime_ns()
+    seconds, nanoseconds = read()
+    after = clock.realtime_ns()
+    if not (0 <= seconds < LATEST_S and 0 <= nanoseconds < SECOND_NS):
+        text = f"the node says that it is {seconds} s and {nanoseconds} ns since 1970"
+        raise ReachError(text, "its clock cannot be told from that; look into the guest")
+    try:
+        return sandwich(before, seconds * SECOND_NS + nanoseconds, after, resolution_ns), at
+    except ValueError as error:
+        raise ReachError(str(error)) from error

@@ -1,0 +1,176 @@
+"""The system's own OpenSSH client as a way to a node: it obeys the user's configuration, jump hosts and known hosts.
+
+One connection with one shell is kept open, so that a look costs a round trip instead of a login. Its clock is read by
+a small program that runs there meanwhile: starting a process for each look would take longer than the round trip.
+"""
+
+import re
+import threading
+from collections.abc import Sequence
+
+from clockstep.errors import ReachError, cut
+from clockstep.model import Offset
+from clockstep.ports import Clock, Output
+from clockstep.reach.injection import PERL_NUMBER, UNAVAILABLE, WINDOW_NS, injection, require_done
+from clockstep.reach.sampling import sampled
+from clockstep.reach.shell import Shell, ShellEndedError
+from clockstep.units import MILLISECOND_NS, SECOND_NS
+
+CONNECT_NS = 10 * SECOND_NS
+READ_NS = 2 * SECOND_NS
+RETRY_NS = 250 * MILLISECOND_NS
+"""How long after a failure the next connection is tried."""
+
+SSH = ("ssh",)
+OPTIONS = """
+BatchMode=yes ConnectTimeout=10 LogLevel=ERROR ControlMaster=no ControlPath=none RequestTTY=no RemoteCommand=none
+PermitLocalCommand=no ClearAllForwardings=yes ForwardAgent=no ForwardX11=no
+""".split()
+"""What the user's configuration may not decide (ssh_config(5)): nothing is asked, and the connection is nobody else's.
+A shared one would outlive a revert on this side only. Host keys are left to the configuration."""
+
+HINTS = {
+    "Host key verification failed": "log in once by hand and compare its host key; ssh-keygen -R removes an old one",
+    "Permission denied": "clockstep cannot type: give ssh a key without passphrase, or one that ssh-agent holds",
+    "Could not resolve hostname": "name the file that has this Host with --ssh-config",
+    "onfiguration option": "correct the ssh configuration",
+    "Can't open user config file": "correct the name after --ssh-config",
+    "Bad owner or permissions": "correct the permissions of the ssh configuration",
+}
+"""By what ssh says; none of these passes by itself."""
+
+PERL = (
+    PERL_NUMBER % (228, 113)
+    + r"""my $now = "\0" x 16;
+syswrite STDOUT, "$ARGV[0]\n";
+while (sysread STDIN, my $asked, 1) {
+    next if $asked eq "\n";
+    last if $asked ne "t" || syscall($number, 0, $now) < 0;
+    syswrite STDOUT, sprintf("%d %09d\n", unpack("q2", $now));
+}"""
+)
+PYTHON = r"""import os, sys, time
+os.write(1, (sys.argv[1] + "\n").encode())
+while True:
+    asked = os.read(0, 1)
+    if asked == b"t":
+        os.write(1, b"%d %09d\n" % divmod(time.time_ns(), 10**9))
+    elif asked != b"\n":
+        break"""
+CLOCK = f"""perl -e '{PERL}' $mark 2>/dev/null || python3 -I -S -c '{PYTHON}' $mark 2>/dev/null || {{
+echo $mark; while read -r asked && [ "$asked" = t ]; do date '+%s %N' || break; done; }}"""
+"""Answers each `t` by clock_gettime(2), without a module that could be missing. `date` starts a process for each, and
+busybox's may have no nanoseconds: then nothing it answers is taken."""
+
+ANSWER = re.compile(r"(\d{1,10}) (\d{9})", re.ASCII)
+
+
+class SshReach:
+    """A node that ssh knows as `host`; the connection is made when it is first needed, and again after an error.
+
+    `config` is what `ssh -F` takes; `command` starts the client.
+    """
+
+    source = "ssh"
+
+    def __init__(self, host: str, clock: Clock, config: str | None = None, command: Sequence[str] = SSH) -> None:
+        options = [word for option in OPTIONS for word in ("-o", option)]
+        self._argv = [*command, *(["-F", config] if config else []), *options, "--", host, "sh"]
+        self._clock = clock
+        self._shell: Shell | None = None
+        self._as_root: list[str] | None = None
+        self._unprivileged = ""
+        self._not_before_ns = 0
+        self._closed = False
+        self._using = threading.Lock()
+
+    def clock(self) -> Offset:
+        """Measure the node's clock over the open connection."""
+        with self._using:
+            shell = self._connected()
+            try:
+                shell.enter(CLOCK, self._clock.monotonic_ns() + CONNECT_NS)
+                return sampled(lambda: self._read(shell), self._clock, 0)
+            except ReachError as error:
+                raise self._failed(error) from error
+
+    def adjust(self, by_ns: int) -> None:
+        """Step the node's clock by `by_ns`, relative to where it is, as root."""
+        prefix = self._root(self._clock.monotonic_ns() + CONNECT_NS)
+        if self._unprivileged:
+            text = f"the clock is root's to step, and sudo does not let us: {self._unprivileged}"
+            raise ReachError(text, "allow sudo without a password there, or log in as root", lasting=True)
+        deadline = self._clock.monotonic_ns() + WINDOW_NS + SECOND_NS
+        output = self._run([*prefix, *injection(by_ns, self._clock.realtime_ns() - by_ns)], b"", deadline)
+        if output.code == UNAVAILABLE:
+            text = "the clock cannot be stepped there without perl or python3"
+            raise ReachError(text, "install one of them in the node", lasting=True)
+        require_done(output, "root there needs CAP_SYS_TIME, which containers lack")
+
+    def run(self, argv: Sequence[str], stdin: bytes, deadline_ns: int) -> Output:
+        """Run a command, by sudo where the login is not root's and sudo asks no password."""
+        return self._run([*self._root(deadline_ns), *argv], stdin, deadline_ns)
+
+    def close(self) -> None:
+        """End the connection for good, also under another thread that waits for an answer."""
+        self._closed = True
+        if shell := self._shell:
+            shell.kill()
+        if self._using.acquire(blocking=False):
+            self._drop()
+            self._using.release()
+
+    def _run(self, argv: Sequence[str], stdin: bytes, deadline_ns: int) -> Output:
+        with self._using:
+            shell = self._connected()
+            try:
+                return shell.run(argv, stdin, deadline_ns)
+            except ReachError as error:
+                raise self._failed(error) from error
+
+    def _root(self, deadline_ns: int) -> list[str]:
+        """Return what makes a command root's: nothing for root, and nothing where sudo refuses."""
+        if self._as_root is None:
+            within = min(deadline_ns, self._clock.monotonic_ns() + CONNECT_NS)
+            self._as_root = [] if self._run(["id", "-u"], b"", within).out.strip() == "0" else ["sudo", "-n"]
+            if self._as_root and (answer := self._run(["sudo", "-n", "true"], b"", within)).code:
+                self._as_root, self._unprivileged = [], answer.err.strip() or f"exit code {answer.code}"
+        return self._as_root
+
+    def _read(self, shell: Shell) -> tuple[int, int]:
+        answer = shell.ask(b"t\n", self._clock.monotonic_ns() + READ_NS)
+        told = ANSWER.fullmatch(answer)
+        if told is None:
+            text = f"asked for its clock, the node answers {answer[:80]!r}"
+            raise ReachError(text, "install perl or python3 in the node")
+        return int(told[1]), int(told[2])
+
+    def _connected(self) -> Shell:
+        if self._shell is None and not self._closed:
+            self._clock.sleep_ns(max(0, self._not_before_ns - self._clock.monotonic_ns()))
+            self._shell = Shell(self._argv, self._clock)
+        if self._closed or self._shell is None:
+            self._drop()
+            raise ReachError("the connection was closed", lasting=True)
+        return self._shell
+
+    def _drop(self) -> None:
+        if self._shell:
+            self._shell.end()
+        self._shell = None
+
+    def _failed(self, error: ReachError) -> ReachError:
+        """Drop a connection whose state nobody knows, and return what is to be said of it."""
+        self._drop()
+        self._not_before_ns = self._clock.monotonic_ns() + RETRY_NS
+        return explained(error) if isinstance(error, ShellEndedError) else error
+
+
+def explained(error: ShellEndedError) -> ReachError:
+    """Return ssh's own last words as one line, with what to do about them."""
+    printable = "".join(letter if letter.isprintable() else " " for letter in error.said)
+    said = cut(" ".join(word for word in printable.split() if word.strip("@"))) or "it ended without a word"
+    if error.answered:
+        return ReachError(f"the connection broke: {said}")
+    hint = next((hint for sign, hint in HINTS.items() if sign in said), "")
+    return ReachError(f"ssh: {said.removeprefix('ssh: ')}", hint or "see that sshd runs there", lasting=bool(hint))

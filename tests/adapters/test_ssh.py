@@ -1,0 +1,249 @@
+"""ssh as a way to a node, against clients that misbehave: nothing is believed, awaited for ever, or left running."""
+
+import os
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from adapters.far_shell import Host, client, fake, real, shell_with
+from clockstep.errors import LONGEST, DeadlineError, ReachError
+from clockstep.reach.injection import UNAVAILABLE
+from clockstep.reach.shell import ShellEndedError
+from clockstep.reach.ssh import SshReach, explained
+from conftest import until
+
+Connect = Callable[[list[str]], SshReach]
+TRUE = ["/bin/sh", "-c", "exit 0"]
+CHANGED = """\
+@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@
+@    WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED!     @
+@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@
+Host key verification failed.
+"""
+
+
+@pytest.fixture
+def host() -> Host:
+    return Host()
+
+
+@pytest.fixture
+def connect(host: Host) -> Iterator[Connect]:
+    opened: list[SshReach] = []
+
+    def make(command: list[str]) -> SshReach:
+        opened.append(SshReach("node", host, command=command))
+        return opened[-1]
+
+    yield make
+    for reach in opened:
+        reach.close()
+
+
+def runs(pid: str) -> bool:
+    """Whether a process runs; one that has ended may still be listed."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def test_ssh_asks_nothing_shares_nothing_and_leaves_host_keys_to_the_configuration(
+    connect: Connect, host: Host, tmp_path: Path
+) -> None:
+    reach = SshReach("-node", host, "my config", client(f'printf "%s\\n" "$@" > {tmp_path}/asked; exec /bin/sh'))
+    reach.run(TRUE, b"", host.within())
+    reach.close()
+    asked = (tmp_path / "asked").read_text().splitlines()
+    assert asked[:2] == ["-F", "my config"]
+    assert asked[-3:] == ["--", "-node", "sh"]
+    assert {"BatchMode=yes", "ControlPath=none", "RequestTTY=no"} <= set(asked)
+    assert not any("KeyChecking" in word or "KnownHosts" in word for word in asked)
+
+
+def test_what_a_login_prints_first_is_passed_over(connect: Connect, host: Host) -> None:
+    reach = connect(client("echo Welcome; echo 'last login: never' >&2; exec /bin/sh"))
+    assert reach.run(["/bin/sh", "-c", "echo hi"], b"", host.within()) == (0, "hi\n", "")
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        "echo This account is currently not available.; exit 1",
+        "head -c 5000 /dev/urandom; exit 0",
+        "head -c 5000 /dev/urandom >&2; exit 255",
+        "exit 255",
+        "exec >&-; exec cat",
+    ],
+)
+def test_a_client_that_ends_without_a_shell_is_an_error_with_its_last_words(
+    connect: Connect, host: Host, script: str
+) -> None:
+    with pytest.raises(ReachError) as caught:
+        connect(client(script)).run(TRUE, b"", host.within())
+    assert 0 < len(str(caught.value)) <= LONGEST + len("ssh: ")
+    assert str(caught.value).isprintable()
+    assert caught.value.hint
+
+
+@pytest.mark.parametrize("where", ["", ">&2"])
+def test_megabytes_instead_of_a_shell_are_cut_off(connect: Connect, host: Host, where: str) -> None:
+    with pytest.raises(ReachError, match="1 MiB"):
+        connect(client(f"cat /dev/zero {where}; exit")).run(TRUE, b"", host.within())
+
+
+def test_a_command_that_prints_megabytes_is_cut_off_and_the_node_reached_again(connect: Connect, host: Host) -> None:
+    reach = connect(client("exec /bin/sh"))
+    with pytest.raises(ReachError, match="1 MiB"):
+        reach.run(["cat", "/dev/zero"], b"", host.within())
+    assert reach.run(TRUE, b"", host.within()).code == 0
+
+
+@pytest.mark.parametrize("script", ["cat >/dev/null; exit", "exec tail -f /dev/null", "exec 2>&-; cat >/dev/null; :"])
+def test_a_client_that_hangs_ends_at_the_deadline(connect: Connect, host: Host, script: str) -> None:
+    with pytest.raises(DeadlineError):
+        connect(client(script)).run(TRUE, b"x" * 10**6, host.within(0.3))
+
+
+def test_a_shell_that_dies_is_an_error_and_the_next_use_connects_again_after_a_pause(
+    connect: Connect, host: Host
+) -> None:
+    reach = connect(client("exec /bin/sh"))
+    with pytest.raises(ReachError, match="the connection broke"):
+        reach.run(["/bin/sh", "-c", "kill -9 $PPID"], b"", host.within())
+    assert reach.run(TRUE, b"", host.within()).code == 0
+    assert any(nap > 0 for nap in host.naps)
+
+
+@pytest.mark.parametrize("tool", ["perl", "python3", "date"])
+def test_the_clock_is_read_with_whatever_there_is(connect: Connect, tmp_path: Path, tool: str) -> None:
+    real(tmp_path, tool)
+    offset = connect(shell_with(tmp_path)).clock()
+    assert offset.earliest_ns <= 0 <= offset.latest_ns
+
+
+@pytest.mark.parametrize("answer", ["1795423375 %N", "1795423375", "", "-5 000000000", "x" * 10**5, "1 2 3"])
+def test_an_answer_that_is_no_time_is_refused(connect: Connect, tmp_path: Path, answer: str) -> None:
+    fake(tmp_path, "date", f"echo '{answer}'")
+    with pytest.raises(ReachError, match="asked for its clock") as caught:
+        connect(shell_with(tmp_path)).clock()
+    assert "perl or python3" in caught.value.hint
+
+
+def test_a_time_after_2262_is_refused(connect: Connect, tmp_path: Path) -> None:
+    fake(tmp_path, "date", "echo 9999999999 000000000")
+    with pytest.raises(ReachError, match="9999999999"):
+        connect(shell_with(tmp_path)).clock()
+
+
+def test_a_clock_program_that_dies_is_an_error_at_once(connect: Connect, tmp_path: Path) -> None:
+    fake(tmp_path, "perl", 'for mark; do :; done; echo "$mark"; exit 0')
+    with pytest.raises(ReachError, match="it ended"):
+        connect(shell_with(tmp_path)).clock()
+
+
+def test_who_is_not_root_steps_by_sudo(connect: Connect, host: Host, tmp_path: Path) -> None:
+    fake(tmp_path, "id", "echo 1000")
+    fake(tmp_path, "sudo", f'printf "%s\\n" "$1" >> {tmp_path}/sudo-asked; shift; exec "$@"')
+    fake(tmp_path, "perl", "exit 0")
+    real(tmp_path, "true")
+    reach = connect(shell_with(tmp_path))
+    reach.adjust(1)
+    assert reach.run(TRUE, b"", host.within()).code == 0
+    assert (tmp_path / "sudo-asked").read_text() == "-n\n" * 3  # may it; the step; the command
+
+
+def test_where_sudo_wants_a_password_commands_run_and_nothing_is_stepped(
+    connect: Connect, host: Host, tmp_path: Path
+) -> None:
+    fake(tmp_path, "id", "echo 1000")
+    fake(tmp_path, "sudo", "echo 'sudo: a password is required' >&2; exit 1")
+    fake(tmp_path, "perl", f"touch {tmp_path}/stepped")
+    reach = connect(shell_with(tmp_path))
+    assert reach.run(TRUE, b"", host.within()).code == 0
+    with pytest.raises(ReachError, match="a password is required") as caught:
+        reach.adjust(1)
+    assert caught.value.lasting
+    assert "sudo without a password" in caught.value.hint
+    assert not (tmp_path / "stepped").exists()
+
+
+def test_a_node_without_a_tool_for_the_step_says_so(connect: Connect, tmp_path: Path) -> None:
+    fake(tmp_path, "id", "echo 0")
+    fake(tmp_path, "perl", f"exit {UNAVAILABLE}")
+    with pytest.raises(ReachError, match="without perl or python3"):
+        connect(shell_with(tmp_path)).adjust(1)
+
+
+def test_a_port_where_nobody_listens_is_ssh_s_own_message_with_a_hint(connect: Connect, host: Host) -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))  # bound and not listening: taken, and refused
+        port = str(unused.getsockname()[1])
+        reach = SshReach("127.0.0.1", host, os.devnull, ["ssh", "-p", port])
+        with pytest.raises(ReachError, match="Connection refused") as caught:
+            reach.clock()
+    assert not caught.value.lasting
+    assert "sshd" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("said", "hint"),
+    [
+        (CHANGED, "ssh-keygen -R"),
+        ("root@node: Permission denied (publickey).", "ssh-agent"),
+        ("ssh: Could not resolve hostname node: Name or service not known", "--ssh-config"),
+        ("x: line 1: Bad configuration option: hsot\nx: terminating, 1 bad configuration options", "correct"),
+    ],
+)
+def test_what_does_not_pass_by_itself_is_lasting_and_says_what_to_do(said: str, hint: str) -> None:
+    error = explained(ShellEndedError(said, answered=False))
+    assert error.lasting
+    assert hint in error.hint
+    assert "\n" not in error.message
+    assert "@@" not in error.message
+
+
+def test_a_clock_without_any_tool_is_an_error_at_once(connect: Connect, tmp_path: Path) -> None:
+    with pytest.raises(ReachError, match="it ended"):
+        connect(shell_with(tmp_path)).clock()
+
+
+def test_no_client_at_all_names_the_package(connect: Connect, host: Host) -> None:
+    with pytest.raises(ReachError) as caught:
+        connect(["/nonexistent/ssh"]).clock()
+    assert "openssh-client" in caught.value.hint
+
+
+def test_a_closed_connection_leaves_nothing_running_and_is_not_opened_again(
+    connect: Connect, host: Host, tmp_path: Path
+) -> None:
+    reach = connect(client(f"tail -f /dev/null & echo $! $$ > {tmp_path}/pids; exec /bin/sh"))
+    reach.run(TRUE, b"", host.within())
+    pids = (tmp_path / "pids").read_text().split()
+    assert all(runs(pid) for pid in pids)
+    reach.close()
+    until(lambda: not any(runs(pid) for pid in pids), 10)
+    with pytest.raises(ReachError, match="closed") as caught:
+        reach.run(TRUE, b"", host.within())
+    assert caught.value.lasting
+
+
+def test_closing_ends_a_wait_in_another_thread(connect: Connect, host: Host, tmp_path: Path) -> None:
+    reach = connect(client(f"echo $$ > {tmp_path}/pid; cat >/dev/null; exit"))
+    errors: list[ReachError] = []
+
+    def wait() -> None:
+        try:
+            reach.run(TRUE, b"", host.within(600))
+        except ReachError as error:
+            errors.append(error)
+
+    waiting = threading.Thread(target=wait)
+    waiting.start()
+    until(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text().strip() != "", 10)
+    reach.close()
+    waiting.join(30)
+    assert len(errors) == 1
