@@ -74,7 +74,7 @@ def measure(results: Results, guests: str, cluster: Cluster, method: Method, run
     """Measure one method on one kind of guests."""
     if method.prepare:
         cluster.one_by_one(lambda name: cluster.ssh(name, method.prepare))
-    cluster.snapshot(age_s)
+    cluster.snapshot(age_s, steps_left=bool(method.prepare))
     count = 1 if method.cut_off_s > CUT_OFF_S else runs
     done: list[Run] = [cluster.run(method.act, method.cut_off_s) for _ in range(count)]
     results.add(method.name, f"{guests}: 10 ms", [run.within_10ms_s for run in done])

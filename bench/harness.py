@@ -107,13 +107,16 @@ class Cluster:
         for name in self.names:
             act(name)
 
-    def snapshot(self, age_s: float) -> None:
+    def snapshot(self, age_s: float, *, steps_left: bool = False) -> None:
         """Take a snapshot of each guest, its clock right and its chronyd in sync, and let it age.
 
-        chronyd is started anew before: it then steps whatever the method before has left.
+        chronyd is started anew before: it then steps whatever the method before has left. Unless `steps_left`, it is
+        brought to where one is that has run for long: the steps that `makestep 1 3` allows are used up.
         """
         self.one_by_one(lambda name: self.ssh(name, RESTART_CHRONYD))
         self.one_by_one(lambda name: self.ssh(name, "chronyc waitsync 120 0.01 0 1", 180))
+        if not steps_left:
+            self.one_by_one(lambda name: self.ssh(name, "chronyc makestep 1 0"))
         if not self.witness.await_right(10 * MILLISECOND_NS, 120):
             raise RuntimeError("the guests' clocks do not become right")
         self.side_by_side(self._snapshot)

@@ -135,9 +135,15 @@ def play(stage: Stage) -> dict[str, Any]:
 
 
 def await_sync(stage: Stage) -> None:
-    """Wait until every guest's chronyd has chosen its server: from then on it steps no more by itself."""
+    """Bring every guest's chronyd to where one is that has run for long: in sync, and its `makestep 1 3` used up."""
     for name in stage.names:
-        command = ["ssh", "-F", str(stage.lab.folder / "ssh_config"), name, f"chronyc waitsync {SYNCED_S} 0 0 1"]
+        command = [
+            "ssh",
+            "-F",
+            str(stage.lab.folder / "ssh_config"),
+            name,
+            f"chronyc waitsync {SYNCED_S} 0 0 1; chronyc makestep 1 0",
+        ]
         subprocess.run(command, capture_output=True, timeout=SYNCED_S + 30, check=False)
 
 
