@@ -6,7 +6,7 @@ import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -24,7 +24,7 @@ from .tls import Server
 from .witness import Look, Testimony, Verdict, Witness, judge
 
 NODES = 3
-AWAY_S = 15
+AWAY_S = 10
 SNAPSHOT = "before"
 SYNCED_S = 90
 NEAR = 10
@@ -136,15 +136,18 @@ def play(stage: Stage) -> dict[str, Any]:
 
 def await_sync(stage: Stage) -> None:
     """Bring every guest's chronyd to where one is that has run for long: in sync, and its `makestep 1 3` used up."""
-    for name in stage.names:
-        command = [
-            "ssh",
-            "-F",
-            str(stage.lab.folder / "ssh_config"),
-            name,
-            f"chronyc waitsync {SYNCED_S} 0 0 1; chronyc makestep 1 0",
-        ]
-        subprocess.run(command, capture_output=True, timeout=SYNCED_S + 30, check=False)
+
+    def settle(name: str) -> None:
+        command = f"chronyc waitsync {SYNCED_S} 0 0 1; chronyc makestep 1 0"
+        words = ["ssh", "-F", str(stage.lab.folder / "ssh_config"), name, command]
+        subprocess.run(words, capture_output=True, timeout=SYNCED_S + 30, check=False)
+
+    side_by_side(settle, stage.names)
+
+
+def side_by_side(act: Callable[[str], None], names: list[str]) -> None:
+    with ThreadPoolExecutor() as threads:
+        list(threads.map(act, names))
 
 
 def learn_tolerances(stage: Stage) -> None:
@@ -162,8 +165,7 @@ def bare_revert(stage: Stage) -> None:
         domain = libvirt.open(stage.lab.uri).lookupByName(name)
         domain.revertToSnapshot(domain.snapshotLookupByName(SNAPSHOT), 0)
 
-    with ThreadPoolExecutor() as side_by_side:
-        list(side_by_side.map(revert, stage.names))
+    side_by_side(revert, stage.names)
     stage.await_return()
 
 
