@@ -35,7 +35,7 @@ from clockstep.units import MILLISECOND_NS, SECOND_NS, show_offset
 BETWEEN_LOOKS_NS = 10 * MILLISECOND_NS
 WAITING_FOR_DAEMON_NS = 250 * MILLISECOND_NS
 COMMAND_NS = 5 * SECOND_NS
-RESYNC_TAKES_NS = 6 * SECOND_NS
+RESYNC_TAKES_NS = 8 * SECOND_NS
 JUMP_NS = MILLISECOND_NS
 """How far this machine's wall and monotonic clocks may part: a daemon slews both alike, only a step parts them."""
 
