@@ -28,6 +28,8 @@ AWAY_S = 10
 SNAPSHOT = "before"
 SYNCED_S = 90
 NEAR = 10
+BURST_OVER = "timeout 20 sh -c 'until chronyc -n -c sources | grep -qE \",[137]*[17]7,\"; do sleep 0.3; done'"
+"""Four samples and more in the reach register (chronyc(1)): the burst at chronyd's start has ended."""
 
 
 @dataclass(frozen=True)
@@ -138,7 +140,7 @@ def await_sync(stage: Stage) -> None:
     """Bring every guest's chronyd to where one is that has run for long: in sync, and its `makestep 1 3` used up."""
 
     def settle(name: str) -> None:
-        command = f"chronyc waitsync {SYNCED_S} 0 0 1; chronyc makestep 1 0"
+        command = f"chronyc waitsync {SYNCED_S} 0 0 1; chronyc makestep 1 0; {BURST_OVER}"
         words = ["ssh", "-F", str(stage.lab.folder / "ssh_config"), name, command]
         subprocess.run(words, capture_output=True, timeout=SYNCED_S + 30, check=False)
 
