@@ -3,7 +3,6 @@
 With `modes` of 0 adjtimex only reads, for anybody; what the scripts would have stepped by is what they print.
 """
 
-import shutil
 import subprocess
 import time
 
@@ -18,8 +17,6 @@ STEPS = [0, 1, -1, 5 * SECOND + 123, -3600 * SECOND - 1, SECOND - 1, 86_400 * SE
 
 
 def run(tool: str, by_ns: int, expected_ns: int) -> "subprocess.CompletedProcess[str]":
-    if shutil.which(tool) is None:
-        pytest.skip(f"there is no {tool} here")
     harmless = bytes(4) + pack_step(by_ns)[4:]
     expected = [str(part) for part in divmod(expected_ns, SECOND)]
     command = [*TOOLS[tool], harmless.hex(), *expected, str(WINDOW_NS)]
