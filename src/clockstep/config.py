@@ -29,6 +29,8 @@ class _Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     deadline: Duration | None = None
     max_forward: Duration | None = None
     allow_backward: bool | None = None
+    require_sync: bool | None = None
+    require_synced_host: bool | None = None
 
 
 HINT = f"a [cluster.NAME] has {', '.join(_Table.__struct_fields__)}"
@@ -68,7 +70,14 @@ def parse(text: str, origin: str) -> dict[str, Cluster]:
 def _cluster(found: Any, name: str, origin: str) -> Cluster:
     table = _converted(found, _Table, origin, f"cluster.{name}")
     connect = (table.connect,) if isinstance(table.connect, str) else table.connect
-    limits = Limits(table.tolerance, table.deadline, table.max_forward, table.allow_backward)
+    limits = Limits(
+        table.tolerance,
+        table.deadline,
+        table.max_forward,
+        table.allow_backward,
+        table.require_sync,
+        table.require_synced_host,
+    )
     return Cluster(name, origin, table.nodes, connect, limits)
 
 

@@ -23,6 +23,14 @@ class UsageError(ClockstepError):
     exit_code = 2
 
 
+class BusyError(ClockstepError):
+    """Another clockstep acts on a node, and did not let go of it in time."""
+
+
+class HostError(ClockstepError):
+    """This machine's own clock is not good enough for what was asked."""
+
+
 class HypervisorError(ClockstepError):
     """The hypervisor cannot be reached, or refused an operation."""
 

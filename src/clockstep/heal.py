@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from clockstep.core.checks import agrees, judge, left_to_daemon, measured, worst
+from clockstep.core.checks import agrees, judge, left_to_daemon, measured, resyncable, worst
 from clockstep.core.offset import sandwich
 from clockstep.core.plan import explained, hopeless, plan
 from clockstep.daemons import DAEMONS, ask_all, parse_all
@@ -109,7 +109,8 @@ def ask_daemon(run: Run) -> tuple[Claim | None, tuple[Trouble, ...]]:
         command = ["/bin/sh", "-c", ask_all()]
         return parse_all(run.node.reach.run(command, b"", run.clock.monotonic_ns() + COMMAND_NS).out), ()
     except ReachError as error:
-        return None, (Trouble(f"the time daemon was not asked: {error.message}", error.hint),)
+        lacking = "resynced" if any(isinstance(action, Step) for action in run.done) else "asked"
+        return None, (Trouble(f"the time daemon was not {lacking}: {error.message}", error.hint),)
 
 
 def perform(run: Run, action: Action) -> Trouble | None:
@@ -165,8 +166,20 @@ def count(run: Run, facts: Facts) -> None:
 
 def settled(run: Run, facts: Facts) -> bool:
     """Whether the clock is proven, the daemon was asked, and it is in sync or there is none to wait for."""
+    if run.good <= run.policy.looks:
+        return False
     owed = bool(run.done) and not isinstance(run.done[-1], Resync)
-    return run.good > run.policy.looks and (facts.claim is None or (agrees(facts.claim, run.policy) and not owed))
+    return in_sync(facts, run.policy) and not owed if waits_for_daemon(facts, run.policy) else True
+
+
+def waits_for_daemon(facts: Facts, policy: Policy) -> bool:
+    """Whether there is a daemon that may yet come into sync."""
+    return policy.require_sync or resyncable(facts.claim)
+
+
+def in_sync(facts: Facts, policy: Policy) -> bool:
+    """Whether a daemon says that it is in sync with the clock as it is."""
+    return facts.claim is not None and agrees(facts.claim, policy)
 
 
 def conclude(run: Run, facts: Facts, *, proof: bool = True) -> Episode:
@@ -174,6 +187,8 @@ def conclude(run: Run, facts: Facts, *, proof: bool = True) -> Episode:
     findings = judge(facts, run.policy)
     if proof and run.proven_ns is None and worst(findings) is Verdict.GOOD:
         findings += (unproven(run),)
+    if proof and run.policy.require_sync and not in_sync(facts, run.policy):
+        findings += (unsynchronised(facts),)
     return Episode(
         node=run.node.name,
         cause=run.cause,
@@ -194,6 +209,12 @@ def unproven(run: Run) -> Finding:
     """Return the finding that the deadline came first."""
     text = f"right at the last look, but seen {run.good} times in a row and not {run.policy.looks}"
     return Finding("proof", Verdict.UNSURE, text, "give it more time with --deadline")
+
+
+def unsynchronised(facts: Facts) -> Finding:
+    """Return the finding that the clock is not enough where a daemon in sync is wanted as well."""
+    daemon = facts.claim.daemon if facts.claim else "a time daemon"
+    return Finding("sync", Verdict.BAD, f"{daemon} in sync is required, and did not come in time", "see to the daemon")
 
 
 def unreached(name: str, cause: Cause, error: ClockstepError, clock: Clock) -> Episode:

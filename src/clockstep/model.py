@@ -60,12 +60,13 @@ class Reading(Record, frozen=True):
 class Claim(Record, frozen=True):
     """What a node's own time daemon says of itself; nothing here is believed, it is only shown and compared.
 
-    `source` is the source it follows, in chrony's notation (`^* 10.0.2.2`); `offset` is how far off it takes the clock
-    to be: one that is right by its own account and wrong by ours has noticed nothing.
+    `synchronised` is None of a daemon that runs and does not say. `source` is the source it follows, in chrony's
+    notation (`^* 10.0.2.2`) or by its name; `offset` is how far off it takes the clock to be: one that is right by its
+    own account and wrong by ours has noticed nothing.
     """
 
     daemon: str
-    synchronised: bool
+    synchronised: bool | None
     source: str | None = None
     offset: Offset | None = None
     leap: str | None = None
@@ -98,7 +99,7 @@ class Policy(Record, frozen=True):
     """What may be done, and when it is enough.
 
     `max_forward_ns` of None leaves it to the cause to say how far behind a clock can be; `looks` is how many good
-    looks in a row prove it.
+    looks in a row prove it; `require_sync` makes a daemon that is not synchronised by the deadline a failure.
     """
 
     tolerance_ns: int = 10 * MILLISECOND_NS
@@ -106,6 +107,7 @@ class Policy(Record, frozen=True):
     max_backward_ns: int = 0
     deadline_ns: int = 30 * SECOND_NS
     looks: int = 3
+    require_sync: bool = False
 
 
 class Cause(Record, frozen=True):

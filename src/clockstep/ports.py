@@ -1,6 +1,7 @@
 """What the loop needs of the world, as protocols: real adapters and strict fakes both satisfy them."""
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from typing import NamedTuple, Protocol
 
 from clockstep.model import Claim, Guest, HostClock, Offset, Snapshot
@@ -45,14 +46,23 @@ class Reach(Protocol):
         """Let go of what is held open, for good, also while another thread waits for an answer."""
 
 
+class Login(NamedTuple):
+    """How ssh reaches a node: the host's name, and what stands before it on ssh's command line."""
+
+    host: str
+    arguments: tuple[str, ...] = ()
+
+
 class Ways(NamedTuple):
     """How nodes may be reached: `ssh_config` is the file that knows them as hosts, `only` is "agent" or "ssh".
 
-    Otherwise the guest agent is the way to a node that has a channel for it, and ssh to others where there is a file.
+    Otherwise the guest agent is the way to a node that has a channel for it, and ssh to the others. `vagrant` returns
+    Vagrant's own login to a domain of this UUID, or None, and raises ReachError where Vagrant does not say.
     """
 
     ssh_config: str | None = None
     only: str | None = None
+    vagrant: Callable[[str], Login | None] = lambda _uuid: None
 
 
 class Hypervisor(Protocol):
@@ -83,6 +93,13 @@ class Hypervisor(Protocol):
         """Return the way to the guest's inside."""
 
 
+class Locks(Protocol):
+    """What keeps two programs from acting on one machine at the same time."""
+
+    def hold(self, guests: Sequence[Guest], within_ns: int) -> AbstractContextManager[None]:
+        """Hold the locks of all these; raises BusyError where one is not free within that time."""
+
+
 class Daemon(NamedTuple):
     """A time daemon: a shell command that asks it, how its answer is read, and a shell command that resyncs it.
 
@@ -107,9 +124,10 @@ Tell = Callable[[str, str], None]
 
 
 class World(NamedTuple):
-    """All that a flow works with: the machines, this machine's clock and its worth, and whom to tell."""
+    """All that a flow works with: the machines and their locks, this machine's clock and its worth, whom to tell."""
 
     hypervisor: Hypervisor
     clock: Clock
     host: HostClock
+    locks: Locks
     tell: Tell

@@ -14,7 +14,7 @@ import pytest
 from adapters.far_shell import SECOND, Host, fake, real, shell_with
 from clockstep.errors import DeadlineError, ReachError
 from clockstep.kernel.timex import pack_step
-from clockstep.ports import Reach
+from clockstep.ports import Login, Reach
 from clockstep.reach.agent import AgentReach
 from clockstep.reach.injection import DONE, ELSEWHERE, REFUSED, WINDOW_NS
 from clockstep.reach.ssh import SshReach
@@ -76,7 +76,9 @@ def way(request: pytest.FixtureRequest, tools: Path) -> Iterator[Reach]:
     host = Host()
     agent = LocalAgent(tools, host)
     reach: Reach = (
-        AgentReach(agent, host) if request.param == "agent" else SshReach("node", host, command=shell_with(tools))
+        AgentReach(agent, host)
+        if request.param == "agent"
+        else SshReach(Login("node"), host, command=shell_with(tools))
     )
     yield reach
     reach.close()

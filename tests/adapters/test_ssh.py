@@ -5,14 +5,18 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from uuid import UUID, uuid4
 
 import pytest
 
-from adapters.far_shell import Host, client, fake, real, shell_with
+from adapters.far_shell import SECOND, Host, client, fake, real, shell_with
 from clockstep.errors import LONGEST, DeadlineError, ReachError
+from clockstep.model import Guest
+from clockstep.ports import Login, Ways
 from clockstep.reach.injection import UNAVAILABLE
+from clockstep.reach.logins import login
 from clockstep.reach.shell import ShellEndedError
-from clockstep.reach.ssh import SshReach, explained
+from clockstep.reach.ssh import SshReach, explained, same_machine
 from conftest import until
 
 Connect = Callable[[list[str]], SshReach]
@@ -35,7 +39,7 @@ def connect(host: Host) -> Iterator[Connect]:
     opened: list[SshReach] = []
 
     def make(command: list[str]) -> SshReach:
-        opened.append(SshReach("node", host, command=command))
+        opened.append(SshReach(Login("node"), host, command=command))
         return opened[-1]
 
     yield make
@@ -54,7 +58,11 @@ def runs(pid: str) -> bool:
 def test_ssh_asks_nothing_shares_nothing_and_leaves_host_keys_to_the_configuration(
     connect: Connect, host: Host, tmp_path: Path
 ) -> None:
-    reach = SshReach("-node", host, "my config", client(f'printf "%s\\n" "$@" > {tmp_path}/asked; exec /bin/sh'))
+    reach = SshReach(
+        Login("-node", ("-F", "my config")),
+        host,
+        command=client(f'printf "%s\\n" "$@" > {tmp_path}/asked; exec /bin/sh'),
+    )
     reach.run(TRUE, b"", host.within())
     reach.close()
     asked = (tmp_path / "asked").read_text().splitlines()
@@ -153,7 +161,7 @@ def test_who_is_not_root_steps_by_sudo(connect: Connect, host: Host, tmp_path: P
     reach = connect(shell_with(tmp_path))
     reach.adjust(1)
     assert reach.run(TRUE, b"", host.within()).code == 0
-    assert (tmp_path / "sudo-asked").read_text() == "-n\n" * 3  # may it; the step; the command
+    assert (tmp_path / "sudo-asked").read_text() == "-n\n" * 4  # may it; which machine; the step; the command
 
 
 def test_where_sudo_wants_a_password_commands_run_and_nothing_is_stepped(
@@ -171,18 +179,80 @@ def test_where_sudo_wants_a_password_commands_run_and_nothing_is_stepped(
     assert not (tmp_path / "stepped").exists()
 
 
-def test_a_node_without_a_tool_for_the_step_says_so(connect: Connect, tmp_path: Path) -> None:
+def test_where_there_is_no_tool_for_the_step_the_date_is_set_at_a_whole_second(
+    connect: Connect, host: Host, tmp_path: Path
+) -> None:
     fake(tmp_path, "id", "echo 0")
     fake(tmp_path, "perl", f"exit {UNAVAILABLE}")
-    with pytest.raises(ReachError, match="without perl or python3"):
-        connect(shell_with(tmp_path)).adjust(1)
+    fake(tmp_path, "date", f'echo "$@" > {tmp_path}/set')
+    before = host.realtime_ns()
+    connect(shell_with(tmp_path)).adjust(5 * SECOND)
+    assert (tmp_path / "set").read_text() == f"-u -s @{(before + host.naps[-1]) // SECOND + 1}\n" or (
+        (tmp_path / "set").read_text() == f"-u -s @{(before + host.naps[-1]) // SECOND}\n"
+    )
+
+
+def test_a_date_that_cannot_be_set_says_what_to_install(connect: Connect, tmp_path: Path) -> None:
+    fake(tmp_path, "id", "echo 0")
+    fake(tmp_path, "perl", f"exit {UNAVAILABLE}")
+    fake(tmp_path, "date", "echo 'cannot set date' >&2; exit 1")
+    with pytest.raises(ReachError, match="cannot set date") as caught:
+        connect(shell_with(tmp_path)).adjust(5 * SECOND)
+    assert caught.value.lasting
+    assert "perl or python3" in caught.value.hint
+
+
+@pytest.mark.parametrize("swapped", [False, True])
+def test_a_machine_is_known_by_its_uuid_also_where_firmware_swaps_its_bytes(swapped: bool) -> None:
+    meant = uuid4()
+    there = UUID(bytes=meant.bytes_le) if swapped else meant
+    assert same_machine(str(meant), str(there).upper())
+
+
+@pytest.mark.parametrize("there", ["", "Not Settable", "0"])
+def test_what_is_no_uuid_tells_nothing(there: str) -> None:
+    assert same_machine(str(uuid4()), there)
+
+
+def test_another_machine_under_the_name_is_refused(host: Host, tmp_path: Path) -> None:
+    fake(tmp_path, "id", "echo 0")
+    fake(tmp_path, "cat", f"echo {uuid4()}")
+    fake(tmp_path, "perl", f"touch {tmp_path}/asked")
+    reach = SshReach(Login("node"), host, str(uuid4()), shell_with(tmp_path))
+    for use in (reach.clock, lambda: reach.adjust(1), lambda: reach.run(TRUE, b"", host.within())):
+        with pytest.raises(ReachError, match="another machine") as caught:
+            use()
+        assert caught.value.lasting
+    assert not (tmp_path / "asked").exists()
+
+
+GUEST = Guest("node", "uuid-1", "running")
+
+
+@pytest.mark.parametrize(
+    ("ways", "expected"),
+    [
+        (Ways("file"), Login("node", ("-F", "file"))),
+        (Ways("file", vagrant=lambda uuid: Login("v")), Login("node", ("-F", "file"))),
+        (Ways(vagrant=lambda uuid: Login("v")), Login("v")),
+        (Ways(only="ssh"), Login("node")),
+        (Ways(), None),
+    ],
+)
+def test_the_file_counts_first_then_vagrant_then_the_users_word(ways: Ways, expected: Login | None) -> None:
+    assert login(GUEST, ways, client("echo hostname node")) == expected
+
+
+@pytest.mark.parametrize(("says", "known"), [("hostname 10.0.0.7", True), ("hostname NODE", False), ("", False)])
+def test_the_users_own_configuration_is_taken_where_it_says_which_host_the_name_is(says: str, known: bool) -> None:
+    assert login(GUEST, Ways(), client(f"echo '{says}'")) == (Login("node") if known else None)
 
 
 def test_a_port_where_nobody_listens_is_ssh_s_own_message_with_a_hint(connect: Connect, host: Host) -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))  # bound and not listening: taken, and refused
         port = str(unused.getsockname()[1])
-        reach = SshReach("127.0.0.1", host, os.devnull, ["ssh", "-p", port])
+        reach = SshReach(Login("127.0.0.1", ("-F", os.devnull, "-p", port)), host)
         with pytest.raises(ReachError, match="Connection refused") as caught:
             reach.clock()
     assert not caught.value.lasting

@@ -8,6 +8,7 @@ import json
 import struct
 import threading
 from dataclasses import dataclass, field
+from uuid import uuid4
 
 from clockstep.daemons import ask_all, chrony
 from clockstep.errors import ExecBlockedError, HypervisorError, ReachError
@@ -64,6 +65,7 @@ class SimGuest:
     has_tools: bool = True
     root: bool = True
     chrony: bool = True
+    silent: str = ""
     network: bool = True
     deaf_resyncs: int = 0
     running: bool = True
@@ -104,7 +106,7 @@ class SimGuest:
         match asked:
             case {"execute": "guest-exec", "arguments": {"path": path, "arg": arg, "capture-output": True}}:
                 if not self.exec_allowed:
-                    raise ExecBlockedError("Command guest-exec has been disabled")
+                    raise ExecBlockedError("Command guest-exec has been disabled", "allow guest-exec")
                 pid = 100 + len(self.commands)
                 self._ended[pid] = self._execute([path, *arg])
                 return json.dumps({"return": {"pid": pid}}).encode()
@@ -161,7 +163,7 @@ class SimGuest:
 
     def _ask(self) -> tuple[int, str, str]:
         if not self.chrony:
-            return 1, "#clockstep chrony\n", ""
+            return 1, f"#clockstep chrony\n#clockstep silent\n{self.silent}", ""
         if self.synchronised_at is not None and self.clock.mono >= self.synchronised_at:
             return 0, "#clockstep chrony\n" + TRACKING.format(now=self.clock.real / SECOND) + SELECTED, ""
         return 0, "#clockstep chrony\n" + UNSYNCHRONISED + UNREACHED, ""
@@ -172,6 +174,7 @@ class SimHypervisor:
 
     def __init__(self, clock: SimClock, names: list[str]) -> None:
         self.clock = clock
+        self.id = uuid4().hex
         self.machines = {name: SimGuest(clock) for name in names}
         self.taken: dict[str, dict[str, tuple[Snapshot, int]]] = {name: {} for name in names}
         self.broken: set[tuple[str, str]] = set()
@@ -180,7 +183,7 @@ class SimHypervisor:
 
     def guests(self) -> list[Guest]:
         return [
-            Guest(name, f"uuid-{name}", "running" if machine.running else "paused")
+            Guest(name, f"{self.id}-{name}", "running" if machine.running else "paused")
             for name, machine in sorted(self.machines.items())
         ]
 

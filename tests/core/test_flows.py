@@ -9,6 +9,7 @@ from clockstep.fleet import side_by_side
 from clockstep.flows.revert import members_of, revert
 from clockstep.flows.snapshot import create, listing
 from clockstep.flows.step import ASKED, status, step
+from clockstep.locks import DomainLocks
 from clockstep.model import Guest, HostClock, Offset, Outcome, Policy, Snapshot, Verdict
 from clockstep.ports import World
 from clockstep.reach.agent import AgentReach
@@ -29,7 +30,7 @@ def hypervisor(clock: SimClock) -> SimHypervisor:
 
 @pytest.fixture
 def world(hypervisor: SimHypervisor, clock: SimClock) -> World:
-    return World(hypervisor, clock, HostClock(synchronised=True, max_error_ns=1000), lambda _node, _text: None)
+    return World(hypervisor, clock, HostClock(True, 1000), DomainLocks(clock), lambda _node, _text: None)
 
 
 def running(hypervisor: SimHypervisor) -> list[bool]:

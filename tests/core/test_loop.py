@@ -1,5 +1,7 @@
 """The loop on simulated guests: what it brings right, what it leaves alone, and what it says."""
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -165,9 +167,33 @@ def test_where_nothing_can_be_injected_the_clock_is_set_until_it_is_right(lackin
     assert true_now(guest, episode)
 
 
-def test_where_commands_are_blocked_it_says_that_the_daemon_was_not_asked() -> None:
+def test_where_commands_are_blocked_it_says_that_the_daemon_was_not_resynced_and_what_to_allow() -> None:
     episode = healed(SimGuest(SimClock(), -60 * SECOND, exec_allowed=False))
-    assert any("daemon was not asked" in finding.text for finding in episode.findings)
+    assert any("daemon was not resynced" in finding.text and finding.remedy for finding in episode.findings)
+
+
+@pytest.mark.parametrize("program", ["chronyd", "ntpd"])
+def test_a_daemon_that_does_not_say_how_it_stands_is_named_and_not_waited_for(program: str) -> None:
+    guest = SimGuest(SimClock(), -60 * SECOND, chrony=False, silent=f"{program}\n")
+    episode = healed(guest)
+    assert episode.verdict is Verdict.GOOD
+    assert [type(action) for action in episode.actions] == [Step]
+    assert episode.took_ns < 5 * SECOND
+    assert any(finding.text.startswith(f"{program} runs, and does not say") for finding in episode.findings)
+
+
+@pytest.mark.parametrize("lacking", [{"network": False}, {"chrony": False}, {"chrony": False, "silent": "ntpd\n"}])
+def test_where_a_daemon_in_sync_is_required_a_right_clock_alone_is_not_good(lacking: dict[str, Any]) -> None:
+    guest = SimGuest(SimClock(), -60 * SECOND, **lacking)
+    episode = healed(guest, Policy(require_sync=True))
+    assert abs(guest.offset_ns) < MILLISECOND
+    assert len(guest.steps) == 1
+    assert episode.verdict is Verdict.BAD
+    assert any("in sync is required" in finding.text for finding in episode.findings)
+
+
+def test_where_a_daemon_in_sync_is_required_one_that_is_in_sync_is_good() -> None:
+    assert healed(SimGuest(SimClock(), -60 * SECOND), Policy(require_sync=True)).verdict is Verdict.GOOD
 
 
 def test_an_agent_that_may_not_step_the_clock_is_not_asked_again_and_again() -> None:

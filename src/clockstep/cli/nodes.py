@@ -4,10 +4,12 @@ from typing import Any
 
 import click
 
-from clockstep.cli.options import nodes, shared
+from clockstep.cli.options import examples, nodes, shared
+
+EXAMPLES = examples("nodes", "nodes 'web-*'", "nodes --cluster prod --connect qemu+ssh://host/system")
 
 
-@click.command("nodes")
+@click.command("nodes", epilog=EXAMPLES)
 @nodes
 @shared
 @click.pass_context
@@ -24,7 +26,7 @@ def command(context: click.Context, /, names: tuple[str, ...], *, everything: bo
 
     with Story() as story:
         wanted = asked(context, names, everything=everything)
-        world = opened(wanted, story.tell)
+        world = opened(context, wanted, story.tell)
         selection = select(world.hypervisor.guests(), wanted, changing=False)
     printed(context, selection, nodes_page)
     return 0

@@ -28,6 +28,11 @@ class Duration(click.ParamType[int]):
             self.fail(f"{error.message}; {error.hint}", param, ctx)
 
 
+def examples(*lines: str) -> str:
+    """Return the end of a command's help: what one may type, as it stands."""
+    return "\b\nExamples:\n" + "\n".join(f"  clockstep {line}" for line in lines)
+
+
 def shared(command: F) -> F:
     """Add the options that every command and the group itself accept."""
     command = click.option("--debug", is_flag=True, help="Show tracebacks.")(command)
@@ -60,6 +65,8 @@ def policy(command: F) -> F:
     """Add what a step may do, and when it is enough."""
     text = "Step backward too, by up to a day. That may break tokens, leases and databases."
     command = click.option("--allow-backward/--no-allow-backward", help=text)(command)
+    text = "A time daemon that is not in sync by the deadline is a failure too."
+    command = click.option("--require-sync/--no-require-sync", help=text)(command)
     text = "The largest step forward.  [default: what the cause explains, else 1d]"
     command = click.option("--max-forward", type=Duration(), metavar="TIME", help=text)(command)
     return looking("30 s")(command)
@@ -75,9 +82,11 @@ def looking(deadline: str) -> Callable[[F], F]:
         )
         command = option(command)
         text = "How long each node may take."
-        return click.option(
+        command = click.option(
             "--deadline", type=Duration(), metavar="TIME", default=deadline, show_default=True, help=text
         )(command)
+        text = "Do nothing while this machine's own clock is not synchronised."
+        return click.option("--require-synced-host/--no-require-synced-host", help=text)(command)
 
     return add
 

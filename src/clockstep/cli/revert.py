@@ -4,10 +4,12 @@ from typing import Any
 
 import click
 
-from clockstep.cli.options import nodes, policy, shared, ways
+from clockstep.cli.options import examples, nodes, policy, shared, ways
+
+EXAMPLES = examples("revert before-upgrade --all", "revert before-upgrade 'node-*'")
 
 
-@click.command("revert")
+@click.command("revert", epilog=EXAMPLES)
 @click.argument("name")
 @nodes
 @policy
@@ -19,14 +21,14 @@ def command(context: click.Context, /, name: str, names: tuple[str, ...], *, eve
 
     --all means every node of that snapshot. If one cannot be reverted, those that were stay paused.
     """
-    from clockstep.cli.session import asked, exit_code, opened, policy_of, printed, selected, ways_of
+    from clockstep.cli.session import asked, exit_code, opened, policy_of, printed, selected
     from clockstep.flows import revert
     from clockstep.render.output import Story
     from clockstep.render.text import set_page
 
     with Story() as story:
         wanted = asked(context, names, everything=everything)
-        world = opened(wanted, story.tell, ways_of(context))
+        world = opened(context, wanted, story.tell)
         guests = revert.members_of(name, world.hypervisor) if everything else selected(world, wanted, changing=True)
         report = revert.revert(world, guests, name, policy_of(context, wanted))
     printed(context, report, set_page)

@@ -3,30 +3,32 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import click
+import msgspec
 from click.core import ParameterSource
 
 from clockstep.cli.options import option
 from clockstep.config import read_cluster
-from clockstep.core.selection import Limits, Wanted, addresses, refuse_contradiction, select
-from clockstep.errors import UsageError
+from clockstep.core.selection import Wanted, addresses, refuse_contradiction, select
+from clockstep.errors import HostError, UsageError
 from clockstep.hypervisors import HYPERVISORS
 from clockstep.hypervisors.several import Several
 from clockstep.kernel.clock import SystemClock
 from clockstep.kernel.timex import read_host_clock
+from clockstep.locks import DomainLocks
 from clockstep.model import Episode, Guest, Policy, Record, Verdict
-from clockstep.ports import Tell, Ways, World
-from clockstep.render.output import print_json, print_page
+from clockstep.ports import Clock, Tell, Ways, World
+from clockstep.render.output import Repaint, print_json, print_json_line, print_page
 from clockstep.render.text import Page
-from clockstep.units import DAY_NS
-from clockstep.vagrant import find_project
+from clockstep.units import DAY_NS, SECOND_NS
+from clockstep.vagrant import VagrantLogins, find_project
 
 LAB = "lab"
-ANY_WAY = Ways()
+REPAINT_NS = 2 * SECOND_NS
 R = TypeVar("R", bound=Record)
 
 
@@ -42,16 +44,21 @@ def asked(context: click.Context, names: Sequence[str] = (), *, everything: bool
     return wanted
 
 
-def opened(wanted: Wanted, tell: Tell, ways: Ways = ANY_WAY) -> World:
-    """Connect to every hypervisor where nodes may be."""
-    clock = SystemClock()
+def opened(context: click.Context, wanted: Wanted, tell: Tell) -> World:
+    """Connect to every hypervisor where nodes may be.
+
+    Raises HostError where this machine's clock is wanted to be synchronised and is not.
+    """
+    clock, host = SystemClock(), read_host_clock()
+    demanding = "require_synced_host" in context.params and said(context, wanted, "require_synced_host")
+    if demanding and not host.synchronised:
+        text = "this machine's clock is not synchronised, so it is not taken for the truth"
+        raise HostError(text, "see to its time daemon, or leave out --require-synced-host")
+    ways = Ways(context.params.get("ssh_config"), context.params.get("reach"))
+    if wanted.project:
+        ways = ways._replace(vagrant=VagrantLogins(wanted.project))
     parts = {address: HYPERVISORS["libvirt"](resolved(address), clock, ways) for address in addresses(wanted)}
-    return World(Several(parts), clock, read_host_clock(), tell)
-
-
-def ways_of(context: click.Context) -> Ways:
-    """Return how nodes may be reached, by the options."""
-    return Ways(context.params["ssh_config"], context.params["reach"])
+    return World(Several(parts), clock, host, DomainLocks(clock), tell)
 
 
 def resolved(connect: str) -> str | None:
@@ -76,18 +83,21 @@ def selected(world: World, wanted: Wanted, *, changing: bool) -> list[Guest]:
 
 def policy_of(context: click.Context, wanted: Wanted) -> Policy:
     """Return the policy that the options make, or the cluster where they say nothing, or the options' defaults."""
-    limits = wanted.cluster.limits if wanted.cluster else Limits()
-
-    def said(name: str, by_cluster: int | None) -> Any:
-        by_default = context.get_parameter_source(name) in {None, ParameterSource.DEFAULT}
-        return by_cluster if by_default and by_cluster is not None else context.params.get(name)
-
     return Policy(
-        tolerance_ns=said("tolerance", limits.tolerance_ns),
-        max_forward_ns=said("max_forward", limits.max_forward_ns),
-        max_backward_ns=DAY_NS if said("allow_backward", limits.allow_backward) else 0,
-        deadline_ns=said("deadline", limits.deadline_ns),
+        tolerance_ns=said(context, wanted, "tolerance"),
+        max_forward_ns=said(context, wanted, "max_forward"),
+        max_backward_ns=DAY_NS if said(context, wanted, "allow_backward") else 0,
+        deadline_ns=said(context, wanted, "deadline"),
+        require_sync=bool(said(context, wanted, "require_sync")),
     )
+
+
+def said(context: click.Context, wanted: Wanted, name: str) -> Any:
+    """Return an option as it was given, or what the cluster says of it, or the option's default."""
+    by_default = context.get_parameter_source(name) in {None, ParameterSource.DEFAULT}
+    limits = msgspec.structs.asdict(wanted.cluster.limits) if wanted.cluster else {}
+    by_cluster = limits.get(name, limits.get(f"{name}_ns"))
+    return by_cluster if by_default and by_cluster is not None else context.params.get(name)
 
 
 def printed(context: click.Context, record: R, page: Callable[[R], Page]) -> None:
@@ -96,6 +106,21 @@ def printed(context: click.Context, record: R, page: Callable[[R], Page]) -> Non
         print_json(record)
     else:
         print_page(page(record))
+
+
+def repainted(context: click.Context, records: Iterable[R], page: Callable[[R], Page], clock: Clock) -> NoReturn:
+    """Print one record after the other, two seconds apart: in place on a terminal, one below the other elsewhere.
+
+    Ends by KeyboardInterrupt only.
+    """
+    with Repaint() as repaint:
+        for record in records:
+            if option(context, "json"):
+                print_json_line(record)
+            else:
+                repaint.show(page(record))
+            clock.sleep_ns(REPAINT_NS)
+    raise AssertionError("one can always look again")
 
 
 def exit_code(episodes: Sequence[Episode], *, complete: bool = True) -> int:

@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from clockstep.cli.options import nodes, policy, shared, ways
+from clockstep.cli.options import examples, nodes, policy, shared, ways
 
 
 @click.group("snapshot")
@@ -12,7 +12,9 @@ def command() -> None:
     """Take and list snapshots of several nodes as one."""
 
 
-@command.command("create")
+@command.command(
+    "create", epilog=examples("snapshot create before-upgrade --all", "snapshot create base node-1 node-2")
+)
 @click.argument("name")
 @nodes
 @policy
@@ -24,14 +26,14 @@ def create(context: click.Context, /, name: str, names: tuple[str, ...], *, ever
 
     All of them have the snapshot afterwards, or none.
     """
-    from clockstep.cli.session import asked, exit_code, opened, policy_of, printed, selected, ways_of
+    from clockstep.cli.session import asked, exit_code, opened, policy_of, printed, selected
     from clockstep.flows import snapshot
     from clockstep.render.output import Story
     from clockstep.render.text import set_page
 
     with Story() as story:
         wanted = asked(context, names, everything=everything)
-        world = opened(wanted, story.tell, ways_of(context))
+        world = opened(context, wanted, story.tell)
         guests = selected(world, wanted, changing=True)
         report = snapshot.create(world, guests, name, policy_of(context, wanted))
     printed(context, report, set_page)
@@ -49,7 +51,7 @@ def list_(context: click.Context, /, **_options: Any) -> int:
     from clockstep.render.text import snapshots_page
 
     with Story() as story:
-        world = opened(asked(context), story.tell)
+        world = opened(context, asked(context), story.tell)
         snapshots = listing(world.hypervisor)
     printed(context, snapshots, lambda listed: snapshots_page(listed, world.clock.realtime_ns()))
     return 3 if snapshots.unread else 0

@@ -4,30 +4,39 @@ from typing import Any
 
 import click
 
-from clockstep.cli.options import looking, nodes, shared, ways
+from clockstep.cli.options import examples, looking, nodes, shared, ways
+
+EXAMPLES = examples("status", "status 'node-*' --tolerance 50ms", "status --watch", "--json status")
 
 
-@click.command("status")
+@click.command("status", epilog=EXAMPLES)
 @nodes
+@click.option("--watch", is_flag=True, help="Look again every two seconds until interrupted.")
 @looking("5 s")
 @ways
 @shared
 @click.pass_context
-def command(context: click.Context, /, names: tuple[str, ...], *, everything: bool, **_options: Any) -> int:
+def command(
+    context: click.Context, /, names: tuple[str, ...], *, everything: bool, watch: bool, **_options: Any
+) -> int:
     """Show how far off every clock is, and what its time daemon claims.
 
     Where nothing names nodes it looks at everything that runs. Nothing is changed.
     """
-    from clockstep.cli.session import asked, exit_code, opened, policy_of, printed, selected, ways_of
-    from clockstep.flows.step import status
+    from clockstep.cli.session import asked, exit_code, opened, policy_of, printed, repainted, selected
+    from clockstep.flows import step
+    from clockstep.kernel.timex import read_host_clock
     from clockstep.model import Report
     from clockstep.render.output import Story
     from clockstep.render.text import status_page
 
     with Story() as story:
         wanted = asked(context, names, everything=everything)
-        world = opened(wanted, story.tell, ways_of(context))
+        world = opened(context, wanted, story.tell)
         guests = selected(world, wanted, changing=False)
-        report = Report(world.host, status(world, guests, policy_of(context, wanted)))
+    looks = step.watch(world, guests, policy_of(context, wanted))
+    if watch:
+        repainted(context, (Report(read_host_clock(), episodes) for episodes in looks), status_page, world.clock)
+    report = Report(world.host, next(looks))
     printed(context, report, status_page)
     return exit_code(report.episodes)

@@ -4,10 +4,12 @@ from typing import Any
 
 import click
 
-from clockstep.cli.options import nodes, policy, shared, ways
+from clockstep.cli.options import examples, nodes, policy, shared, ways
+
+EXAMPLES = examples("step node-1", "step --dry-run", "step --all --require-sync", "step --max-forward 30d node-1")
 
 
-@click.command("step")
+@click.command("step", epilog=EXAMPLES)
 @nodes
 @click.option("--dry-run", is_flag=True, help="Look and plan, and change nothing.")
 @policy
@@ -21,7 +23,7 @@ def command(
 
     A step forward is at most a day, and one backward needs --allow-backward. Where it is unsure nothing is stepped.
     """
-    from clockstep.cli.session import asked, exit_code, opened, policy_of, printed, selected, ways_of
+    from clockstep.cli.session import asked, exit_code, opened, policy_of, printed, selected
     from clockstep.flows.step import ASKED, status, step
     from clockstep.model import Report
     from clockstep.render.output import Story
@@ -29,7 +31,7 @@ def command(
 
     with Story() as story:
         wanted = asked(context, names, everything=everything)
-        world = opened(wanted, story.tell, ways_of(context))
+        world = opened(context, wanted, story.tell)
         guests = selected(world, wanted, changing=not dry_run)
         policy = policy_of(context, wanted)
         done = status(world, guests, policy) if dry_run else step(world, dict.fromkeys(guests, ASKED), policy)

@@ -92,6 +92,9 @@ def check_claim(facts: Facts, policy: Policy) -> Finding:
     if claim.synchronised and offset is not None and offset.surely_beyond(policy.tolerance_ns):
         text = f"{claim.daemon} claims to be synchronised, and the clock is wrong"
         return Finding("daemon", Verdict.BAD, text, "run clockstep step")
+    if claim.synchronised is None:
+        text = f"{claim.daemon} runs, and does not say how it stands"
+        return Finding("daemon", Verdict.GOOD, text, "restart it in the node after a step; see whether it hangs")
     if not claim.synchronised:
         text = f"{claim.daemon} is not synchronised"
         return Finding("daemon", Verdict.GOOD, text, "see whether the node reaches its time servers")
@@ -109,7 +112,12 @@ def left_to_daemon(facts: Facts, policy: Policy) -> bool:
 
 def agrees(claim: Claim, policy: Policy) -> bool:
     """Whether a daemon is synchronised and does not itself take the clock to be wrong."""
-    return claim.synchronised and not (claim.offset and claim.offset.surely_beyond(policy.tolerance_ns))
+    return bool(claim.synchronised) and not (claim.offset and claim.offset.surely_beyond(policy.tolerance_ns))
+
+
+def resyncable(claim: Claim | None) -> bool:
+    """Whether there is a daemon that says how it stands: one that does not is not told to measure anew either."""
+    return claim is not None and claim.synchronised is not None
 
 
 def forward_limit(policy: Policy) -> int:

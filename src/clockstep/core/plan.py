@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from clockstep.core.checks import agrees, forward_limit, judge, left_to_daemon, measured, worst
+from clockstep.core.checks import agrees, forward_limit, judge, left_to_daemon, measured, resyncable, worst
 from clockstep.model import Action, Cause, Facts, Policy, Resync, Step, Verdict
 
 
@@ -49,14 +49,18 @@ def _step(facts: Facts, policy: Policy) -> tuple[Action, ...]:
 
 
 def _leave(facts: Facts, policy: Policy, done: Sequence[Action]) -> tuple[Action, ...]:
-    if facts.claim is None or not left_to_daemon(facts, policy) or (done and isinstance(done[-1], Resync)):
+    if not resyncable(facts.claim) or not left_to_daemon(facts, policy):
         return ()
-    return (Resync(facts.claim.daemon),)
+    return _once(facts, done)
 
 
 def _resync(facts: Facts, policy: Policy, done: Sequence[Action]) -> tuple[Action, ...]:
+    if facts.claim is None or not resyncable(facts.claim) or not (done or not agrees(facts.claim, policy)):
+        return ()
+    return _once(facts, done)
+
+
+def _once(facts: Facts, done: Sequence[Action]) -> tuple[Action, ...]:
     if facts.claim is None or (done and isinstance(done[-1], Resync)):
         return ()
-    if done or not agrees(facts.claim, policy):
-        return (Resync(facts.claim.daemon),)
-    return ()
+    return (Resync(facts.claim.daemon),)

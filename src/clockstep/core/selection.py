@@ -22,6 +22,8 @@ class Limits(Record, frozen=True):
     deadline_ns: int | None = None
     max_forward_ns: int | None = None
     allow_backward: bool | None = None
+    require_sync: bool | None = None
+    require_synced_host: bool | None = None
 
 
 class Cluster(Record, frozen=True):

@@ -14,10 +14,11 @@ SOURCE_FIELDS = 10
 SELECTED = "*"
 NOT_SYNCHRONISED = "Not synchronised"
 
-ASK = "chronyc -n -c -m tracking sources 2>/dev/null"
-"""-n: a reverse look-up of each source's name could take seconds. -m: one process for both questions."""
+ASK = "timeout 2 chronyc -n -c -m tracking sources 2>/dev/null"
+"""-n: a reverse look-up of each source's name could take seconds. -m: one process for both questions. A chronyd that
+hangs keeps chronyc waiting for 21 s."""
 
-RESYNC = "chronyc -m 'reset sources' 'burst 4/4'"
+RESYNC = "timeout 4 chronyc -m 'reset sources' 'burst 4/4'"
 """`reset sources` drops what was measured before the step, `burst` measures four times now instead of at the next
 poll (chronyc(1)). No limits are changed, because nothing is left for chronyd to step."""
 

@@ -20,8 +20,14 @@ REVERT_NS = 5 * MINUTE_NS
 def revert(world: World, guests: Sequence[Guest], name: str, policy: Policy) -> SetReport:
     """Revert all to paused, resume all at once, and bring every clock right.
 
-    Raises UsageError, before anything is touched, where a guest has no such snapshot.
+    Raises UsageError, before anything is touched, where a guest has no such snapshot, and BusyError where another
+    clockstep works on one.
     """
+    with world.locks.hold(guests, policy.deadline_ns):
+        return _revert(world, guests, name, policy)
+
+
+def _revert(world: World, guests: Sequence[Guest], name: str, policy: Policy) -> SetReport:
     targets = aimed(name, found(world.hypervisor, guests))
     world.tell("", f"reverting to {name}")
     results = side_by_side(guests, lambda guest: world.hypervisor.revert(guest, name), REVERT_NS)

@@ -36,8 +36,14 @@ Found = Mapping[Guest, Sequence[Snapshot]]
 def create(world: World, guests: Sequence[Guest], name: str, policy: Policy) -> SetReport:
     """Pause all, snapshot all, resume all at once, and bring every clock right; all or none have the snapshot then.
 
-    Raises UsageError, before anything is touched, for a guest that does not run or has a snapshot of that name.
+    Raises UsageError, before anything is touched, for a guest that does not run or has a snapshot of that name, and
+    BusyError for one that another clockstep works on.
     """
+    with world.locks.hold(guests, policy.deadline_ns):
+        return _create(world, guests, name, policy)
+
+
+def _create(world: World, guests: Sequence[Guest], name: str, policy: Policy) -> SetReport:
     refuse_unfit(guests, name, found(world.hypervisor, guests))
     hold = Hold(world.hypervisor, guests, world.clock)
     try:

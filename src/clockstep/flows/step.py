@@ -23,26 +23,34 @@ Begin = Callable[[Guest], int | None]
 
 def status(world: World, guests: Sequence[Guest], policy: Policy) -> tuple[Episode, ...]:
     """Look at every guest once and change nothing; one that does not answer by the deadline is unreachable."""
+    return next(watch(world, guests, policy))
 
+
+def watch(world: World, guests: Sequence[Guest], policy: Policy) -> Iterator[tuple[Episode, ...]]:
+    """Look at every guest each time that it is asked for, over ways that stay open meanwhile."""
     with nodes(world) as node:
 
         def job(guest: Guest) -> Episode:
             return observe(node(guest), LOOKED, policy, world.clock)
 
-        results = side_by_side(guests, job, policy.deadline_ns)
-    return _episodes(results, dict.fromkeys(results, LOOKED), world.clock)
+        while True:
+            results = side_by_side(guests, job, policy.deadline_ns)
+            yield _episodes(results, dict.fromkeys(results, LOOKED), world.clock)
 
 
 def step(
     world: World, causes: Mapping[Guest, Cause], policy: Policy, begin: Begin = lambda _guest: None
 ) -> tuple[Episode, ...]:
-    """Run the loop on every guest, each for its own cause."""
+    """Run the loop on every guest, each for its own cause and under its lock."""
+    until_ns = world.clock.monotonic_ns() + policy.deadline_ns
 
     with nodes(world) as node:
 
         def job(guest: Guest) -> Episode:
-            cause = msgspec.structs.replace(causes[guest], since_ns=begin(guest))
-            return heal(node(guest), cause, policy, world.clock, world.tell)
+            with world.locks.hold([guest], policy.deadline_ns):
+                cause = msgspec.structs.replace(causes[guest], since_ns=begin(guest))
+                left = msgspec.structs.replace(policy, deadline_ns=until_ns - world.clock.monotonic_ns())
+                return heal(node(guest), cause, left, world.clock, world.tell)
 
         results = side_by_side(list(causes), job, policy.deadline_ns + GRACE_NS)
     return _episodes(results, {guest.name: cause for guest, cause in causes.items()}, world.clock)
@@ -51,17 +59,17 @@ def step(
 @contextmanager
 def nodes(world: World) -> Iterator[Callable[[Guest], Node]]:
     """Give out the nodes, and close the ways to them in the end, under whoever still hangs in one."""
-    opened: list[Reach] = []
+    opened: dict[Guest, Reach] = {}
 
     def node(guest: Guest) -> Node:
-        reach = world.hypervisor.reach(guest)
-        opened.append(reach)
-        return Node(guest.name, reach)
+        if guest not in opened:
+            opened[guest] = world.hypervisor.reach(guest)
+        return Node(guest.name, opened[guest])
 
     try:
         yield node
     finally:
-        for reach in list(opened):
+        for reach in list(opened.values()):
             reach.close()
 
 

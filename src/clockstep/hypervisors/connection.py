@@ -14,7 +14,7 @@ from clockstep.errors import ExecBlockedError, HypervisorError, ReachError, Usag
 KEEPALIVE_S, KEEPALIVE_COUNT = 5, 3
 
 AGENT_HINT = "see that qemu-guest-agent is installed and running in the guest"
-CHANNEL_HINT = "give the domain a channel for it, org.qemu.guest_agent.0, or reach it by ssh with --ssh-config"
+CHANNEL_HINT = "give the domain a channel for it, org.qemu.guest_agent.0, or name an ssh_config with --ssh-config"
 BLOCKED = ("has been disabled", "has not been found", "not allowed", "is blocked")
 
 _loop_lock = threading.Lock()

@@ -17,6 +17,7 @@ from clockstep.hypervisors.connection import connect, refused, unanswered
 from clockstep.model import Guest, Snapshot
 from clockstep.ports import Clock, Reach, Ways
 from clockstep.reach.agent import AgentReach
+from clockstep.reach.logins import login
 from clockstep.reach.ssh import SshReach
 from clockstep.units import SECOND_NS
 
@@ -116,14 +117,15 @@ class Libvirt:
             raise refused(error, f"resuming {guest.name}") from error
 
     def reach(self, guest: Guest) -> Reach:
-        """Return the way to the domain's inside: its guest agent, or ssh, which knows it by its name."""
+        """Return the way to the domain's inside: its guest agent, or ssh."""
         domain = self._domain(guest)
-        if self._by_ssh(domain):
-            return SshReach(guest.name, self._clock, self._ways.ssh_config)
+        by_ssh = login(guest, self._ways) if self._wants_ssh(domain) else None
+        if by_ssh:
+            return SshReach(by_ssh, self._clock, guest.uuid)
         return AgentReach(DomainChannel(domain), self._clock)
 
-    def _by_ssh(self, domain: Any) -> bool:
-        if self._ways.only or not self._ways.ssh_config:
+    def _wants_ssh(self, domain: Any) -> bool:
+        if self._ways.only:
             return self._ways.only == "ssh"
         try:
             return not has_agent_channel(domain.XMLDesc())

@@ -14,6 +14,7 @@ import msgspec
 from clockstep.errors import DeadlineError, ExecBlockedError, ReachError
 from clockstep.model import Offset
 from clockstep.ports import Clock, Output
+from clockstep.reach.absolute import AbsoluteSet
 from clockstep.reach.injection import UNAVAILABLE, WINDOW_NS, injection, require_done
 from clockstep.reach.sampling import sampled
 from clockstep.units import MICROSECOND_NS, MILLISECOND_NS, SECOND_NS
@@ -63,7 +64,7 @@ class AgentReach:
     def __init__(self, channel: Channel, clock: Clock) -> None:
         self._channel = channel
         self._clock = clock
-        self._set = AbsoluteSet(channel, clock)
+        self._set = AbsoluteSet(channel.set_time, clock)
 
     def clock(self) -> Offset:
         """Measure the node's clock by guest-get-time."""
@@ -109,30 +110,6 @@ class AgentReach:
             return msgspec.json.decode(self._channel.command(request, left), type=answer)
         except msgspec.MsgspecError as error:
             raise ReachError(f"the agent answers {name} with nonsense: {error}", "look into the guest") from error
-
-
-class AbsoluteSet:
-    """guest-set-time, for guests that run no commands: late by its own latency, so it learns that and repeats.
-
-    The least latency seen so far is what the next one leads by: more would put the clock ahead.
-    """
-
-    def __init__(self, channel: Channel, clock: Clock) -> None:
-        self._channel = channel
-        self._clock = clock
-        self._lead_ns: int | None = None
-
-    def __call__(self, by_ns: int) -> None:
-        """Set the clock to now. `by_ns` is how far it was off: after a first set, that is how late the set came."""
-        lead = self._learned(by_ns)
-        self._lead_ns = lead
-        self._channel.set_time(*divmod(self._clock.realtime_ns() + lead, SECOND_NS))
-
-    def _learned(self, by_ns: int) -> int:
-        if self._lead_ns is None or abs(by_ns) > SECOND_NS:
-            return 0
-        latency = max(0, self._lead_ns + by_ns)
-        return min(self._lead_ns, latency) if self._lead_ns else latency
 
 
 def _text(encoded: str) -> str:

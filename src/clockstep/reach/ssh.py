@@ -7,21 +7,24 @@ a small program that runs there meanwhile: starting a process for each look woul
 import re
 import threading
 from collections.abc import Sequence
+from uuid import UUID
 
 from clockstep.errors import ReachError, cut
 from clockstep.model import Offset
-from clockstep.ports import Clock, Output
+from clockstep.ports import Clock, Login, Output
+from clockstep.reach.absolute import AbsoluteSet
 from clockstep.reach.injection import PERL_NUMBER, UNAVAILABLE, WINDOW_NS, injection, require_done
+from clockstep.reach.logins import SSH
 from clockstep.reach.sampling import sampled
 from clockstep.reach.shell import Shell, ShellEndedError
 from clockstep.units import MILLISECOND_NS, SECOND_NS
 
+NOT_ALLOWED = "root there needs CAP_SYS_TIME, which containers lack"
 CONNECT_NS = 10 * SECOND_NS
 READ_NS = 2 * SECOND_NS
 RETRY_NS = 250 * MILLISECOND_NS
 """How long after a failure the next connection is tried."""
 
-SSH = ("ssh",)
 OPTIONS = """
 BatchMode=yes ConnectTimeout=10 LogLevel=ERROR ControlMaster=no ControlPath=none RequestTTY=no RemoteCommand=none
 PermitLocalCommand=no ClearAllForwardings=yes ForwardAgent=no ForwardX11=no
@@ -32,7 +35,7 @@ A shared one would outlive a revert on this side only. Host keys are left to the
 HINTS = {
     "Host key verification failed": "log in once by hand and compare its host key; ssh-keygen -R removes an old one",
     "Permission denied": "clockstep cannot type: give ssh a key without passphrase, or one that ssh-agent holds",
-    "Could not resolve hostname": "name the file that has this Host with --ssh-config",
+    "Could not resolve hostname": "name the file that has this Host with --ssh-config, or add a guest agent",
     "onfiguration option": "correct the ssh configuration",
     "Can't open user config file": "correct the name after --ssh-config",
     "Bad owner or permissions": "correct the permissions of the ssh configuration",
@@ -62,24 +65,32 @@ echo $mark; while read -r asked && [ "$asked" = t ]; do date '+%s %N' || break; 
 """Answers each `t` by clock_gettime(2), without a module that could be missing. `date` starts a process for each, and
 busybox's may have no nanoseconds: then nothing it answers is taken."""
 
+WHO = """id -u
+if [ "$(id -u)" = 0 ]; then cat /sys/class/dmi/id/product_uuid 2>/dev/null; else
+sudo -n true && { echo sudo; sudo -n cat /sys/class/dmi/id/product_uuid 2>/dev/null; }; fi
+true"""
+"""Who one is there, and which machine that is: only root may read the UUID that the firmware has of the hypervisor."""
+
 ANSWER = re.compile(r"(\d{1,10}) (\d{9})", re.ASCII)
 
 
 class SshReach:
     """A node that ssh knows as `host`; the connection is made when it is first needed, and again after an error.
 
-    `config` is what `ssh -F` takes; `command` starts the client.
+    `uuid` is the machine that must be there, so that no other is taken for it; `command` starts the client.
     """
 
     source = "ssh"
 
-    def __init__(self, host: str, clock: Clock, config: str | None = None, command: Sequence[str] = SSH) -> None:
+    def __init__(self, login: Login, clock: Clock, uuid: str = "", command: Sequence[str] = SSH) -> None:
         options = [word for option in OPTIONS for word in ("-o", option)]
-        self._argv = [*command, *(["-F", config] if config else []), *options, "--", host, "sh"]
+        self._argv = [*command, *login.arguments, *options, "--", login.host, "sh"]
         self._clock = clock
+        self._uuid = uuid
         self._shell: Shell | None = None
-        self._as_root: list[str] | None = None
+        self._as_root: list[str] = []
         self._unprivileged = ""
+        self._set = AbsoluteSet(self._set_date, clock)
         self._not_before_ns = 0
         self._closed = False
         self._using = threading.Lock()
@@ -96,20 +107,26 @@ class SshReach:
 
     def adjust(self, by_ns: int) -> None:
         """Step the node's clock by `by_ns`, relative to where it is, as root."""
-        prefix = self._root(self._clock.monotonic_ns() + CONNECT_NS)
+        with self._using:
+            self._connected()
         if self._unprivileged:
             text = f"the clock is root's to step, and sudo does not let us: {self._unprivileged}"
             raise ReachError(text, "allow sudo without a password there, or log in as root", lasting=True)
         deadline = self._clock.monotonic_ns() + WINDOW_NS + SECOND_NS
-        output = self._run([*prefix, *injection(by_ns, self._clock.realtime_ns() - by_ns)], b"", deadline)
+        output = self.run(injection(by_ns, self._clock.realtime_ns() - by_ns), b"", deadline)
         if output.code == UNAVAILABLE:
-            text = "the clock cannot be stepped there without perl or python3"
-            raise ReachError(text, "install one of them in the node", lasting=True)
-        require_done(output, "root there needs CAP_SYS_TIME, which containers lack")
+            self._set(by_ns)
+        else:
+            require_done(output, NOT_ALLOWED)
 
     def run(self, argv: Sequence[str], stdin: bytes, deadline_ns: int) -> Output:
         """Run a command, by sudo where the login is not root's and sudo asks no password."""
-        return self._run([*self._root(deadline_ns), *argv], stdin, deadline_ns)
+        with self._using:
+            shell = self._connected()
+            try:
+                return shell.run([*self._as_root, *argv], stdin, deadline_ns)
+            except ReachError as error:
+                raise self._failed(error) from error
 
     def close(self) -> None:
         """End the connection for good, also under another thread that waits for an answer."""
@@ -120,22 +137,11 @@ class SshReach:
             self._drop()
             self._using.release()
 
-    def _run(self, argv: Sequence[str], stdin: bytes, deadline_ns: int) -> Output:
-        with self._using:
-            shell = self._connected()
-            try:
-                return shell.run(argv, stdin, deadline_ns)
-            except ReachError as error:
-                raise self._failed(error) from error
-
-    def _root(self, deadline_ns: int) -> list[str]:
-        """Return what makes a command root's: nothing for root, and nothing where sudo refuses."""
-        if self._as_root is None:
-            within = min(deadline_ns, self._clock.monotonic_ns() + CONNECT_NS)
-            self._as_root = [] if self._run(["id", "-u"], b"", within).out.strip() == "0" else ["sudo", "-n"]
-            if self._as_root and (answer := self._run(["sudo", "-n", "true"], b"", within)).code:
-                self._as_root, self._unprivileged = [], answer.err.strip() or f"exit code {answer.code}"
-        return self._as_root
+    def _set_date(self, seconds: int, nanoseconds: int) -> None:
+        """Set the node's clock by date(1), at the next whole second: a busybox's takes no others."""
+        self._clock.sleep_ns(SECOND_NS - nanoseconds)
+        output = self.run(["date", "-u", "-s", f"@{seconds + 1}"], b"", self._clock.monotonic_ns() + READ_NS)
+        require_done(output, f"install perl or python3 in the node; {NOT_ALLOWED}")
 
     def _read(self, shell: Shell) -> tuple[int, int]:
         answer = shell.ask(b"t\n", self._clock.monotonic_ns() + READ_NS)
@@ -149,10 +155,25 @@ class SshReach:
         if self._shell is None and not self._closed:
             self._clock.sleep_ns(max(0, self._not_before_ns - self._clock.monotonic_ns()))
             self._shell = Shell(self._argv, self._clock)
+            try:
+                self._recognise(self._shell)
+            except ReachError as error:
+                raise self._failed(error) from error
         if self._closed or self._shell is None:
             self._drop()
             raise ReachError("the connection was closed", lasting=True)
         return self._shell
+
+    def _recognise(self, shell: Shell) -> None:
+        """Learn who one is there. Raises ReachError where that is another machine than the one that is meant."""
+        who = shell.run(["/bin/sh", "-c", WHO], b"", self._clock.monotonic_ns() + CONNECT_NS)
+        user, *rest = who.out.split() or [""]
+        self._as_root = ["sudo", "-n"] if "sudo" in rest else []
+        self._unprivileged = "" if user == "0" or self._as_root else who.err.strip() or "it did not say why"
+        there = next((word for word in rest if word != "sudo"), "")
+        if self._uuid and there and not same_machine(self._uuid, there):
+            text = f"ssh leads to another machine: its UUID is {there[:40]}, and the domain's is {self._uuid}"
+            raise ReachError(text, "correct the host's address or name in the ssh configuration", lasting=True)
 
     def _drop(self) -> None:
         if self._shell:
@@ -164,6 +185,18 @@ class SshReach:
         self._drop()
         self._not_before_ns = self._clock.monotonic_ns() + RETRY_NS
         return explained(error) if isinstance(error, ShellEndedError) else error
+
+
+def same_machine(uuid: str, firmware: str) -> bool:
+    """Whether a domain's UUID is the one that a guest's firmware shows; some swap the bytes of its first three fields.
+
+    (SMBIOS specification, section 7.2.1.) What is no UUID tells nothing, and is taken to be the same.
+    """
+    try:
+        meant, there = UUID(uuid), UUID(firmware)
+    except ValueError:
+        return True
+    return there.bytes in {meant.bytes, meant.bytes_le}
 
 
 def explained(error: ShellEndedError) -> ReachError:

@@ -22,17 +22,29 @@ def print_json(record: Record, out: IO[str] | None = None) -> None:
     print(msgspec.json.format(msgspec.json.encode(record)).decode(), file=out or sys.stdout)
 
 
+def print_json_line(record: Record, out: IO[str] | None = None) -> None:
+    """Print a record on a line of its own, for whoever reads one after the other."""
+    print(msgspec.json.encode(record).decode(), file=out or sys.stdout, flush=True)
+
+
 def print_page(page: Page, out: IO[str] | None = None) -> None:
     """Print a page: coloured on a terminal, in plain columns elsewhere. A table without rows is left out."""
     out = out or sys.stdout
-    lines = [*page.above]
-    if page.rows and not out.isatty():
-        lines += plain_table(page.header, page.rows)
-    print(*lines, sep="\n", end="\n" if lines else "", file=out)
-    if page.rows and out.isatty():
-        _console(out).print(rich_table(page.header, page.rows))
-    for line in page.below:
+    if out.isatty():
+        _console(out).print(rich_page(page))
+        return
+    for line in (*page.above, *(plain_table(page.header, page.rows) if page.rows else ()), *page.below):
         print(line, file=out)
+    out.flush()
+
+
+def rich_page(page: Page) -> Any:
+    """Return a page for a terminal."""
+    from rich.console import Group
+    from rich.text import Text
+
+    table = (rich_table(page.header, page.rows),) if page.rows else ()
+    return Group(*map(Text, page.above), *table, *map(Text, page.below))
 
 
 def plain_table(header: tuple[str, ...], rows: tuple[tuple[str, ...], ...]) -> list[str]:
@@ -55,6 +67,32 @@ def rich_table(header: tuple[str, ...], rows: tuple[tuple[str, ...], ...]) -> An
     for row in rows:
         table.add_row(*(Text(cell, style=COLOURS.get(cell, "")) for cell in row))
     return table
+
+
+class Repaint(AbstractContextManager["Repaint"]):
+    """Pages that take each other's place on a terminal, and follow each other elsewhere."""
+
+    def __init__(self, out: IO[str] | None = None) -> None:
+        self._out = out or sys.stdout
+        self._stack = ExitStack()
+        self._live: Any = None
+
+    def __enter__(self) -> "Repaint":
+        if self._out.isatty():
+            from rich.live import Live
+
+            self._live = self._stack.enter_context(Live(console=_console(self._out), auto_refresh=False))
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._stack.close()
+
+    def show(self, page: Page) -> None:
+        """Show a page instead of the one before."""
+        if self._live is None:
+            print_page(page, self._out)
+        else:
+            self._live.update(rich_page(page), refresh=True)
 
 
 class Story(AbstractContextManager["Story"]):
