@@ -1,9 +1,10 @@
 """Real guests for every test that asks for them: one lab for the whole run, ended with it."""
 
 import os
+import socket
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import libvirt
 import pytest
@@ -28,6 +29,8 @@ class Guests:
         self.names = [machine.name for machine in lab.machines]
         self.witness = witness
         self.libvirt = libvirt.open(lab.uri)
+        self.words: list[str] = []
+        """What commands that reach into guests get as well."""
 
     def domain(self, name: str) -> libvirt.virDomain:
         return self.libvirt.lookupByName(name)
@@ -64,12 +67,19 @@ class Guests:
                 self.domain(name).resume()
             if not self.domain(name).isActive():
                 self.domain(name).create()
+                until(lambda: self.greets(name), 90)  # noqa: B023 - awaited within the round
         wrong = [name for name in self.names if abs(self.offset_ns(name)) > RIGHT_NS]
         for name in wrong:
             self.ssh(name, "pkill chronyd")  # init starts it again, and it steps at its start
         assert self.witness.await_right(RIGHT_NS, 90)
         for name in wrong:
             self.settle(name)
+
+    def greets(self, name: str) -> bool:
+        """Whether a guest's sshd is there: the last of its servers to be, after a boot."""
+        with suppress(OSError), socket.create_connection(("127.0.0.1", self.lab.machine(name).ssh_port), 5) as sshd:
+            return sshd.recv(4) == b"SSH-"
+        return False
 
     def settle(self, name: str) -> None:
         """Bring a guest's chronyd to where one is that has run for long: in sync, and its `makestep 1 3` used up."""
@@ -116,3 +126,18 @@ def guests(three: Guests) -> Iterator[Guests]:
     three.make_right()
     yield three
     three.forget_snapshots()
+
+
+@pytest.fixture(params=["agent", "ssh"])
+def nodes(request: pytest.FixtureRequest, guests: Guests) -> Iterator[Guests]:
+    """The three guests reached one way: by the guest agent, or over ssh with the agents stopped."""
+    if request.param == "agent":
+        yield guests
+        return
+    for name in guests.names:
+        guests.ssh(name, "pkill -STOP qemu-ga")
+    guests.words = ["--reach", "ssh", "--ssh-config", str(guests.lab.folder / "ssh_config"), "--deadline", "30s"]
+    yield guests
+    guests.words = []
+    for name in guests.names:
+        guests.ssh(name, "pkill -CONT qemu-ga")

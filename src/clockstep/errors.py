@@ -51,6 +51,13 @@ class ExecBlockedError(ReachError):
     """The guest refuses to run commands at all; its clock may still be read and set."""
 
 
+class NotRunningError(ReachError):
+    """The machine does not run. One that ran a moment ago may be in the middle of a revert."""
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message, hint, lasting=True)
+
+
 class DeadlineError(ReachError):
     """A node was still busy when its time was up."""
 

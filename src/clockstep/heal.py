@@ -13,7 +13,7 @@ from clockstep.core.checks import agrees, judge, left_to_daemon, measured, resyn
 from clockstep.core.offset import sandwich
 from clockstep.core.plan import explained, hopeless, plan
 from clockstep.daemons import DAEMONS, ask_all, parse_all
-from clockstep.errors import ClockstepError, ReachError
+from clockstep.errors import ClockstepError, NotRunningError, ReachError
 from clockstep.model import (
     Action,
     Cause,
@@ -93,7 +93,7 @@ def look(run: Run, *, ask: bool) -> Facts:
     try:
         reading = Reading(run.node.reach.source, run.node.reach.clock(), run.clock.realtime_ns())
     except ReachError as error:
-        return Facts(trouble=(troubled(error),), host_jumped_ns=jumped(run.anchor, run.clock))
+        return Facts(trouble=(met(run, error),), host_jumped_ns=jumped(run.anchor, run.clock))
     if jump := jumped(run.anchor, run.clock):
         return Facts(host_jumped_ns=jump)
     facts = Facts((reading,))
@@ -122,7 +122,7 @@ def perform(run: Run, action: Action) -> Trouble | None:
             case Resync(daemon):
                 resync(run, daemon)
     except ReachError as error:
-        return troubled(error)
+        return met(run, error)
     run.done.append(action)
     return None
 
@@ -227,6 +227,12 @@ def unreached(name: str, cause: Cause, error: ClockstepError, clock: Clock) -> E
 def troubled(error: ClockstepError) -> Trouble:
     """Return an error as the fact that it is here."""
     return Trouble(error.message, error.hint, isinstance(error, ReachError) and error.lasting)
+
+
+def met(run: Run, error: ReachError) -> Trouble:
+    """Return an error as a fact of this run, in which a machine that was read may be being reverted by somebody."""
+    passing = isinstance(error, NotRunningError) and run.before is not None
+    return msgspec.structs.replace(troubled(error), lasting=error.lasting and not passing)
 
 
 def anchored(clock: Clock) -> Offset:

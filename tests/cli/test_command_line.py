@@ -1,6 +1,8 @@
 """The command line: what it accepts, prints and exits with, on libvirt's own test driver."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
 import tomllib
@@ -10,6 +12,7 @@ import pytest
 
 import clockstep
 from clockstep.cli import run
+from clockstep.kernel.timex import read_host_clock
 
 TEST = ["--connect", "test:///default"]
 ROOT = Path(__file__).parents[2]
@@ -123,3 +126,48 @@ def test_everything_after_lab_is_the_labs() -> None:
     )
     assert done.returncode == 0
     assert "clockstep lab" in done.stdout
+
+
+def completed(words: list[str], **environment: str) -> list[str]:
+    """Return what bash would be offered for the last of these words."""
+    asked = {"COMP_WORDS": " ".join(words), "COMP_CWORD": str(len(words) - 1), "_CLOCKSTEP_COMPLETE": "bash_complete"}
+    command = [sys.executable, "-m", "clockstep"]
+    done = subprocess.run(
+        command, capture_output=True, text=True, env={**os.environ, **asked, **environment}, check=True
+    )
+    return [line.partition(",")[2] for line in done.stdout.splitlines() if line]
+
+
+def test_a_shell_completes_commands_and_the_names_of_nodes() -> None:
+    assert completed(["clockstep", "st"]) == ["status", "step"]
+    assert completed(["clockstep", *TEST, "status", "te"]) == ["test"]
+    assert completed(["clockstep", "--connect", "qemu+unix:///session?socket=/nonexistent", "status", "te"]) == []
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_the_completion_script_is_the_shells_own(capsys: pytest.CaptureFixture[str], shell: str) -> None:
+    assert run(["completion", shell]) == 0
+    assert f"_CLOCKSTEP_COMPLETE={shell}_complete" in capsys.readouterr().out
+
+
+def test_a_host_that_must_be_synchronised_and_is_not_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:
+    code = run(["status", *TEST, "--require-synced-host"])
+    said = capsys.readouterr()
+    if read_host_clock().synchronised:
+        assert said.out
+    else:
+        assert code == 1
+        assert "this machine's clock is not synchronised" in said.err
+        assert "--require-synced-host" in said.err
+
+
+@pytest.mark.parametrize("words", [["--json"], []])
+def test_watching_prints_one_look_after_the_other_until_it_is_interrupted(words: list[str]) -> None:
+    command = [sys.executable, "-m", "clockstep", *TEST, *words, "status", "--watch"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as watching:
+        assert watching.stdout
+        looks = (line for line in watching.stdout if ("episodes" in line if words else line.startswith("NODE")))
+        assert next(looks)
+        assert next(looks)
+        watching.send_signal(signal.SIGINT)
+        assert watching.wait(20) == 130

@@ -1,6 +1,6 @@
 """docs/reference.md says what `--help` says, of every command, and names everything that `--json` can print.
 
-Run as a program, it writes the commands' part anew: python tests/cli/test_reference.py
+Run as a program, it writes the commands' part and docs/schema.json anew: python tests/cli/test_reference.py
 """
 
 from collections.abc import Iterator
@@ -11,8 +11,8 @@ import click
 import msgspec
 import pytest
 
-from clockstep import model
 from clockstep.cli.root import root
+from clockstep.render.schema import schema
 from clockstep_lab.cli import lab
 
 REFERENCE = Path(__file__).parents[2] / "docs" / "reference.md"
@@ -38,8 +38,8 @@ def helps(command: click.Command, called: str, parent: click.Context | None = No
 
 
 COMMANDS = dict(helps(root, "clockstep"))
-REPORTS = [model.Report, model.SetReport, model.SnapshotList, model.Selection]
-SCHEMAS: dict[str, dict[str, Any]] = msgspec.json.schema_components(REPORTS)[1]
+SCHEMAS: dict[str, dict[str, Any]] = msgspec.json.decode(schema())["$defs"]
+SCHEMA = REFERENCE.parent / "schema.json"
 
 
 def section(path: str, text: str) -> str:
@@ -73,5 +73,10 @@ def test_everything_that_json_can_have_is_in_the_reference(record: str) -> None:
     assert record in reference or "enum" in SCHEMAS[record]
 
 
+def test_the_published_schema_is_what_the_records_are() -> None:
+    assert SCHEMA.read_text() == f"{schema()}\n", "run: python tests/cli/test_reference.py"
+
+
 if __name__ == "__main__":
     REFERENCE.write_text(written(REFERENCE.read_text()))
+    SCHEMA.write_text(f"{schema()}\n")

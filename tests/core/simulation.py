@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from uuid import uuid4
 
 from clockstep.daemons import ask_all, chrony
-from clockstep.errors import ExecBlockedError, HypervisorError, ReachError
+from clockstep.errors import ExecBlockedError, HypervisorError, NotRunningError, ReachError
 from clockstep.kernel.timex import ADJ_NANO, ADJ_SETOFFSET, ADJ_TICK, NOMINAL_TICK_US, SIZE
 from clockstep.model import Guest, Snapshot
 from clockstep.reach.agent import AgentReach
@@ -118,7 +118,7 @@ class SimGuest:
 
     def _require_running(self) -> None:
         if not self.running:
-            raise ReachError("domain is not running", lasting=True)
+            raise NotRunningError("domain is not running")
 
     def _status(self, pid: int) -> dict[str, object]:
         code, out, err = self._ended.pop(pid)

@@ -1,5 +1,6 @@
 """The loop on simulated guests: what it brings right, what it leaves alone, and what it says."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -209,6 +210,36 @@ def test_a_guest_that_does_not_run_is_unreachable_at_once() -> None:
     episode = healed(guest)
     assert episode.verdict is Verdict.UNREACHABLE
     assert episode.took_ns < SECOND
+
+
+def test_a_guest_that_is_away_for_a_revert_meanwhile_is_waited_for() -> None:
+    guest = SimGuest(SimClock(), -60 * SECOND)
+    away = 0
+
+    class Reverted:
+        source = "guest agent"
+
+        def clock(self) -> Offset:
+            nonlocal away
+            away += 1
+            guest.running = not 2 < away < 9
+            if away == 9:
+                guest.offset_ns = -70 * SECOND
+            return reach.clock()
+
+        def run(self, argv: Sequence[str], stdin: bytes, deadline_ns: int) -> Output:
+            return reach.run(argv, stdin, deadline_ns)
+
+        def adjust(self, by_ns: int) -> None:
+            reach.adjust(by_ns)
+
+        def close(self) -> None:
+            pass
+
+    reach = guest.reach()
+    episode = heal(Node("node1", Reverted()), ASKED, Policy(), guest.clock, lambda _node, _text: None)
+    assert episode.verdict is Verdict.GOOD
+    assert len(guest.steps) == 2
 
 
 def test_looking_changes_nothing_and_says_what_a_step_would_do() -> None:

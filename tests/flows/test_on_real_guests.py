@@ -1,4 +1,7 @@
-"""The commands as people run them, on real guests, with the witness as the judge of what they claim."""
+"""The commands as people run them, on real guests, with the witness as the judge of what they claim.
+
+A test that takes `nodes` runs over the guest agent and over ssh.
+"""
 
 import subprocess
 import sys
@@ -12,91 +15,91 @@ from flows.commands import SECOND_NS, all_proven, clockstep, put_behind, run
 AWAY_S = 20
 
 
-def test_status_lists_every_node_with_a_bound_and_what_its_daemon_claims(guests: Guests) -> None:
-    report = clockstep(guests, "status")
-    assert [episode["node"] for episode in report["episodes"]] == guests.names
-    all_proven(guests, report["episodes"])
+def test_status_lists_every_node_with_a_bound_and_what_its_daemon_claims(nodes: Guests) -> None:
+    report = clockstep(nodes, "status")
+    assert [episode["node"] for episode in report["episodes"]] == nodes.names
+    all_proven(nodes, report["episodes"])
     assert all(episode["facts"]["claim"]["source"] == "^* 10.0.2.2" for episode in report["episodes"])
     assert all(not episode["actions"] for episode in report["episodes"])
 
 
-def test_status_says_that_a_daemon_claims_to_be_in_sync_while_the_clock_is_wrong(guests: Guests) -> None:
-    name = guests.names[1]
-    put_behind(guests, name, 3)
-    (episode,) = clockstep(guests, "status", name, code=1)["episodes"]
+def test_status_says_that_a_daemon_claims_to_be_in_sync_while_the_clock_is_wrong(nodes: Guests) -> None:
+    name = nodes.names[1]
+    put_behind(nodes, name, 3)
+    (episode,) = clockstep(nodes, "status", name, code=1)["episodes"]
     assert episode["verdict"] == "bad"
     assert episode["facts"]["claim"]["synchronised"] is True
     assert any("claims to be synchronised, and the clock is wrong" in found["text"] for found in episode["findings"])
-    table = run(guests, "status", name)
+    table = run(nodes, "status", name)
     assert table.returncode == 1
     assert "±" in table.stdout
 
 
-def test_step_brings_a_late_node_right_and_leaves_the_others_alone(guests: Guests) -> None:
-    name = guests.names[2]
-    put_behind(guests, name, 5)
-    (episode,) = clockstep(guests, "step", name)["episodes"]
+def test_step_brings_a_late_node_right_and_leaves_the_others_alone(nodes: Guests) -> None:
+    name = nodes.names[2]
+    put_behind(nodes, name, 5)
+    (episode,) = clockstep(nodes, "step", name)["episodes"]
     assert -6 * SECOND_NS < episode["before"]["value_ns"] < -4 * SECOND_NS
     assert [action["type"] for action in episode["actions"]][:2] == ["step", "resync"]
     assert episode["facts"]["claim"]["synchronised"] is True
-    all_proven(guests, [episode])
-    assert clockstep(guests, "step", name)["episodes"][0]["actions"] == []
+    all_proven(nodes, [episode])
+    assert clockstep(nodes, "step", name)["episodes"][0]["actions"] == []
 
 
-def test_step_changes_nothing_when_it_is_only_to_say_what_it_would_do(guests: Guests) -> None:
-    name = guests.names[0]
-    put_behind(guests, name, 3)
-    (episode,) = clockstep(guests, "step", "--dry-run", name, code=1)["episodes"]
+def test_step_changes_nothing_when_it_is_only_to_say_what_it_would_do(nodes: Guests) -> None:
+    name = nodes.names[0]
+    put_behind(nodes, name, 3)
+    (episode,) = clockstep(nodes, "step", "--dry-run", name, code=1)["episodes"]
     assert episode["planned"][0]["type"] == "step"
-    assert guests.offset_ns(name) < -2 * SECOND_NS
+    assert nodes.offset_ns(name) < -2 * SECOND_NS
 
 
-def test_a_node_behind_by_more_than_is_allowed_is_unsure_and_not_stepped(guests: Guests) -> None:
-    name = guests.names[0]
-    put_behind(guests, name, 4)
-    (episode,) = clockstep(guests, "step", "--max-forward", "2s", name, code=1)["episodes"]
+def test_a_node_behind_by_more_than_is_allowed_is_unsure_and_not_stepped(nodes: Guests) -> None:
+    name = nodes.names[0]
+    put_behind(nodes, name, 4)
+    (episode,) = clockstep(nodes, "step", "--max-forward", "2s", name, code=1)["episodes"]
     assert episode["verdict"] == "unsure"
     assert episode["actions"] == []
-    assert guests.offset_ns(name) < -3 * SECOND_NS
+    assert nodes.offset_ns(name) < -3 * SECOND_NS
 
 
-def test_a_node_that_is_ahead_is_stepped_back_only_with_consent(guests: Guests) -> None:
-    name = guests.names[1]
-    guests.ssh(name, "date -s @$(($(date +%s) + 100))")
-    (refused,) = clockstep(guests, "step", name, code=1)["episodes"]
+def test_a_node_that_is_ahead_is_stepped_back_only_with_consent(nodes: Guests) -> None:
+    name = nodes.names[1]
+    nodes.ssh(name, "date -s @$(($(date +%s) + 100))")
+    (refused,) = clockstep(nodes, "step", name, code=1)["episodes"]
     assert refused["actions"] == []
     assert any("may break tokens, leases and databases" in found["text"] for found in refused["findings"])
-    assert guests.offset_ns(name) > 90 * SECOND_NS
-    (episode,) = clockstep(guests, "step", "--allow-backward", name)["episodes"]
-    all_proven(guests, [episode])
+    assert nodes.offset_ns(name) > 90 * SECOND_NS
+    (episode,) = clockstep(nodes, "step", "--allow-backward", name)["episodes"]
+    all_proven(nodes, [episode])
 
 
-def test_a_snapshot_of_all_ends_with_every_clock_right_and_is_listed(guests: Guests) -> None:
-    report = clockstep(guests, "snapshot", "create", "fresh", "--all")
+def test_a_snapshot_of_all_ends_with_every_clock_right_and_is_listed(nodes: Guests) -> None:
+    report = clockstep(nodes, "snapshot", "create", "fresh", "--all")
     assert report["complete"] is True
-    all_proven(guests, report["episodes"])
+    all_proven(nodes, report["episodes"])
     assert 0 <= report["pause_spread_ns"] < SECOND_NS
-    (listed,) = clockstep(guests, "snapshot", "list")["snapshots"]
-    assert (listed["name"], listed["members"], listed["complete"]) == ("fresh", guests.names, True)
-    refused = clockstep(guests, "snapshot", "create", "fresh", "--all", code=2)
+    (listed,) = clockstep(nodes, "snapshot", "list")["snapshots"]
+    assert (listed["name"], listed["members"], listed["complete"]) == ("fresh", nodes.names, True)
+    refused = clockstep(nodes, "snapshot", "create", "fresh", "--all", code=2)
     assert refused.count("has a snapshot 'fresh' already") == 3
 
 
-def test_a_reverted_cluster_ends_with_every_clock_proven_and_every_daemon_in_sync(guests: Guests) -> None:
-    clockstep(guests, "snapshot", "create", "golden", "--all")
-    for name in guests.names:
-        guests.ssh(name, "echo since > /root/since")
+def test_a_reverted_cluster_ends_with_every_clock_proven_and_every_daemon_in_sync(nodes: Guests) -> None:
+    clockstep(nodes, "snapshot", "create", "golden", "--all")
+    for name in nodes.names:
+        nodes.ssh(name, "echo since > /root/since")
     pass_time(AWAY_S)
-    connections = {name: guests.witness.heard[name].connections for name in guests.names}
-    report = clockstep(guests, "revert", "golden", "--all")
+    connections = {name: nodes.witness.heard[name].connections for name in nodes.names}
+    report = clockstep(nodes, "revert", "golden", "--all")
     assert report["complete"] is True
-    all_proven(guests, report["episodes"])
+    all_proven(nodes, report["episodes"])
     for episode in report["episodes"]:
         assert episode["before"]["value_ns"] < -AWAY_S * SECOND_NS
         assert episode["facts"]["claim"]["source"] == "^* 10.0.2.2"
-        first = guests.witness.heard[episode["node"]].returned(connections[episode["node"]]).stamps[0]
+        first = nodes.witness.heard[episode["node"]].returned(connections[episode["node"]]).stamps[0]
         assert first.lag_ns > AWAY_S * SECOND_NS
-        assert guests.ssh(episode["node"], "ls /root/since 2>&1 || true").startswith("ls:")
+        assert nodes.ssh(episode["node"], "ls /root/since 2>&1 || true").startswith("ls:")
 
 
 def test_a_revert_by_virsh_to_our_snapshot_finds_the_guest_running(guests: Guests) -> None:
@@ -105,12 +108,12 @@ def test_a_revert_by_virsh_to_our_snapshot_finds_the_guest_running(guests: Guest
     assert guests.domain(guests.names[0]).state()[0] == libvirt.VIR_DOMAIN_RUNNING
 
 
-def test_a_revert_of_a_set_that_a_node_lacks_touches_nothing(guests: Guests) -> None:
-    clockstep(guests, "snapshot", "create", "partial", *guests.names[:2])
-    connections = {name: guests.witness.heard[name].connections for name in guests.names}
-    said = clockstep(guests, "revert", "partial", *guests.names, code=2)
-    assert f"no snapshot 'partial': {guests.names[2]}" in said
-    assert connections == {name: guests.witness.heard[name].connections for name in guests.names}
+def test_a_revert_of_a_set_that_a_node_lacks_touches_nothing(nodes: Guests) -> None:
+    clockstep(nodes, "snapshot", "create", "partial", *nodes.names[:2])
+    connections = {name: nodes.witness.heard[name].connections for name in nodes.names}
+    said = clockstep(nodes, "revert", "partial", *nodes.names, code=2)
+    assert f"no snapshot 'partial': {nodes.names[2]}" in said
+    assert connections == {name: nodes.witness.heard[name].connections for name in nodes.names}
 
 
 def test_a_stopped_agent_costs_the_other_nodes_nothing(guests: Guests) -> None:

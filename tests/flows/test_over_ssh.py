@@ -1,14 +1,14 @@
-"""The commands over ssh, on real guests whose agents are left out of it, with the witness as the judge."""
+"""What only ssh can get wrong, on real guests with a real sshd."""
 
+import json
+import os
+import re
+import subprocess
 from pathlib import Path
 from typing import Any
 
-import pytest
-
-from conftest import Guests, pass_time
-from flows.commands import SECOND_NS, all_proven, clockstep, put_behind
-
-AWAY_S = 10
+from conftest import Guests
+from flows.commands import SECOND_NS, all_proven, clockstep, command, put_behind
 
 
 def over_ssh(guests: Guests, *words: str, code: int = 0, config: Path | None = None) -> Any:
@@ -22,49 +22,6 @@ def changed(guests: Guests, tmp_path: Path, line: str) -> Path:
     config = tmp_path / "ssh_config"
     config.write_text(f"{line}\n{(guests.lab.folder / 'ssh_config').read_text()}")
     return config
-
-
-@pytest.fixture
-def no_agents(guests: Guests) -> Guests:
-    """Guests whose agent is not there: what is reached is reached by ssh."""
-    for name in guests.names:
-        guests.ssh(name, "pkill -STOP qemu-ga")
-    return guests
-
-
-@pytest.fixture(autouse=True)
-def agents_afterwards(guests: Guests) -> Any:
-    yield
-    for name in guests.names:
-        guests.ssh(name, "pkill -CONT qemu-ga")
-
-
-def test_status_measures_every_node_and_asks_its_daemon(no_agents: Guests) -> None:
-    report = over_ssh(no_agents, "status", "--deadline", "30s", "--tolerance", "50ms")  # a busy machine
-    all_proven(no_agents, report["episodes"])
-    assert [episode["facts"]["readings"][0]["source"] for episode in report["episodes"]] == ["ssh"] * 3
-    assert all(episode["facts"]["claim"]["source"] == "^* 10.0.2.2" for episode in report["episodes"])
-
-
-def test_a_late_node_is_stepped_and_its_daemon_is_brought_along(no_agents: Guests) -> None:
-    name = no_agents.names[0]
-    put_behind(no_agents, name, 5)
-    (episode,) = over_ssh(no_agents, "step", name)["episodes"]
-    assert -6 * SECOND_NS < episode["before"]["value_ns"] < -4 * SECOND_NS
-    assert [action["type"] for action in episode["actions"]][:2] == ["step", "resync"]
-    assert episode["facts"]["claim"]["synchronised"] is True
-    all_proven(no_agents, [episode])
-
-
-def test_a_reverted_cluster_ends_with_every_clock_proven_and_every_daemon_in_sync(no_agents: Guests) -> None:
-    over_ssh(no_agents, "snapshot", "create", "golden", "--all")
-    pass_time(AWAY_S)
-    report = over_ssh(no_agents, "revert", "golden", "--all")
-    assert report["complete"] is True
-    all_proven(no_agents, report["episodes"])
-    for episode in report["episodes"]:
-        assert episode["before"]["value_ns"] < -AWAY_S * SECOND_NS
-        assert episode["facts"]["claim"]["source"] == "^* 10.0.2.2"
 
 
 def test_a_changed_host_key_is_refused_and_nothing_is_done(guests: Guests, tmp_path: Path) -> None:
@@ -88,3 +45,66 @@ def test_a_node_whose_sshd_is_not_there_costs_the_others_nothing(guests: Guests,
     assert verdicts == {guests.names[0]: "good", name: "unreachable", guests.names[2]: "good"}
     refused = next(episode for episode in report["episodes"] if episode["node"] == name)
     assert "Connection refused" in refused["facts"]["trouble"][0]["text"]
+
+
+def test_a_host_that_is_another_machine_is_neither_measured_nor_stepped(guests: Guests, tmp_path: Path) -> None:
+    meant, other = guests.names[:2]
+    put_behind(guests, other, 3)
+    config = changed(guests, tmp_path, f"Host {meant}\n    Port {guests.lab.machine(other).ssh_port}\nHost *")
+    (episode,) = over_ssh(guests, "step", meant, code=3, config=config)["episodes"]
+    assert episode["actions"] == []
+    assert "ssh leads to another machine" in episode["facts"]["trouble"][0]["text"]
+    assert guests.offset_ns(other) < -2 * SECOND_NS
+
+
+def test_a_node_without_perl_and_python_has_its_date_set_until_it_is_right(guests: Guests) -> None:
+    name = guests.names[2]
+    tools = guests.ssh(name, "command -v perl python3").split()
+    guests.ssh(name, "; ".join(f"mv {tool} {tool}.away" for tool in tools))
+    try:
+        put_behind(guests, name, 5)
+        (episode,) = over_ssh(guests, "step", name, "--tolerance", "250ms")["episodes"]
+        all_proven(guests, [episode])
+        assert [action["type"] for action in episode["actions"]][:1] == ["step"]
+    finally:
+        guests.ssh(name, "; ".join(f"mv {tool}.away {tool}" for tool in tools))
+
+
+def test_a_vagrant_project_is_reached_as_vagrant_says_and_its_host_keys_are_kept(
+    guests: Guests, tmp_path: Path
+) -> None:
+    name = guests.names[0]
+    machine = tmp_path / ".vagrant" / "machines" / "web" / "libvirt"
+    machine.mkdir(parents=True)
+    (machine / "id").write_text(guests.domain(name).UUIDString())
+    vagrant = tmp_path / "vagrant"
+    printed = f"""\
+Host web
+  HostName 127.0.0.1
+  User root
+  Port {guests.lab.machine(name).ssh_port}
+  UserKnownHostsFile /dev/null
+  StrictHostKeyChecking no
+  PasswordAuthentication no
+  IdentityFile {guests.lab.folder}/id_ed25519
+  IdentitiesOnly yes
+  LogLevel FATAL
+"""
+    vagrant.write_text(f"#!/bin/sh\n[ \"$*\" = ssh-config ] && cat <<'END'\n{printed}\nEND\n")
+    vagrant.chmod(0o755)
+
+    def step(code: int) -> Any:
+        words = command(guests, "--json", "step", "--reach", "ssh")
+        path = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+        done = subprocess.run(words, cwd=tmp_path, env=path, capture_output=True, text=True, timeout=90, check=False)
+        assert done.returncode == code, done.stderr
+        return json.loads(done.stdout)["episodes"]
+
+    put_behind(guests, name, 3)
+    (episode,) = step(0)
+    assert episode["node"] == name
+    all_proven(guests, [episode])
+    known = tmp_path / ".vagrant" / "clockstep_known_hosts"
+    known.write_text(re.sub(r"ssh-ed25519 \S+", (guests.lab.folder / "id_ed25519.pub").read_text(), known.read_text()))
+    (refused,) = step(3)
+    assert "HOST IDENTIFICATION HAS CHANGED" in refused["facts"]["trouble"][0]["text"]

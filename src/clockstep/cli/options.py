@@ -45,11 +45,17 @@ def shared(command: F) -> F:
     return click.option("--connect", multiple=True, metavar="URI", help=text)(command)
 
 
+def _node_names(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+    from clockstep.cli.completion import node_names
+
+    return node_names(context, parameter, incomplete)
+
+
 def nodes(command: F) -> F:
     """Add the names of nodes, and --all."""
     text = "All of them, also where a configuration names fewer."
     command = click.option("--all", "everything", is_flag=True, help=text)(command)
-    return click.argument("names", nargs=-1, metavar="[NODE]...")(command)
+    return click.argument("names", nargs=-1, metavar="[NODE]...", shell_complete=_node_names)(command)
 
 
 def ways(command: F) -> F:
@@ -93,4 +99,4 @@ def looking(deadline: str) -> Callable[[F], F]:
 
 def option(context: click.Context, name: str) -> Any:
     """Return a shared option, from after the command or from before it."""
-    return context.params.get(name) or (context.find_root().obj or {}).get(name)
+    return context.params.get(name) or context.find_root().params.get(name)

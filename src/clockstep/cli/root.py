@@ -14,6 +14,8 @@ COMMANDS = {
     "snapshot": "clockstep.cli.snapshot",
     "revert": "clockstep.cli.revert",
     "lab": "clockstep.cli.lab",
+    "schema": "clockstep.cli.schema",
+    "completion": "clockstep.cli.completion",
 }
 
 
@@ -36,10 +38,8 @@ class Root(click.Group):
 @click.command(cls=Root, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="clockstep", message="%(prog)s %(version)s")
 @shared
-@click.pass_context
-def root(context: click.Context, /, **options: object) -> None:
+def root(**_options: object) -> None:
     """Have the clocks of a cluster of virtual machines right at once, and proven.
 
     What changes a machine needs nodes: named, by clockstep.toml, by the Vagrant project one stands in, or --all.
     """
-    context.obj = options

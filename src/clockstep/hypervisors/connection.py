@@ -9,7 +9,7 @@ from typing import Any
 
 import libvirt
 
-from clockstep.errors import ExecBlockedError, HypervisorError, ReachError, UsageError
+from clockstep.errors import ExecBlockedError, HypervisorError, NotRunningError, ReachError, UsageError
 
 KEEPALIVE_S, KEEPALIVE_COUNT = 5, 3
 
@@ -51,7 +51,7 @@ def unanswered(error: Any) -> ReachError:
     if code == libvirt.VIR_ERR_NO_SUPPORT:
         return ReachError(text, "libvirt knows no guest agent for this kind of machine", lasting=True)
     if code in {libvirt.VIR_ERR_OPERATION_INVALID, libvirt.VIR_ERR_NO_DOMAIN}:
-        return ReachError(text, "only a running guest can be reached", lasting=True)
+        return NotRunningError(text, "only a running guest can be reached")
     return ReachError(text, AGENT_HINT)
 
 

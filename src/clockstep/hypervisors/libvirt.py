@@ -12,7 +12,7 @@ import libvirt
 import libvirt_qemu
 import msgspec
 
-from clockstep.errors import HypervisorError
+from clockstep.errors import HypervisorError, ReachError
 from clockstep.hypervisors.connection import connect, refused, unanswered
 from clockstep.model import Guest, Snapshot
 from clockstep.ports import Clock, Reach, Ways
@@ -161,6 +161,8 @@ class DomainChannel:
             answer = self._domain.getTime()
         except libvirt.libvirtError as error:
             raise unanswered(error) from error
+        except (SystemError, OverflowError) as error:  # libvirt-python, of an answer that fits no C integer
+            raise ReachError("the agent answers guest-get-time with nonsense", "look into the guest") from error
         return int(answer["seconds"]), int(answer["nseconds"])
 
     def set_time(self, seconds: int, nanoseconds: int) -> None:

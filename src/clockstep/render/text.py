@@ -20,6 +20,9 @@ from clockstep.model import (
 )
 from clockstep.units import show_bound, show_duration, show_offset
 
+ORDINARY = ("Normal", "0")
+"""What chrony and timesyncd call a leap status with nothing to say."""
+
 
 class Page(NamedTuple):
     """What a command says: lines above, a table, and lines below it."""
@@ -111,7 +114,12 @@ def _claim(episode: Episode) -> str:
     claim = episode.facts.claim
     if claim is None:
         return "-"
-    return f"{claim.daemon} {claim.source}" if claim.synchronised else f"{claim.daemon}, not synchronised"
+    if not claim.synchronised:
+        return f"{claim.daemon}, {'does not say' if claim.synchronised is None else 'not synchronised'}"
+    said = [f"{claim.daemon} {claim.source}"]
+    if claim.root_delay_ns is not None and claim.root_dispersion_ns is not None:
+        said.append(show_bound(claim.root_delay_ns // 2 + claim.root_dispersion_ns))
+    return " ".join(said) + ("" if claim.leap in {*ORDINARY, None} else f", leap: {claim.leap}")
 
 
 def _actions(actions: Sequence[Action]) -> str:
