@@ -1,6 +1,7 @@
 """What every benchmark shares: reverted guests, the witness as the judge, a table, and a file of results."""
 
 import json
+import socket
 import statistics
 import subprocess
 import time
@@ -38,11 +39,12 @@ class Row:
 
 @dataclass(frozen=True)
 class Goal:
-    """A number that this project wants to reach."""
+    """A number that this project wants to reach: at most `limit`, or at least."""
 
     name: str
     value: float | None
     limit: float
+    at_least: bool
     met: bool
 
 
@@ -63,6 +65,11 @@ class Results:
         shown = [f"{'never' if n is None else f'{n:.3f}':>9}" for n in (row.median, row.min, row.max)]
         print(f"{method:42} {what:24} {unit:3} {row.n:3} {' '.join(shown)}", flush=True)
 
+    def goal(self, name: str, value: float | None, limit: float, *, at_least: bool = False) -> None:
+        """Hold a number against what it should be; one that was never reached misses."""
+        met = value is not None and (value >= limit if at_least else value <= limit)
+        self.goals.append(Goal(name, None if value is None else round(value, 4), limit, at_least, met))
+
     def head(self) -> None:
         print(f"{'method':42} {'what':24} {'':3} {'n':>3} {'median':>9} {'min':>9} {'max':>9}")
 
@@ -72,7 +79,14 @@ class Results:
         record = {"rows": [asdict(row) for row in self.rows], "goals": [asdict(goal) for goal in self.goals]}
         (RESULTS / f"{self.name}.json").write_text(json.dumps(record, indent=1) + "\n")
         for goal in self.goals:
-            print(f"goal {goal.name}: {goal.value} (at most {goal.limit}): {'met' if goal.met else 'missed'}")
+            sense = "at least" if goal.at_least else "at most"
+            print(f"goal {goal.name}: {goal.value} ({sense} {goal.limit}): {'met' if goal.met else 'missed'}")
+
+
+def median(values: Sequence[float | None]) -> float | None:
+    """The middle value, where None is greater than every other."""
+    middle = statistics.median_high(float("inf") if value is None else value for value in values)
+    return None if middle == float("inf") else middle
 
 
 @dataclass(frozen=True)
@@ -129,6 +143,22 @@ class Cluster:
         for old in domain.listAllSnapshots():
             old.delete()
         domain.snapshotCreateXML(f"<domainsnapshot><name>{SNAPSHOT}</name></domainsnapshot>", 0)
+
+    def back_and_answering(self) -> None:
+        """Put all guests back, let them run on, and wait until agent and sshd of each answer."""
+        self.revert()
+        self.side_by_side(lambda name: self.domain(name).resume())
+        for name in self.names:
+            while not self._answers(name):
+                time.sleep(0.02)
+
+    def _answers(self, name: str) -> bool:
+        try:
+            self.domain(name).getTime()
+            with socket.create_connection(("127.0.0.1", self.lab.machine(name).ssh_port), 5) as sshd:
+                return sshd.recv(4) == b"SSH-"
+        except (libvirt.libvirtError, OSError):
+            return False
 
     def revert(self) -> None:
         """Put all guests back, paused."""

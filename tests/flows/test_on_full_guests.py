@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -14,7 +15,9 @@ FRESH = "until timedatectl timesync-status | grep -q 'Packet count: [1-9]'; do s
 SYNCED = "timedatectl show --property NTPSynchronized --value"
 
 
+TIMESYNCD = "systemd-timesyncd"
 BOTH = pytest.mark.parametrize("full", ["debian-12", "debian-13"], indirect=True)
+DEBIAN_12 = pytest.mark.parametrize("full", ["debian-12"], indirect=True)
 
 
 @pytest.fixture(scope="module")
@@ -42,9 +45,54 @@ def test_timesyncd_does_not_notice_a_revert_and_clockstep_mends_it(full: Guests)
 
     (episode,) = clockstep(full, "step", name)["episodes"]
     all_proven(full, [episode])
+    assert [action["type"] for action in episode["actions"]][:2] == ["step", "resync"]
+    assert (episode["facts"]["claim"]["daemon"], episode["facts"]["claim"]["synchronised"]) == (TIMESYNCD, True)
 
 
-@pytest.mark.parametrize("full", ["debian-12"], indirect=True)
+@DEBIAN_12
+def test_a_timesyncd_that_was_stopped_is_not_started_by_asking_it(full: Guests) -> None:
+    (name,) = full.names
+    full.ssh(name, f"systemctl stop {TIMESYNCD}")
+    (episode,) = clockstep(full, "status", name)["episodes"]
+    assert episode["facts"]["claim"] is None
+    assert full.ssh(name, f"systemctl is-active {TIMESYNCD} || true") == "inactive\n"
+    full.ssh(name, f"systemctl start {TIMESYNCD}")
+
+
+@DEBIAN_12
+def test_where_commands_are_blocked_the_slow_set_is_proven_all_the_same(full: Guests) -> None:
+    """qemu-ga waits there for a real hwclock, for about a second, and answers nothing meanwhile."""
+    (name,) = full.names
+    full.ssh(name, "mkdir -p /etc/qemu; printf '[general]\\nblacklist=guest-exec\\n' > /etc/qemu/qemu-ga.conf")
+    full.ssh(name, "systemctl restart qemu-guest-agent")
+    try:
+        put_behind(full, name, 5)
+        (episode,) = clockstep(full, "step", name)["episodes"]
+        all_proven(full, [episode])
+        assert any("daemon was not resynced" in finding["text"] for finding in episode["findings"])
+    finally:
+        full.ssh(name, "rm /etc/qemu/qemu-ga.conf; systemctl restart qemu-guest-agent")
+
+
+@DEBIAN_12
+def test_by_ssh_a_user_without_sudo_may_look_and_one_with_it_may_step(full: Guests, tmp_path: Path) -> None:
+    (name,) = full.names
+    full.ssh(name, "useradd --create-home plain; cp -r /root/.ssh /home/plain; chown -R plain: /home/plain")
+    config = tmp_path / "ssh_config"
+    config.write_text(f"User plain\n{(full.lab.folder / 'ssh_config').read_text()}")
+    way = ["--reach", "ssh", "--ssh-config", str(config), "--deadline", "40s"]
+    put_behind(full, name, 4)
+    (refused,) = clockstep(full, "step", name, *way, code=1)["episodes"]
+    assert refused["actions"] == []
+    assert refused["before"]["value_ns"] < -3 * SECOND_NS
+    assert any("sudo does not let us" in trouble["text"] for trouble in refused["facts"]["trouble"])
+    assert any("sudo without a password" in finding["remedy"] for finding in refused["findings"])
+    full.ssh(name, "echo 'plain ALL=(ALL) NOPASSWD: ALL' > /etc/sudoers.d/plain")
+    (episode,) = clockstep(full, "step", name, *way)["episodes"]
+    all_proven(full, [episode])
+
+
+@DEBIAN_12
 def test_chrony_comes_from_the_labs_repository_and_is_resynced_after_a_step(full: Guests) -> None:
     (name,) = full.names
     full.ssh(name, "sudo apt-get -qq update && sudo DEBIAN_FRONTEND=noninteractive apt-get -qq install -y chrony")
@@ -55,6 +103,17 @@ def test_chrony_comes_from_the_labs_repository_and_is_resynced_after_a_step(full
     all_proven(full, [episode])
     assert episode["facts"]["claim"]["daemon"] == "chrony"
     assert episode["facts"]["claim"]["source"] == "^* 10.0.2.2"
+
+
+@DEBIAN_12
+def test_another_daemon_is_named_and_left_alone(full: Guests) -> None:
+    (name,) = full.names
+    full.ssh(name, "DEBIAN_FRONTEND=noninteractive apt-get -qq install -y openntpd")
+    put_behind(full, name, 5)
+    (episode,) = clockstep(full, "step", name)["episodes"]
+    all_proven(full, [episode])
+    assert [action["type"] for action in episode["actions"]] == ["step"]
+    assert any("ntpd runs, and does not say how it stands" in finding["text"] for finding in episode["findings"])
 
 
 @BOTH
