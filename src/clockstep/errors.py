@@ -31,10 +31,18 @@ class HostError(ClockstepError):
     """This machine's own clock is not good enough for what was asked."""
 
 
+class JournalError(ClockstepError):
+    """What is paused cannot be written down, so nothing is paused."""
+
+
 class HypervisorError(ClockstepError):
     """The hypervisor cannot be reached, or refused an operation."""
 
     exit_code = 3
+
+
+class LostConnectionError(HypervisorError):
+    """The connection to the hypervisor broke; what was asked for last may or may not have been done."""
 
 
 class ReachError(ClockstepError):

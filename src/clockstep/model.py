@@ -173,13 +173,20 @@ class Episode(Record, frozen=True):
 class Guest(Record, frozen=True):
     """A virtual machine as its hypervisor lists it; `state` is `running`, `paused`, `shut off` or the like.
 
-    `connection` is the address of its hypervisor as it was given; empty for the default one.
+    `connection` is the address of its hypervisor as it was given; empty for the default one. `stuck` is why it is
+    paused where the hypervisor itself did that, as after an I/O error.
     """
 
     name: str
     uuid: str
     state: str
     connection: str = ""
+    stuck: str = ""
+
+    @property
+    def active(self) -> bool:
+        """Whether there is a running state that a revert discards."""
+        return self.state not in {"shut off", "crashed"}
 
 
 class Choice(Enum):
@@ -209,12 +216,42 @@ class Selection(Record, frozen=True):
 
 
 class Snapshot(Record, frozen=True):
-    """One snapshot of one guest. `set_id` and `members` are None where another tool made it."""
+    """One snapshot of one guest. `set_id` and `members` are None where another tool made it.
+
+    Without `memory` a guest that is put back to it boots anew. `external` is one whose state is in files of its own.
+    """
 
     name: str
     created_ns: int
     set_id: str | None = None
     members: tuple[str, ...] | None = None
+    memory: bool = True
+    external: bool = False
+
+
+class Pause(Record, frozen=True):
+    """A guest that clockstep has paused and not yet resumed, as it is written down.
+
+    `operation` is `pause`, `snapshot` or `revert`; the last two are of `snapshot`. `clock_ns` is about what its clock
+    says: the time of the pause, or that of the snapshot. `released` is whether it may run on whatever became of the
+    others: after a revert only once all were put back.
+    """
+
+    uuid: str
+    node: str
+    operation: str
+    at_ns: int
+    clock_ns: int
+    snapshot: Snapshot | None = None
+    released: bool = True
+
+    @property
+    def text(self) -> str:
+        """What it was paused for, in words."""
+        name = f" {self.snapshot.name!r}" if self.snapshot else ""
+        return {"snapshot": f"the snapshot{name}", "revert": f"the revert to{name}"}.get(
+            self.operation, "clockstep pause"
+        )
 
 
 class HostClock(Record, frozen=True):
@@ -233,13 +270,19 @@ class Report(Record, frozen=True):
 
 
 class Outcome(Enum):
-    """What a snapshot or a revert came to for one node."""
+    """What a snapshot, a revert, a pause or a resume came to for one node."""
 
     TAKEN = "snapshot taken"
     NOT_TAKEN = "no snapshot taken"
+    DELETED = "snapshot deleted"
+    NOT_DELETED = "snapshot not deleted"
     REVERTED = "reverted"
     HELD = "reverted and left paused"
     NOT_REVERTED = "not reverted"
+    PAUSED = "paused"
+    NOT_PAUSED = "not paused"
+    RESUMED = "resumed"
+    NOT_RESUMED = "not resumed"
     UNREAD = "not read"
 
 
@@ -252,18 +295,20 @@ class Member(Record, frozen=True):
 
 
 class SetReport(Record, frozen=True):
-    """What `snapshot create` and `revert` print.
+    """What `snapshot create` and `delete`, `revert`, `pause` and `resume` print.
 
-    `complete` says whether every member took part; only then were the members of a revert resumed.
-    `pause_spread_ns` bounds how far apart the members were paused for the snapshot.
+    `complete` says whether every member took part; only then were the members of a revert resumed. `pause_spread_ns`
+    bounds how far apart the members were paused, `stalled_ns` for how long each stood still for its snapshot at most.
     """
 
     host: HostClock
-    snapshot: Snapshot
+    snapshot: Snapshot | None
     complete: bool
     members: tuple[Member, ...]
-    episodes: tuple[Episode, ...]
+    episodes: tuple[Episode, ...] = ()
     pause_spread_ns: int | None = None
+    stalled_ns: int | None = None
+    remarks: tuple[str, ...] = ()
     schema_version: int = 1
 
 

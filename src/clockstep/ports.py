@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import NamedTuple, Protocol
 
-from clockstep.model import Claim, Guest, HostClock, Offset, Snapshot
+from clockstep.model import Claim, Guest, HostClock, Offset, Pause, Snapshot
 
 
 class Clock(Protocol):
@@ -74,6 +74,9 @@ class Hypervisor(Protocol):
     def snapshots(self, guest: Guest) -> list[Snapshot]:
         """Return the guest's snapshots, oldest first."""
 
+    def objections(self, guest: Guest, target: Snapshot | None = None) -> list[str]:
+        """Return what stands against a snapshot of the guest, or against its revert to `target`, in sentences."""
+
     def snapshot(self, guest: Guest, snapshot: Snapshot) -> None:
         """Take a snapshot of a paused guest, memory included."""
 
@@ -87,7 +90,7 @@ class Hypervisor(Protocol):
         """Stop a running guest's processors."""
 
     def resume(self, guest: Guest) -> None:
-        """Let a paused guest run on."""
+        """Let a paused guest run on; one that runs already is left to."""
 
     def reach(self, guest: Guest) -> Reach:
         """Return the way to the guest's inside."""
@@ -98,6 +101,19 @@ class Locks(Protocol):
 
     def hold(self, guests: Sequence[Guest], within_ns: int) -> AbstractContextManager[None]:
         """Hold the locks of all these; raises BusyError where one is not free within that time."""
+
+
+class Journal(Protocol):
+    """What is paused by clockstep, kept where a killed run does not take it along."""
+
+    def pauses(self) -> dict[str, Pause]:
+        """Return all that is written down, by UUID."""
+
+    def note(self, pause: Pause) -> None:
+        """Write down a pause, before it is made; raises JournalError where that cannot be done."""
+
+    def strike(self, uuid: str) -> None:
+        """Forget a pause, after the guest was resumed."""
 
 
 class Daemon(NamedTuple):
@@ -124,10 +140,11 @@ Tell = Callable[[str, str], None]
 
 
 class World(NamedTuple):
-    """All that a flow works with: the machines and their locks, this machine's clock and its worth, whom to tell."""
+    """All that a flow works with: the machines, their locks and pauses, this machine's clock, and whom to tell."""
 
     hypervisor: Hypervisor
     clock: Clock
     host: HostClock
     locks: Locks
+    journal: Journal
     tell: Tell

@@ -4,6 +4,7 @@ Only integers are used, so that a year and a nanosecond go through the same code
 """
 
 import re
+from datetime import UTC, datetime
 from fractions import Fraction
 
 from clockstep.errors import UsageError
@@ -59,6 +60,11 @@ def show_duration(duration_ns: int) -> str:
     name, size = next((shown for shown in SHOWN if duration_ns >= shown[1]), SHOWN[-1])
     tenths = duration_ns * 10 // size
     return f"{tenths // 10} {name}" if tenths >= 100 or tenths % 10 == 0 else f"{tenths // 10}.{tenths % 10} {name}"
+
+
+def show_moment(at_ns: int) -> str:
+    """Print a wall clock time, in nanoseconds since 1970, as UTC to the second: `2026-11-25 13:30:05 UTC`."""
+    return f"{datetime.fromtimestamp(at_ns // SECOND_NS, UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def parse_duration(text: str) -> int:

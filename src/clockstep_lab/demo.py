@@ -126,7 +126,7 @@ def play(stage: Stage) -> dict[str, Any]:
         naive = makestep(stage, first)
         stage.tell("\n-- What clockstep does:")
         stage.before_a_revert()
-        report = stage.clockstep("revert", SNAPSHOT, "--all")
+        report = stage.clockstep("revert", SNAPSHOT, "--yes")
         tls_after = fetch(stage, first, server)
     judged = verdicts(stage, report)
     return {

@@ -84,7 +84,9 @@ def test_an_unknown_node_is_named_with_those_there_are(capsys: pytest.CaptureFix
     assert capsys.readouterr().err == "clockstep: there is no node 'nod*'\n  there are: test\n"
 
 
-@pytest.mark.parametrize("arguments", [["bogus"], ["status", "--tolerance", "5"], ["revert"], ["status", "--bogus"]])
+@pytest.mark.parametrize(
+    "arguments", [["bogus"], ["status", "--tolerance", "5"], ["snapshot", "create"], ["status", "--bogus"]]
+)
 def test_what_makes_no_sense_exits_with_2(arguments: list[str]) -> None:
     assert run(arguments) == 2
 

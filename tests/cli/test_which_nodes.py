@@ -72,7 +72,7 @@ def test_a_configuration_here_names_the_nodes_and_where_they_run(tmp_path: Path,
     assert (selection["choice"], selection["text"]) == ("configuration", "[cluster.mine] of clockstep.toml")
     assert selection["nodes"] == [
         {
-            "guest": {"name": "node-2", "uuid": UUIDS["node-2"], "state": "running", "connection": uri},
+            "guest": {"name": "node-2", "uuid": UUIDS["node-2"], "state": "running", "connection": uri, "stuck": ""},
             "why": "matches *-2",
         }
     ]

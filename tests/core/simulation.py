@@ -8,7 +8,7 @@ import json
 import struct
 import threading
 from dataclasses import dataclass, field
-from uuid import uuid4
+from uuid import uuid4, uuid5
 
 from clockstep.daemons import ask_all, chrony
 from clockstep.errors import ExecBlockedError, HypervisorError, NotRunningError, ReachError
@@ -174,21 +174,25 @@ class SimHypervisor:
 
     def __init__(self, clock: SimClock, names: list[str]) -> None:
         self.clock = clock
-        self.id = uuid4().hex
+        self.id = uuid4()
         self.machines = {name: SimGuest(clock) for name in names}
         self.taken: dict[str, dict[str, tuple[Snapshot, int]]] = {name: {} for name in names}
         self.broken: set[tuple[str, str]] = set()
         self.calls: list[tuple[str, str]] = []
+        self.unfit: dict[str, list[str]] = {}
         self._stopped_at: dict[str, int] = {}
 
     def guests(self) -> list[Guest]:
         return [
-            Guest(name, f"{self.id}-{name}", "running" if machine.running else "paused")
+            Guest(name, str(uuid5(self.id, name)), "running" if machine.running else "paused")
             for name, machine in sorted(self.machines.items())
         ]
 
     def snapshots(self, guest: Guest) -> list[Snapshot]:
         return [snapshot for snapshot, _ in self.taken[guest.name].values()]
+
+    def objections(self, guest: Guest, target: Snapshot | None = None) -> list[str]:
+        return self.unfit.get(guest.name, [])
 
     def snapshot(self, guest: Guest, snapshot: Snapshot) -> None:
         self._begin("snapshot", guest)
@@ -224,7 +228,7 @@ class SimHypervisor:
         self._begin("resume", guest)
         machine = self.machines[guest.name]
         if machine.running:
-            raise HypervisorError("domain is already running")
+            return
         machine.offset_ns = self._stopped_at[guest.name] - self.clock.real
         machine.running = True
 

@@ -1,16 +1,22 @@
 """Many nodes together: in one barrier, and with nothing left half done."""
 
 import threading
+from collections.abc import Sequence
+from pathlib import Path
 
+import msgspec
 import pytest
 
 from clockstep.errors import ClockstepError, DeadlineError, HypervisorError, ReachError, UsageError
 from clockstep.fleet import side_by_side
-from clockstep.flows.revert import members_of, revert
-from clockstep.flows.snapshot import create, listing
+from clockstep.flows import revert as reverts
+from clockstep.flows.pause import pause, resume
+from clockstep.flows.revert import choose
+from clockstep.flows.snapshot import create, delete, having, listing
 from clockstep.flows.step import ASKED, status, step
+from clockstep.journal import FileJournal
 from clockstep.locks import DomainLocks
-from clockstep.model import Guest, HostClock, Offset, Outcome, Policy, Snapshot, Verdict
+from clockstep.model import Guest, HostClock, Offset, Outcome, Policy, SetReport, Snapshot, Verdict
 from clockstep.ports import World
 from clockstep.reach.agent import AgentReach
 from core.simulation import MILLISECOND, SECOND, SimClock, SimHypervisor
@@ -29,12 +35,17 @@ def hypervisor(clock: SimClock) -> SimHypervisor:
 
 
 @pytest.fixture
-def world(hypervisor: SimHypervisor, clock: SimClock) -> World:
-    return World(hypervisor, clock, HostClock(True, 1000), DomainLocks(clock), lambda _node, _text: None)
+def world(hypervisor: SimHypervisor, clock: SimClock, tmp_path: Path) -> World:
+    journal = FileJournal(tmp_path)
+    return World(hypervisor, clock, HostClock(True, 1000), DomainLocks(clock), journal, lambda _node, _text: None)
 
 
 def running(hypervisor: SimHypervisor) -> list[bool]:
     return [hypervisor.machines[name].running for name in NAMES]
+
+
+def revert(world: World, guests: Sequence[Guest] | None = None, name: str | None = "base") -> SetReport:
+    return reverts.revert(world, choose(world.hypervisor, guests, name), Policy())
 
 
 def taken(world: World, name: str = "base") -> None:
@@ -106,7 +117,7 @@ def test_a_revert_ends_with_every_clock_right_and_knows_how_wrong_they_were(
 ) -> None:
     taken(world)
     clock.sleep_ns(3600 * SECOND)
-    report = revert(world, hypervisor.guests(), "base", Policy())
+    report = revert(world)
     assert report.complete
     assert [episode.verdict for episode in report.episodes] == [Verdict.GOOD] * 3
     for episode in report.episodes:
@@ -122,7 +133,7 @@ def test_a_revert_further_back_than_a_day_is_explained_by_the_snapshots_age(
 ) -> None:
     taken(world)
     clock.sleep_ns(30 * 86_400 * SECOND)
-    report = revert(world, hypervisor.guests(), "base", Policy())
+    report = revert(world)
     assert [episode.verdict for episode in report.episodes] == [Verdict.GOOD] * 3
 
 
@@ -130,7 +141,7 @@ def test_when_one_cannot_be_reverted_none_is_resumed(world: World, hypervisor: S
     taken(world)
     hypervisor.broken = {("revert", "node2")}
     hypervisor.calls.clear()
-    report = revert(world, hypervisor.guests(), "base", Policy())
+    report = revert(world)
     assert not report.complete
     assert [member.outcome for member in report.members] == [Outcome.HELD, Outcome.NOT_REVERTED, Outcome.HELD]
     assert "resume" not in [operation for operation, _ in hypervisor.calls]
@@ -144,7 +155,7 @@ def test_a_member_without_the_snapshot_stops_a_revert_before_anything_is_touched
     del hypervisor.taken["node2"]["base"]
     hypervisor.calls.clear()
     with pytest.raises(UsageError, match=r"no snapshot 'base': node2"):
-        revert(world, members_of("base", hypervisor), "base", Policy())
+        revert(world)
     assert hypervisor.calls == []
 
 
@@ -154,13 +165,13 @@ def test_snapshots_that_were_not_taken_together_are_not_reverted_together(
     for guest in hypervisor.guests():
         create(world, [guest], "base", Policy())
     with pytest.raises(UsageError, match="not taken together"):
-        revert(world, hypervisor.guests(), "base", Policy())
+        revert(world)
 
 
 def test_one_that_cannot_be_resumed_does_not_delay_the_others(world: World, hypervisor: SimHypervisor) -> None:
     taken(world)
     hypervisor.broken = {("resume", "node2")}
-    report = revert(world, hypervisor.guests(), "base", Policy())
+    report = revert(world)
     verdicts = [episode.verdict for episode in report.episodes]
     assert verdicts == [Verdict.GOOD, Verdict.UNREACHABLE, Verdict.GOOD]
 
@@ -261,5 +272,213 @@ def test_after_a_revert_nothing_is_opened_before_the_guest_runs_on(world: World,
     hypervisor = Connections(clock)
     reverted = world._replace(hypervisor=hypervisor)
     taken(reverted)
-    assert revert(reverted, hypervisor.guests(), "base", Policy()).complete
+    assert revert(reverted).complete
     assert hypervisor.opened_on == [True] * 6
+
+
+def test_the_newest_set_is_taken_where_no_snapshot_is_named(world: World, hypervisor: SimHypervisor) -> None:
+    for name in ("old", "new"):
+        taken(world, name)
+    hypervisor.taken["node1"]["theirs"] = (Snapshot("theirs", 2**62), 5)
+    assert choose(hypervisor, None, None).name == "new"
+    assert set(choose(hypervisor, None, "old").snapshots) == set(hypervisor.guests())
+
+
+def test_nothing_but_other_tools_snapshots_is_no_newest_set(hypervisor: SimHypervisor) -> None:
+    hypervisor.taken["node1"]["theirs"] = (Snapshot("theirs", 5), 5)
+    with pytest.raises(UsageError, match="no snapshot was taken by clockstep"):
+        choose(hypervisor, None, None)
+
+
+def test_snapshots_of_another_tool_are_reverted_with_a_word_when_their_times_are_far_apart(
+    world: World, hypervisor: SimHypervisor, clock: SimClock
+) -> None:
+    for number, name in enumerate(NAMES):
+        created = clock.real - (300 - 50 * number) * SECOND
+        hypervisor.taken[name]["theirs"] = (Snapshot("theirs", created, memory=number > 0), created)
+    targets = choose(hypervisor, hypervisor.guests(), "theirs")
+    assert [remark.partition(":")[0] for remark in targets.remarks] == [
+        "node1",
+        "the snapshots were taken 1 min 40 s apart",
+    ]
+    report = reverts.revert(world, targets, Policy())
+    assert report.remarks == targets.remarks
+    assert [episode.verdict for episode in report.episodes] == [Verdict.GOOD] * 3
+
+
+@pytest.mark.parametrize("work", ["create", "revert"])
+def test_a_guest_that_cannot_take_part_is_refused_with_the_reason_before_anything_is_touched(
+    world: World, hypervisor: SimHypervisor, work: str
+) -> None:
+    taken(world)
+    hypervisor.unfit = {"node2": ["its disk vda is raw"], "node3": ["it boots by UEFI flash"]}
+    hypervisor.calls.clear()
+    with pytest.raises(UsageError, match="node2: its disk vda is raw; node3: it boots by UEFI flash"):
+        revert(world) if work == "revert" else create(world, hypervisor.guests(), "next", Policy())
+    assert hypervisor.calls == []
+
+
+@pytest.mark.parametrize(
+    "name", ["", " x", "a/b", ".hidden", "-x", "tab\t", "new\nline", "x" * 201, "ü" * 101, 'a"b', "a\\b"]
+)
+def test_a_name_that_nothing_can_keep_is_refused_before_anything_is_touched(
+    world: World, hypervisor: SimHypervisor, name: str
+) -> None:
+    with pytest.raises(UsageError):
+        create(world, hypervisor.guests(), name, Policy())
+    assert hypervisor.calls == []
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL: whatever runs on after it does so without this machine's help."""
+
+
+class Dying(SimHypervisor):
+    """A hypervisor under which the process dies just before an operation on one guest, and says no more."""
+
+    def __init__(self, clock: SimClock, operation: str, guest: str) -> None:
+        super().__init__(clock, NAMES)
+        self.fatal: tuple[str, str] | None = (operation, guest)
+        self.dead = False
+
+    def _begin(self, operation: str, guest: Guest) -> None:
+        if self.dead or self.fatal == (operation, guest.name):
+            self.dead = True
+            raise Killed
+        super()._begin(operation, guest)
+
+    def revive(self) -> None:
+        self.dead, self.fatal = False, None
+
+
+@pytest.mark.parametrize("guest", NAMES)
+@pytest.mark.parametrize("operation", ["pause", "snapshot", "resume"])
+def test_a_snapshot_that_was_killed_is_brought_to_its_end_by_the_same_command(
+    world: World, clock: SimClock, operation: str, guest: str
+) -> None:
+    dying = Dying(clock, operation, guest)
+    world = world._replace(hypervisor=dying)
+    with pytest.raises(Killed):
+        create(world, dying.guests(), "base", Policy())
+    dying.revive()
+    clock.sleep_ns(600 * SECOND)
+    if not all(running(dying)):
+        episodes = status(world, dying.guests(), Policy())
+        paused = [e for e in episodes if not dying.machines[e.node].running]
+        assert all("paused by clockstep at" in e.facts.trouble[0].text for e in paused)
+    if operation == "resume":  # all have it: only the rest is to run on
+        left = [one for one in dying.guests() if one.state == "paused"]
+        assert resume(world, left, Policy(), mixed=False).complete
+    else:
+        assert create(world, dying.guests(), "base", Policy()).complete
+    assert running(dying) == [True] * 3
+    assert world.journal.pauses() == {}
+    (one,) = listing(dying).snapshots
+    assert one.complete
+    assert all(abs(machine.offset_ns) < MILLISECOND for machine in dying.machines.values() if operation != "resume")
+
+
+@pytest.mark.parametrize("guest", NAMES)
+@pytest.mark.parametrize("operation", ["revert", "resume"])
+def test_a_revert_that_was_killed_is_made_again_by_the_same_command(
+    world: World, clock: SimClock, operation: str, guest: str
+) -> None:
+    dying = Dying(clock, "", "")
+    world = world._replace(hypervisor=dying)
+    taken(world)
+    dying.fatal = (operation, guest)
+    with pytest.raises(Killed):
+        revert(world)
+    dying.revive()
+    clock.sleep_ns(600 * SECOND)
+    report = revert(world)
+    assert report.complete
+    assert [episode.verdict for episode in report.episodes] == [Verdict.GOOD] * 3
+    assert world.journal.pauses() == {}
+
+
+def test_members_with_different_pasts_are_resumed_only_where_that_is_said(
+    world: World, hypervisor: SimHypervisor
+) -> None:
+    taken(world)
+    hypervisor.broken = {("revert", "node2")}
+    assert not revert(world).complete
+    left = [guest for guest in hypervisor.guests() if guest.state == "paused"]
+    assert [guest.name for guest in left] == ["node1", "node3"]
+    with pytest.raises(UsageError, match="different pasts"):
+        resume(world, left, Policy(), mixed=False)
+    assert running(hypervisor) == [False, True, False]
+    report = resume(world, left, Policy(), mixed=True)
+    assert [member.outcome for member in report.members] == [Outcome.RESUMED] * 2
+    assert [episode.verdict for episode in report.episodes] == [Verdict.GOOD] * 2
+    assert running(hypervisor) == [True] * 3
+
+
+def test_an_interrupted_revert_lets_all_run_on_once_all_are_back(world: World, clock: SimClock) -> None:
+    class Interrupted(SimHypervisor):
+        interrupted = False
+
+        def revert(self, guest: Guest, name: str) -> None:
+            if guest.name == "node2" and not self.interrupted:
+                self.interrupted = True
+                raise KeyboardInterrupt
+            super().revert(guest, name)
+
+    hypervisor = Interrupted(clock, NAMES)
+    world = world._replace(hypervisor=hypervisor)
+    taken(world)
+    with pytest.raises(KeyboardInterrupt):
+        revert(world)
+    assert running(hypervisor) == [True] * 3
+    assert world.journal.pauses() == {}
+    assert [guest for operation, guest in hypervisor.calls if operation == "revert"].count("node1") == 1
+
+
+def test_what_is_paused_by_clockstep_is_resumed_by_it_and_brought_right(
+    world: World, hypervisor: SimHypervisor, clock: SimClock
+) -> None:
+    report = pause(world, hypervisor.guests(), Policy())
+    assert [member.outcome for member in report.members] == [Outcome.PAUSED] * 3
+    assert report.pause_spread_ns is not None
+    clock.sleep_ns(3 * 86_400 * SECOND)
+    report = resume(world, hypervisor.guests(), Policy(), mixed=False)
+    assert [episode.verdict for episode in report.episodes] == [Verdict.GOOD] * 3
+    assert world.journal.pauses() == {}
+
+
+def test_what_others_have_paused_is_neither_paused_nor_resumed(world: World, hypervisor: SimHypervisor) -> None:
+    hypervisor.pause(hypervisor.guests()[1])
+    hypervisor.calls.clear()
+    with pytest.raises(UsageError, match="node2 is paused, and not by clockstep"):
+        pause(world, hypervisor.guests(), Policy())
+    with pytest.raises(UsageError, match="node2 is paused, and not by clockstep"):
+        resume(world, [hypervisor.guests()[1]], Policy(), mixed=False)
+    assert hypervisor.calls == []
+
+
+def test_what_an_io_error_has_paused_is_refused(world: World, hypervisor: SimHypervisor) -> None:
+    stuck = [msgspec.structs.replace(guest, state="paused", stuck="an I/O error") for guest in hypervisor.guests()[:1]]
+    with pytest.raises(UsageError, match="paused by its hypervisor"):
+        resume(world, stuck, Policy(), mixed=False)
+
+
+def test_where_a_pause_cannot_be_written_down_nothing_is_paused(
+    world: World, hypervisor: SimHypervisor, tmp_path: Path
+) -> None:
+    (tmp_path / "paused").write_text("in the way")
+    report = create(world, hypervisor.guests(), "base", Policy())
+    assert not report.complete
+    assert "cannot be written" in str(report.members[0].trouble)
+    assert "pause" not in [operation for operation, _ in hypervisor.calls]
+    assert running(hypervisor) == [True] * 3
+
+
+def test_a_snapshot_is_deleted_wherever_it_is(world: World, hypervisor: SimHypervisor) -> None:
+    taken(world)
+    hypervisor.broken = {("forget", "node2")}
+    report = delete(world, having(hypervisor, None, "base"), Policy())
+    outcomes = [member.outcome for member in report.members]
+    assert outcomes == [Outcome.DELETED, Outcome.NOT_DELETED, Outcome.DELETED]
+    assert [one.present for one in listing(hypervisor).snapshots] == [("node2",)]
+    with pytest.raises(UsageError, match="no node has a snapshot 'none'"):
+        having(hypervisor, None, "none")

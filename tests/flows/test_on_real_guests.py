@@ -91,7 +91,7 @@ def test_a_reverted_cluster_ends_with_every_clock_proven_and_every_daemon_in_syn
         nodes.ssh(name, "echo since > /root/since")
     pass_time(AWAY_S)
     connections = {name: nodes.witness.heard[name].connections for name in nodes.names}
-    report = clockstep(nodes, "revert", "golden", "--all")
+    report = clockstep(nodes, "revert", "golden", "--yes")
     assert report["complete"] is True
     all_proven(nodes, report["episodes"])
     for episode in report["episodes"]:

@@ -4,6 +4,7 @@
 after it counts.
 """
 
+import sys
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -56,6 +57,20 @@ def nodes(command: F) -> F:
     text = "All of them, also where a configuration names fewer."
     command = click.option("--all", "everything", is_flag=True, help=text)(command)
     return click.argument("names", nargs=-1, metavar="[NODE]...", shell_complete=_node_names)(command)
+
+
+def yes(command: F) -> F:
+    """Add the answer to the question that is asked before something is lost."""
+    return click.option("--yes", "-y", is_flag=True, help="Do not ask before something is lost.")(command)
+
+
+def confirmed(what: str, *, yes: bool) -> None:
+    """Ask whether this is to be done; raises UsageError where nobody is there to ask, and Abort for a no."""
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise UsageError(f"this would {what}", "say --yes where nobody can be asked; nothing was touched")
+    click.confirm(f"{what[0].upper()}{what[1:]}?", abort=True, err=True)
 
 
 def ways(command: F) -> F:

@@ -4,32 +4,39 @@ from typing import Any
 
 import click
 
-from clockstep.cli.options import examples, nodes, policy, shared, ways
+from clockstep.cli.options import confirmed, examples, nodes, policy, shared, ways, yes
 
-EXAMPLES = examples("revert before-upgrade --all", "revert before-upgrade 'node-*'")
+EXAMPLES = examples("revert", "revert before-upgrade", "revert before-upgrade --yes --json", "revert theirs 'node-*'")
 
 
 @click.command("revert", epilog=EXAMPLES)
-@click.argument("name")
+@click.argument("name", required=False)
 @nodes
+@yes
 @policy
 @ways
 @shared
 @click.pass_context
-def command(context: click.Context, /, name: str, names: tuple[str, ...], *, everything: bool, **_options: Any) -> int:
+def command(
+    context: click.Context, /, name: str | None, names: tuple[str, ...], *, everything: bool, yes: bool, **_options: Any
+) -> int:
     """Put nodes back to snapshot NAME together, and bring their clocks right at once.
 
-    --all means every node of that snapshot. If one cannot be reverted, those that were stay paused.
+    Without NODE it is every node of that snapshot, in whatever state it is; without NAME too, the newest set. A
+    snapshot of another tool needs its nodes named, or --all that have it. If one node cannot be reverted, those that
+    were stay paused.
     """
-    from clockstep.cli.session import asked, exit_code, opened, policy_of, printed, selected
+    from clockstep.cli.session import asked, exit_code, opened, policy_of, printed, recorded
     from clockstep.flows import revert
     from clockstep.render.output import Story
-    from clockstep.render.text import set_page
+    from clockstep.render.text import set_page, targets_line
 
+    wanted = asked(context, names, everything=everything)
     with Story() as story:
-        wanted = asked(context, names, everything=everything)
         world = opened(context, wanted, story.tell)
-        guests = revert.members_of(name, world.hypervisor) if everything else selected(world, wanted, changing=True)
-        report = revert.revert(world, guests, name, policy_of(context, wanted))
+        targets = revert.choose(world.hypervisor, recorded(world, wanted, name), name)
+    confirmed(targets_line(targets.name, targets.snapshots, targets.remarks, world.clock.realtime_ns()), yes=yes)
+    with Story() as story:
+        report = revert.revert(world._replace(tell=story.tell), targets, policy_of(context, wanted))
     printed(context, report, set_page)
     return exit_code(report.episodes, complete=report.complete)

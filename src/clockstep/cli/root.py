@@ -13,6 +13,8 @@ COMMANDS = {
     "step": "clockstep.cli.step",
     "snapshot": "clockstep.cli.snapshot",
     "revert": "clockstep.cli.revert",
+    "pause": "clockstep.cli.pause",
+    "resume": "clockstep.cli.resume",
     "lab": "clockstep.cli.lab",
     "schema": "clockstep.cli.schema",
     "completion": "clockstep.cli.completion",

@@ -15,8 +15,10 @@ from clockstep.cli.options import option
 from clockstep.config import read_cluster
 from clockstep.core.selection import Wanted, addresses, refuse_contradiction, select
 from clockstep.errors import HostError, UsageError
+from clockstep.flows.snapshot import listing
 from clockstep.hypervisors import HYPERVISORS
 from clockstep.hypervisors.several import Several
+from clockstep.journal import FileJournal, state_folder
 from clockstep.kernel.clock import SystemClock
 from clockstep.kernel.timex import read_host_clock
 from clockstep.locks import DomainLocks
@@ -39,7 +41,8 @@ def asked(context: click.Context, names: Sequence[str] = (), *, everything: bool
     """
     cluster = read_cluster(option(context, "config"), option(context, "cluster"))
     project = None if cluster else find_project(Path(), os.environ)
-    wanted = Wanted(tuple(names), everything, option(context, "connect") or (), cluster, project)
+    connect, paused = option(context, "connect") or (), frozenset(journal().pauses())
+    wanted = Wanted(tuple(names), everything, connect, cluster, project, paused)
     refuse_contradiction(wanted)
     return wanted
 
@@ -58,7 +61,7 @@ def opened(context: click.Context, wanted: Wanted, tell: Tell) -> World:
     if wanted.project:
         ways = ways._replace(vagrant=VagrantLogins(wanted.project))
     parts = {address: HYPERVISORS["libvirt"](resolved(address), clock, ways) for address in addresses(wanted)}
-    return World(Several(parts), clock, host, DomainLocks(clock), tell)
+    return World(Several(parts), clock, host, DomainLocks(clock), journal(), tell)
 
 
 def resolved(connect: str) -> str | None:
@@ -74,6 +77,54 @@ def resolved(connect: str) -> str | None:
             "" if answer.stderr else "start it with: clockstep lab up",
         )
     return answer.stdout.strip()
+
+
+def journal() -> FileJournal:
+    """Return where pauses are written down."""
+    return FileJournal(state_folder(os.environ, root=os.geteuid() == 0))
+
+
+def recorded(world: World, wanted: Wanted, name: str | None) -> list[Guest] | None:
+    """Return the guests that are chosen by their names, a cluster or a project; None for all recorded in a snapshot.
+
+    A set of clockstep's says itself which guests it is of. A snapshot of another tool does not, so that its guests must
+    be chosen, or --all that have it.
+    """
+    if wanted.names or not (wanted.everything or _is_set(world, name)):
+        return selected(world, wanted, changing=True)
+    return None
+
+
+def _is_set(world: World, name: str | None) -> bool:
+    return name is None or any(one.set_id for one in listing(world.hypervisor).snapshots if one.name == name)
+
+
+def held(world: World, wanted: Wanted) -> list[Guest]:
+    """Return the guests that are to be resumed: those that are named, or those of the choice that clockstep paused."""
+    guests, pauses = world.hypervisor.guests(), world.journal.pauses()
+    if wanted.everything:
+        chosen = guests
+    else:
+        chosen = [one.guest for one in select(guests, wanted, changing=True).nodes]
+        if wanted.names:
+            return chosen
+    mine = [guest for guest in chosen if guest.state == "paused" and guest.uuid in pauses]
+    if not mine:
+        raise UsageError("clockstep has paused none of them", "virsh resume is for what others have paused")
+    return mine
+
+
+def taking(world: World, wanted: Wanted, name: str) -> list[Guest]:
+    """Return the guests of a new snapshot: those that are chosen, or with --all those of one that was not ended too."""
+    if not wanted.everything:
+        return selected(world, wanted, changing=True)
+    begun = {
+        uuid
+        for uuid, pause in world.journal.pauses().items()
+        if pause.operation == "snapshot" and pause.snapshot and pause.snapshot.name == name
+    }
+    guests = [guest for guest in world.hypervisor.guests() if guest.state == "running" or guest.uuid in begun]
+    return guests or selected(world, wanted, changing=True)
 
 
 def selected(world: World, wanted: Wanted, *, changing: bool) -> list[Guest]:

@@ -1,20 +1,18 @@
-"""`clockstep snapshot create` and `clockstep snapshot list`."""
+"""`clockstep snapshot create`, `list` and `delete`."""
 
 from typing import Any
 
 import click
 
-from clockstep.cli.options import examples, nodes, policy, shared, ways
+from clockstep.cli.options import confirmed, examples, looking, nodes, policy, shared, ways, yes
 
 
 @click.group("snapshot")
 def command() -> None:
-    """Take and list snapshots of several nodes as one."""
+    """Take, list and delete snapshots of several nodes as one."""
 
 
-@command.command(
-    "create", epilog=examples("snapshot create before-upgrade --all", "snapshot create base node-1 node-2")
-)
+@command.command("create", epilog=examples("snapshot create before-upgrade --all", "snapshot create base node-1"))
 @click.argument("name")
 @nodes
 @policy
@@ -26,7 +24,7 @@ def create(context: click.Context, /, name: str, names: tuple[str, ...], *, ever
 
     All of them have the snapshot afterwards, or none.
     """
-    from clockstep.cli.session import asked, exit_code, opened, policy_of, printed, selected
+    from clockstep.cli.session import asked, exit_code, opened, policy_of, printed, taking
     from clockstep.flows import snapshot
     from clockstep.render.output import Story
     from clockstep.render.text import set_page
@@ -34,8 +32,7 @@ def create(context: click.Context, /, name: str, names: tuple[str, ...], *, ever
     with Story() as story:
         wanted = asked(context, names, everything=everything)
         world = opened(context, wanted, story.tell)
-        guests = selected(world, wanted, changing=True)
-        report = snapshot.create(world, guests, name, policy_of(context, wanted))
+        report = snapshot.create(world, taking(world, wanted, name), name, policy_of(context, wanted))
     printed(context, report, set_page)
     return exit_code(report.episodes, complete=report.complete)
 
@@ -55,3 +52,32 @@ def list_(context: click.Context, /, **_options: Any) -> int:
         snapshots = listing(world.hypervisor)
     printed(context, snapshots, lambda listed: snapshots_page(listed, world.clock.realtime_ns()))
     return 3 if snapshots.unread else 0
+
+
+@command.command("delete", epilog=examples("snapshot delete before-upgrade", "snapshot delete theirs node-1 --yes"))
+@click.argument("name")
+@nodes
+@yes
+@looking("30 s")
+@shared
+@click.pass_context
+def delete(
+    context: click.Context, /, name: str, names: tuple[str, ...], *, everything: bool, yes: bool, **_options: Any
+) -> int:
+    """Delete snapshot NAME of every node that has it; of a set of clockstep's also where it is incomplete.
+
+    A snapshot of another tool needs its nodes named, or --all that have it.
+    """
+    from clockstep.cli.session import asked, exit_code, opened, policy_of, printed, recorded
+    from clockstep.flows import snapshot
+    from clockstep.render.output import Story
+    from clockstep.render.text import set_page
+
+    wanted = asked(context, names, everything=everything)
+    with Story() as story:
+        world = opened(context, wanted, story.tell)
+        targets = snapshot.having(world.hypervisor, recorded(world, wanted, name), name)
+    confirmed(f"delete the snapshot {name!r} of {', '.join(guest.name for guest in targets)}", yes=yes)
+    report = snapshot.delete(world, targets, policy_of(context, wanted))
+    printed(context, report, set_page)
+    return exit_code((), complete=report.complete)

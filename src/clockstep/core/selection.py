@@ -53,6 +53,8 @@ class Wanted(Record, frozen=True):
     connect: tuple[str, ...] = ()
     cluster: Cluster | None = None
     project: Project | None = None
+    held: frozenset[str] = frozenset()
+    """The UUIDs of machines that clockstep has paused: a look at everything shows them too."""
 
 
 def addresses(wanted: Wanted) -> tuple[str, ...]:
@@ -96,7 +98,7 @@ def _select(guests: Sequence[Guest], wanted: Wanted, *, changing: bool) -> Selec
     if changing:
         hint = "clockstep nodes shows them; globs work: 'node*'; a clockstep.toml can name them"
         raise UsageError("name the nodes, or say --all", hint)
-    return Selection(Choice.RUNNING, "default: everything that runs", _running(guests))
+    return Selection(Choice.RUNNING, "default: everything that runs", _running(guests, wanted.held))
 
 
 def _of_cluster(guests: Sequence[Guest], cluster: Cluster) -> Selection:
@@ -116,8 +118,12 @@ def _of_project(guests: Sequence[Guest], project: Project) -> Selection:
     return Selection(Choice.VAGRANT, f"the Vagrant project {project.folder}", nodes)
 
 
-def _running(guests: Iterable[Guest]) -> tuple[Selected, ...]:
-    return tuple(Selected(guest, "running") for guest in guests if guest.state == "running")
+def _running(guests: Iterable[Guest], held: frozenset[str] = frozenset()) -> tuple[Selected, ...]:
+    return tuple(
+        Selected(guest, "running" if guest.state == "running" else "paused by clockstep")
+        for guest in guests
+        if guest.state == "running" or (guest.state == "paused" and guest.uuid in held)
+    )
 
 
 def _matching(guests: Sequence[Guest], patterns: Sequence[str], of: str) -> tuple[Selected, ...]:

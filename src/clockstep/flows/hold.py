@@ -1,54 +1,78 @@
-"""Guests that are paused together and resumed on every way out.
+"""Guests that stand still together, and every way out of that.
 
-A pause that is still under way when the work is interrupted would outlive it, and a guest cannot be resumed while its
-snapshot is being taken. So each guest has a lock: resuming waits for what is under way, and forbids what has not begun.
+What is under way when the work is interrupted would outlive it, and a guest cannot be resumed while its snapshot is
+being taken. So each guest has a lock: resuming waits for what is under way, and forbids what has not begun. Every
+pause is written down before it is made, for whoever comes after a kill.
 """
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
-from clockstep.errors import ClockstepError, HypervisorError
+import msgspec
+
+from clockstep.errors import ClockstepError, HypervisorError, LostConnectionError
 from clockstep.fleet import side_by_side
-from clockstep.model import Guest, Snapshot
-from clockstep.ports import Clock, Hypervisor
+from clockstep.model import Guest, Pause, Snapshot
+from clockstep.ports import World
 from clockstep.units import MINUTE_NS, SECOND_NS
 
 PAUSE_NS = 15 * SECOND_NS
 SNAPSHOT_NS = 5 * MINUTE_NS
 
+Failures = dict[str, ClockstepError]
+
 
 class Hold:
-    """The pauses of one piece of work; only what was paused here is resumed here."""
+    """The standstill of one piece of work; only what was paused or put back here is resumed here."""
 
-    def __init__(self, hypervisor: Hypervisor, guests: Sequence[Guest], clock: Clock) -> None:
-        self._hypervisor = hypervisor
+    def __init__(self, world: World, guests: Sequence[Guest], operation: str) -> None:
+        self._world = world
         self._guests = guests
-        self._clock = clock
+        self._operation = operation
         self._locks = {guest: threading.Lock() for guest in guests}
         self._over: set[Guest] = set()
         self._spans: dict[Guest, tuple[int, int]] = {}
-        self._paused: set[Guest] = set()
+        self._resumed_ns: dict[Guest, int] = {}
+        self._still: set[Guest] = set()
 
-    def pause_all(self) -> dict[str, ClockstepError | None]:
+    def adopt(self, guests: Sequence[Guest]) -> None:
+        """Take over guests that an earlier command paused and did not resume."""
+        self._still.update(guests)
+
+    def pause_all(self, snapshot: Snapshot | None = None) -> Failures:
         """Pause all guests at the same moment, and return what went wrong with each."""
-        return side_by_side(self._guests, self._pause, PAUSE_NS)
+        return self._all(lambda guest: self._pause(guest, snapshot), PAUSE_NS)
 
-    def snapshot_all(self, snapshot: Snapshot) -> dict[str, ClockstepError | None]:
-        """Take the snapshot of all guests, and return what went wrong with each."""
-        return side_by_side(self._guests, lambda guest: self._snapshot(guest, snapshot), SNAPSHOT_NS)
+    def snapshot_all(self, snapshot: Snapshot, guests: Sequence[Guest]) -> Failures:
+        """Take the snapshot of these guests, and return what went wrong with each."""
+        return self._all(lambda guest: self._world.hypervisor.snapshot(guest, snapshot), SNAPSHOT_NS, guests)
 
-    def resume_all(self) -> dict[str, int | ClockstepError]:
-        """Resume whatever is still paused from here, when a snapshot of it that is under way has ended."""
-        return side_by_side(self._guests, self.resume, SNAPSHOT_NS)
+    def revert_all(self, targets: Mapping[Guest, Snapshot]) -> Failures:
+        """Put all guests back, paused, and return what went wrong with each; one that is back already is left so."""
+        left = [guest for guest in self._guests if guest not in self._over]
+        return self._all(lambda guest: self._revert(guest, targets[guest]), SNAPSHOT_NS, left)
+
+    def release(self) -> None:
+        """Write down that all were put back, so that each may run on whatever becomes of this run."""
+        for pause in self._world.journal.pauses().values():
+            if any(guest.uuid == pause.uuid for guest in self._still):
+                self._world.journal.note(msgspec.structs.replace(pause, released=True))
+
+    def resume_all(self) -> Failures:
+        """Resume whatever still stands still from here, when what is under way with it has ended."""
+        results = side_by_side(self._guests, self.resume, SNAPSHOT_NS)
+        return {name: result for name, result in results.items() if isinstance(result, ClockstepError)}
 
     def resume(self, guest: Guest) -> int:
-        """Resume a guest if it is paused from here, and return the monotonic time after that in nanoseconds."""
+        """Resume a guest if it stands still from here, and return the monotonic time after that in nanoseconds."""
         self._over.add(guest)
         with self._locks[guest]:
-            if guest in self._paused:
-                self._hypervisor.resume(guest)
-                self._paused.discard(guest)
-        return self._clock.monotonic_ns()
+            if guest in self._still:
+                self._world.hypervisor.resume(guest)
+                self._resumed_ns[guest] = self._world.clock.monotonic_ns()
+                self._still.discard(guest)
+                self._world.journal.strike(guest.uuid)
+        return self._world.clock.monotonic_ns()
 
     def spread_ns(self) -> int | None:
         """Return how far apart the pauses can have been at most; None before all are paused."""
@@ -58,21 +82,46 @@ class Hold:
 
     def since_ns(self) -> int:
         """Return the monotonic time at which the first pause can have begun."""
-        return min((before for before, _ in self._spans.values()), default=self._clock.monotonic_ns())
+        return min((before for before, _ in self._spans.values()), default=self._world.clock.monotonic_ns())
 
-    def _pause(self, guest: Guest) -> None:
-        with self._locks[guest]:
-            self._refuse_over(guest)
-            before = self._clock.monotonic_ns()
-            self._hypervisor.pause(guest)
-            self._paused.add(guest)
-            self._spans[guest] = (before, self._clock.monotonic_ns())
+    def stalled_ns(self) -> int | None:
+        """Return for how long a guest stood still at most; None where none was paused and resumed here."""
+        stalls = [self._resumed_ns[guest] - self._spans[guest][0] for guest in self._resumed_ns if guest in self._spans]
+        return max(stalls, default=None)
 
-    def _snapshot(self, guest: Guest, snapshot: Snapshot) -> None:
-        with self._locks[guest]:
-            self._refuse_over(guest)
-            self._hypervisor.snapshot(guest, snapshot)
+    def _all(self, act: Callable[[Guest], object], within_ns: int, guests: Sequence[Guest] | None = None) -> Failures:
+        def locked(guest: Guest) -> None:
+            with self._locks[guest]:
+                if guest in self._over:
+                    raise HypervisorError(f"{guest.name} is to run on already")
+                act(guest)
 
-    def _refuse_over(self, guest: Guest) -> None:
-        if guest in self._over:
-            raise HypervisorError(f"{guest.name} is to run on already")
+        results = side_by_side(self._guests if guests is None else guests, locked, within_ns)
+        return {name: result for name, result in results.items() if isinstance(result, ClockstepError)}
+
+    def _pause(self, guest: Guest, snapshot: Snapshot | None) -> None:
+        now_ns = self._world.clock.realtime_ns()
+        self._world.journal.note(Pause(guest.uuid, guest.name, self._operation, now_ns, now_ns, snapshot))
+        before = self._world.clock.monotonic_ns()
+        try:
+            self._world.hypervisor.pause(guest)
+        except HypervisorError:
+            self._world.journal.strike(guest.uuid)
+            raise
+        self._still.add(guest)
+        self._spans[guest] = (before, self._world.clock.monotonic_ns())
+
+    def _revert(self, guest: Guest, snapshot: Snapshot) -> None:
+        if guest in self._still:
+            return
+        now_ns = self._world.clock.realtime_ns()
+        pause = Pause(guest.uuid, guest.name, self._operation, now_ns, snapshot.created_ns, snapshot, released=False)
+        self._world.journal.note(pause)
+        try:
+            self._world.hypervisor.revert(guest, snapshot.name)
+        except LostConnectionError:
+            raise
+        except HypervisorError:
+            self._world.journal.strike(guest.uuid)
+            raise
+        self._still.add(guest)

@@ -1,4 +1,4 @@
-"""Taking a snapshot of several guests as one, and listing what there is.
+"""Taking a snapshot of several guests as one, listing what there is, and deleting.
 
 A snapshot needs a pause, and a pause leaves a clock behind. So the clocks are brought right again afterwards, as after
 a revert.
@@ -7,9 +7,10 @@ a revert.
 from collections.abc import Mapping, Sequence
 from uuid import uuid4
 
+from clockstep.core.names import refuse_bad_name
 from clockstep.errors import ClockstepError, UsageError
 from clockstep.fleet import side_by_side
-from clockstep.flows.hold import SNAPSHOT_NS, Hold
+from clockstep.flows.hold import SNAPSHOT_NS, Failures, Hold
 from clockstep.flows.step import step
 from clockstep.heal import troubled
 from clockstep.model import (
@@ -17,6 +18,7 @@ from clockstep.model import (
     Guest,
     Member,
     Outcome,
+    Pause,
     Policy,
     SetReport,
     Snapshot,
@@ -26,6 +28,7 @@ from clockstep.model import (
 from clockstep.ports import Hypervisor, World
 from clockstep.units import MINUTE_NS, SECOND_NS
 
+RUN_ON = "letting all run on"
 LISTING_NS = 30 * SECOND_NS
 SLACK_NS = MINUTE_NS
 """What a clock may be behind beyond what is known: it need not have been quite right before."""
@@ -36,35 +39,38 @@ Found = Mapping[Guest, Sequence[Snapshot]]
 def create(world: World, guests: Sequence[Guest], name: str, policy: Policy) -> SetReport:
     """Pause all, snapshot all, resume all at once, and bring every clock right; all or none have the snapshot then.
 
-    Raises UsageError, before anything is touched, for a guest that does not run or has a snapshot of that name, and
-    BusyError for one that another clockstep works on.
+    What a killed run of the same has begun is brought to its end, or undone and begun anew. Raises UsageError, before
+    anything is touched, for a bad name and for a guest that cannot take part, and BusyError for one that another
+    clockstep works on.
     """
+    refuse_bad_name(name)
     with world.locks.hold(guests, policy.deadline_ns):
-        return _create(world, guests, name, policy)
+        begun = _begun(world, guests, name)
+        return _continue(world, guests, begun, policy) if begun else _begin(world, guests, name, policy)
 
 
-def _create(world: World, guests: Sequence[Guest], name: str, policy: Policy) -> SetReport:
-    refuse_unfit(guests, name, found(world.hypervisor, guests))
-    hold = Hold(world.hypervisor, guests, world.clock)
-    try:
-        troubles = hold.pause_all()
-        spread = hold.spread_ns()
-        snapshot = Snapshot(name, world.clock.realtime_ns(), uuid4().hex, tuple(guest.name for guest in guests))
-        if spread is not None:
-            troubles = hold.snapshot_all(snapshot)
-        cause = Cause("paused for a snapshot", world.clock.monotonic_ns() - hold.since_ns() + SLACK_NS)
-        episodes = step(world, dict.fromkeys(guests, cause), policy, hold.resume)
-    except BaseException:
-        world.tell("", "resuming what was paused; run clockstep step then, because the pause left clocks behind")
-        raise
-    finally:
-        hold.resume_all()
-    failed = {member: error for member, error in troubles.items() if isinstance(error, ClockstepError)}
-    if failed and spread is not None:
-        taken = [guest for guest in guests if guest.name not in failed]
-        side_by_side(taken, lambda guest: world.hypervisor.forget(guest, name), SNAPSHOT_NS)
-    members = tuple(_member(guest, failed) for guest in guests)
-    return SetReport(world.host, snapshot, not failed, members, episodes, spread)
+def delete(world: World, targets: Mapping[Guest, Snapshot], policy: Policy) -> SetReport:
+    """Delete each guest's snapshot; one that fails does not keep the others from it."""
+    guests = list(targets)
+    with world.locks.hold(guests, policy.deadline_ns):
+        results = side_by_side(guests, lambda guest: world.hypervisor.forget(guest, targets[guest].name), SNAPSHOT_NS)
+    failed = _failures(results)
+    members = tuple(
+        Member(guest.name, Outcome.NOT_DELETED, troubled(failed[guest.name]))
+        if guest.name in failed
+        else Member(guest.name, Outcome.DELETED)
+        for guest in guests
+    )
+    return SetReport(world.host, next(iter(targets.values())), not failed, members)
+
+
+def having(hypervisor: Hypervisor, guests: Sequence[Guest] | None, name: str) -> dict[Guest, Snapshot]:
+    """Return which of these guests, or of all, have the snapshot; raises UsageError where none has."""
+    snapshots = found(hypervisor, hypervisor.guests() if guests is None else guests)
+    targets = {guest: one for guest, listed in snapshots.items() for one in listed if one.name == name}
+    if not targets:
+        raise UsageError(f"no node has a snapshot {name!r}", "clockstep snapshot list shows what there is")
+    return targets
 
 
 def listing(hypervisor: Hypervisor) -> SnapshotList:
@@ -95,16 +101,118 @@ def found(hypervisor: Hypervisor, guests: Sequence[Guest]) -> Found:
     return snapshots
 
 
-def refuse_unfit(guests: Sequence[Guest], name: str, snapshots: Found) -> None:
+def objections(asked: Mapping[str, Sequence[str] | ClockstepError]) -> list[str]:
+    """Return all that was said against a piece of work, with the guests' names, an error of asking included."""
+    said = {name: [result.message] if isinstance(result, ClockstepError) else result for name, result in asked.items()}
+    return [f"{name}: {reason}" for name, reasons in said.items() for reason in reasons]
+
+
+def _begin(world: World, guests: Sequence[Guest], name: str, policy: Policy, behind_ns: int = 0) -> SetReport:
+    """Take the snapshot; `behind_ns` is what an earlier pause may have left the clocks behind by."""
+    _refuse_unfit(world.hypervisor, guests, name)
+    hold = Hold(world, guests, "snapshot")
+    snapshot = Snapshot(name, world.clock.realtime_ns(), uuid4().hex, tuple(guest.name for guest in guests))
+    try:
+        world.tell("", f"pausing {len(guests)} nodes")
+        failed = hold.pause_all(snapshot)
+        if not failed:
+            world.tell("", f"taking the snapshot {name}")
+            failed = hold.snapshot_all(snapshot, guests)
+        behind_ns += world.clock.monotonic_ns() - hold.since_ns()
+        return _concluded(world, guests, hold, snapshot, failed, behind_ns, policy)
+    except BaseException:
+        _undo(world, guests, hold, snapshot)
+        raise
+    finally:
+        hold.resume_all()
+
+
+def _continue(world: World, guests: Sequence[Guest], begun: Mapping[Guest, Pause], policy: Policy) -> SetReport:
+    """Bring to its end what a killed run has begun: no clock went on meanwhile, so the set is one of one moment."""
+    first = min(begun.values(), key=lambda pause: pause.at_ns)
+    snapshot = first.snapshot
+    assert snapshot is not None
+    have = [
+        g for g, listed in found(world.hypervisor, guests).items() if any(s.set_id == snapshot.set_id for s in listed)
+    ]
+    missing = [guest for guest in guests if guest not in have]
+    behind_ns = max(0, world.clock.realtime_ns() - first.at_ns)
+    hold = Hold(world, guests, "snapshot")
+    hold.adopt(list(begun))
+    whole = {guest.name for guest in guests} == set(snapshot.members or ())
+    try:
+        if whole and have and all(guest in begun for guest in missing):
+            world.tell("", f"continuing the snapshot {snapshot.name}, which was begun and not ended")
+            failed = hold.snapshot_all(snapshot, missing)
+            return _concluded(world, guests, hold, snapshot, failed, behind_ns, policy)
+    finally:
+        hold.resume_all()
+    world.tell("", f"beginning the snapshot {snapshot.name} anew, because it was not ended")
+    side_by_side(have, lambda guest: world.hypervisor.forget(guest, snapshot.name), SNAPSHOT_NS)
+    uuids = {guest.uuid for guest in guests}
+    running = [guest for guest in world.hypervisor.guests() if guest.uuid in uuids]
+    return _begin(world, running, snapshot.name, policy, behind_ns)
+
+
+def _concluded(
+    world: World,
+    guests: Sequence[Guest],
+    hold: Hold,
+    snapshot: Snapshot,
+    failed: Failures,
+    behind_ns: int,
+    policy: Policy,
+) -> SetReport:
+    """Resume all and bring them right; where one failed, none keeps the snapshot."""
+    cause = Cause("paused for a snapshot", behind_ns + SLACK_NS)
+    world.tell("", RUN_ON)
+    episodes = step(world, dict.fromkeys(guests, cause), policy, hold.resume)
+    if failed:
+        _forget(world.hypervisor, guests, snapshot)
+    members = tuple(_member(guest, failed) for guest in guests)
+    return SetReport(world.host, snapshot, not failed, members, episodes, hold.spread_ns(), hold.stalled_ns())
+
+
+def _undo(world: World, guests: Sequence[Guest], hold: Hold, snapshot: Snapshot) -> None:
+    """Let all run on after an interruption, and leave no part of the set behind."""
+    world.tell("", "resuming what was paused; run clockstep step then, because the pause left clocks behind")
+    hold.resume_all()
+    _forget(world.hypervisor, guests, snapshot)
+
+
+def _forget(hypervisor: Hypervisor, guests: Sequence[Guest], snapshot: Snapshot) -> None:
+    """Delete what there is of a set."""
+
+    def forget(guest: Guest) -> None:
+        if any(one.set_id == snapshot.set_id for one in hypervisor.snapshots(guest)):
+            hypervisor.forget(guest, snapshot.name)
+
+    side_by_side(guests, forget, SNAPSHOT_NS)
+
+
+def _begun(world: World, guests: Sequence[Guest], name: str) -> dict[Guest, Pause]:
+    """Return the guests that a killed run for the same snapshot has left paused."""
+    pauses = world.journal.pauses()
+    mine = {guest: pauses[guest.uuid] for guest in guests if guest.state == "paused" and guest.uuid in pauses}
+    return {g: p for g, p in mine.items() if p.operation == "snapshot" and p.snapshot and p.snapshot.name == name}
+
+
+def _refuse_unfit(hypervisor: Hypervisor, guests: Sequence[Guest], name: str) -> None:
     """Raise UsageError where a guest cannot take part, with every reason in a sentence."""
+    snapshots = found(hypervisor, guests)
     reasons = [f"{guest.name} is {guest.state}, not running" for guest in guests if guest.state != "running"]
     named = [guest.name for guest in guests if any(snapshot.name == name for snapshot in snapshots[guest])]
     reasons += [f"{guest} has a snapshot {name!r} already" for guest in named]
+    reasons += objections(side_by_side(guests, hypervisor.objections, LISTING_NS))
     if reasons:
         raise UsageError("; ".join(reasons), "nothing was touched; choose other nodes or another name")
 
 
-def _member(guest: Guest, failed: Mapping[str, ClockstepError]) -> Member:
+def _failures(results: Mapping[str, object]) -> Failures:
+    return {name: result for name, result in results.items() if isinstance(result, ClockstepError)}
+
+
+def _member(guest: Guest, failed: Failures) -> Member:
     if guest.name in failed:
         return Member(guest.name, Outcome.NOT_TAKEN, troubled(failed[guest.name]))
     return Member(guest.name, Outcome.NOT_TAKEN if failed else Outcome.TAKEN)

@@ -5,12 +5,12 @@ from contextlib import contextmanager
 
 import msgspec
 
-from clockstep.errors import ClockstepError
+from clockstep.errors import ClockstepError, NotRunningError
 from clockstep.fleet import side_by_side
 from clockstep.heal import heal, observe, unreached
-from clockstep.model import Cause, Episode, Guest, Policy
+from clockstep.model import Cause, Episode, Guest, Pause, Policy
 from clockstep.ports import Clock, Node, Reach, World
-from clockstep.units import SECOND_NS
+from clockstep.units import SECOND_NS, show_moment
 
 ASKED = Cause("asked for")
 LOOKED = Cause("looked at")
@@ -31,10 +31,13 @@ def watch(world: World, guests: Sequence[Guest], policy: Policy) -> Iterator[tup
     with nodes(world) as node:
 
         def job(guest: Guest) -> Episode:
+            refuse_paused(guest, world.journal.pauses())
             return observe(node(guest), LOOKED, policy, world.clock)
 
         while True:
-            results = side_by_side(guests, job, policy.deadline_ns)
+            states = {guest.uuid: guest.state for guest in world.hypervisor.guests()}
+            now = [msgspec.structs.replace(guest, state=states.get(guest.uuid, "gone")) for guest in guests]
+            results = side_by_side(now, job, policy.deadline_ns)
             yield _episodes(results, dict.fromkeys(results, LOOKED), world.clock)
 
 
@@ -59,18 +62,28 @@ def step(
 @contextmanager
 def nodes(world: World) -> Iterator[Callable[[Guest], Node]]:
     """Give out the nodes, and close the ways to them in the end, under whoever still hangs in one."""
-    opened: dict[Guest, Reach] = {}
+    opened: dict[str, Reach] = {}
 
     def node(guest: Guest) -> Node:
-        if guest not in opened:
-            opened[guest] = world.hypervisor.reach(guest)
-        return Node(guest.name, opened[guest])
+        if guest.uuid not in opened:
+            opened[guest.uuid] = world.hypervisor.reach(guest)
+        return Node(guest.name, opened[guest.uuid])
 
     try:
         yield node
     finally:
         for reach in list(opened.values()):
             reach.close()
+
+
+def refuse_paused(guest: Guest, pauses: Mapping[str, Pause]) -> None:
+    """Raise NotRunningError for a guest that clockstep itself has paused and not resumed, with the way on."""
+    pause = pauses.get(guest.uuid)
+    if guest.state != "paused" or pause is None:
+        return
+    again = {"snapshot": "run clockstep snapshot create again, or", "revert": "run clockstep revert again, or"}
+    hint = f"{again.get(pause.operation, 'run')} clockstep resume{'' if pause.released else ' --mixed'}"
+    raise NotRunningError(f"paused by clockstep at {show_moment(pause.at_ns)}, for {pause.text}", hint)
 
 
 def _episodes(

@@ -9,7 +9,14 @@ from typing import Any
 
 import libvirt
 
-from clockstep.errors import ExecBlockedError, HypervisorError, NotRunningError, ReachError, UsageError
+from clockstep.errors import (
+    ExecBlockedError,
+    HypervisorError,
+    LostConnectionError,
+    NotRunningError,
+    ReachError,
+    UsageError,
+)
 
 KEEPALIVE_S, KEEPALIVE_COUNT = 5, 3
 
@@ -21,19 +28,32 @@ _loop_lock = threading.Lock()
 _loop: list[threading.Thread] = []
 
 
-def connect(uri: str | None) -> Any:
-    """Open a connection, with libvirt's own default where `uri` is None; keepalive ends it when its other side dies."""
+def connect(uri: str | None, *, again: bool = False) -> Any:
+    """Open a connection, with libvirt's own default where `uri` is None; keepalive ends it when its other side dies.
+
+    Raises UsageError for an address that is none, HypervisorError where nobody answers, and LostConnectionError
+    instead where it is made `again`.
+    """
     _start_event_loop()
     try:
         connection = libvirt.open(uri)
     except libvirt.libvirtError as error:
-        raise _unconnected(uri, error) from error
+        refusal = _unconnected(uri, error)
+        raise (LostConnectionError(refusal.message, refusal.hint) if again else refusal) from error
     try:
         connection.setKeepAlive(KEEPALIVE_S, KEEPALIVE_COUNT)
     except libvirt.libvirtError as error:
         if error.get_error_code() != libvirt.VIR_ERR_NO_SUPPORT:
             raise HypervisorError(f"libvirt: {error}") from error
     return connection
+
+
+def alive(connection: Any) -> bool:
+    """Whether the other side of a connection is there."""
+    try:
+        return bool(connection.isAlive())
+    except libvirt.libvirtError:
+        return False
 
 
 def refused(error: Any, doing: str) -> HypervisorError:

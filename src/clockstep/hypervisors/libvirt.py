@@ -4,7 +4,11 @@ What a set of snapshots is (its id, its members, its time) is one marked line of
 a description survives a revert, the domain's metadata does not.
 """
 
+import shutil
 import threading
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
@@ -12,8 +16,9 @@ import libvirt
 import libvirt_qemu
 import msgspec
 
-from clockstep.errors import HypervisorError, ReachError
-from clockstep.hypervisors.connection import connect, refused, unanswered
+from clockstep.errors import HypervisorError, LostConnectionError, ReachError
+from clockstep.hypervisors.connection import alive, connect, refused, unanswered
+from clockstep.hypervisors.fitness import against_revert, against_snapshot, disk_files, has_memory, is_external
 from clockstep.model import Guest, Snapshot
 from clockstep.ports import Clock, Reach, Ways
 from clockstep.reach.agent import AgentReach
@@ -34,6 +39,17 @@ STATES = {
     libvirt.VIR_DOMAIN_CRASHED: "crashed",
     libvirt.VIR_DOMAIN_PMSUSPENDED: "suspended by the guest",
 }
+STUCK = {
+    libvirt.VIR_DOMAIN_PAUSED_IOERROR: "an I/O error",
+    libvirt.VIR_DOMAIN_PAUSED_WATCHDOG: "its watchdog",
+    libvirt.VIR_DOMAIN_PAUSED_CRASHED: "a crash",
+    libvirt.VIR_DOMAIN_PAUSED_MIGRATION: "a migration",
+    libvirt.VIR_DOMAIN_PAUSED_POSTCOPY_FAILED: "a failed migration",
+}
+RESTART_NS = 30 * SECOND_NS
+AGAIN_NS = SECOND_NS // 5
+"""For how long a guest is tried to be resumed while libvirtd is away, and how often."""
+
 AGENT_CHANNEL = "devices/channel/target[@type='virtio'][@name='org.qemu.guest_agent.0']"
 ANY_WAY = Ways()
 MARK = "clockstep: "
@@ -60,10 +76,13 @@ class Libvirt:
     def guests(self) -> list[Guest]:
         """Return all domains by name."""
         try:
-            listed = [(d.name(), d.UUIDString(), d.state()[0]) for d in self._connection.listAllDomains()]
+            listed = [(d.name(), d.UUIDString(), d.state()) for d in self._living().listAllDomains()]
         except libvirt.libvirtError as error:
             raise refused(error, "listing the domains") from error
-        return [Guest(name, uuid, STATES.get(state, "unknown")) for name, uuid, state in sorted(listed)]
+        return [
+            Guest(name, uuid, STATES.get(state, "unknown"), stuck=stuck(state, reason))
+            for name, uuid, (state, reason) in sorted(listed)
+        ]
 
     def snapshots(self, guest: Guest) -> list[Snapshot]:
         """Return the domain's snapshots, oldest first."""
@@ -72,6 +91,17 @@ class Libvirt:
         except libvirt.libvirtError as error:
             raise refused(error, f"listing the snapshots of {guest.name}") from error
         return sorted((parse_snapshot(xml) for xml in described), key=lambda snapshot: snapshot.created_ns)
+
+    def objections(self, guest: Guest, target: Snapshot | None = None) -> list[str]:
+        """Return what stands against a snapshot of the domain, or against its revert to `target`."""
+        domain = self._domain(guest)
+        try:
+            version, xml = domain.connect().getLibVersion(), domain.XMLDesc()
+            if target is None:
+                return [*against_snapshot(xml, version), *self._cramped(domain, xml)]
+            return against_revert(xml, domain.snapshotLookupByName(target.name).getXMLDesc(), version)
+        except libvirt.libvirtError as error:
+            raise refused(error, f"describing {guest.name}") from error
 
     def snapshot(self, guest: Guest, snapshot: Snapshot) -> None:
         """Take an internal snapshot of a paused domain, memory included; whoever reverts to it finds it running.
@@ -85,7 +115,7 @@ class Libvirt:
             running = as_running(taken.getXMLDesc(libvirt.VIR_DOMAIN_SNAPSHOT_XML_SECURE))
             domain.snapshotCreateXML(running, REDEFINE)
         except libvirt.libvirtError as error:
-            raise refused(error, f"taking a snapshot of {guest.name}") from error
+            raise self._refused(guest, error, f"taking a snapshot of {guest.name}") from error
 
     def forget(self, guest: Guest, name: str) -> None:
         """Delete a snapshot."""
@@ -100,21 +130,35 @@ class Libvirt:
             domain = self._domain(guest)
             domain.revertToSnapshot(domain.snapshotLookupByName(name), libvirt.VIR_DOMAIN_SNAPSHOT_REVERT_PAUSED)
         except libvirt.libvirtError as error:
-            raise refused(error, f"reverting {guest.name}") from error
+            raise self._refused(guest, error, f"reverting {guest.name}") from error
 
     def pause(self, guest: Guest) -> None:
         """Stop a running domain's processors."""
         try:
             self._domain(guest).suspend()
         except libvirt.libvirtError as error:
-            raise refused(error, f"pausing {guest.name}") from error
+            raise self._refused(guest, error, f"pausing {guest.name}") from error
 
     def resume(self, guest: Guest) -> None:
-        """Let a paused domain run on."""
+        """Let a paused domain run on; over a new connection where libvirtd was restarted meanwhile."""
+        until_ns = self._clock.monotonic_ns() + RESTART_NS
+        while True:
+            try:
+                self._resume(guest)
+                return
+            except HypervisorError as error:
+                lost = isinstance(error, LostConnectionError)
+                if not lost or self._clock.monotonic_ns() > until_ns:
+                    raise
+                self._clock.sleep_ns(AGAIN_NS)
+
+    def _resume(self, guest: Guest) -> None:
         try:
-            self._domain(guest).resume()
+            domain = self._domain(guest)
+            if domain.state()[0] != libvirt.VIR_DOMAIN_RUNNING:
+                domain.resume()
         except libvirt.libvirtError as error:
-            raise refused(error, f"resuming {guest.name}") from error
+            raise self._refused(guest, error, f"resuming {guest.name}") from error
 
     def reach(self, guest: Guest) -> Reach:
         """Return the way to the domain's inside: its guest agent, or ssh."""
@@ -122,7 +166,7 @@ class Libvirt:
         by_ssh = login(guest, self._ways) if self._wants_ssh(domain) else None
         if by_ssh:
             return SshReach(by_ssh, self._clock, guest.uuid)
-        return AgentReach(DomainChannel(domain), self._clock)
+        return AgentReach(DomainChannel(lambda: self._domain(guest)), self._clock)
 
     def _wants_ssh(self, domain: Any) -> bool:
         if self._ways.only:
@@ -136,29 +180,52 @@ class Libvirt:
         """Return the domain on a connection of its own, which the first to ask for it opens."""
         with self._lock:
             known = self._domains.get(guest.uuid)
-        if known is not None:
+        if known is not None and alive(known.connect()):
             return known
-        connection = connect(self._uri)
+        connection = connect(self._uri, again=known is not None)
         try:
             domain = connection.lookupByUUIDString(guest.uuid)
         except libvirt.libvirtError as error:
             raise refused(error, f"looking for {guest.name}") from error
         with self._lock:
-            return self._domains.setdefault(guest.uuid, domain)
+            self._domains[guest.uuid] = domain
+        return domain
+
+    def _living(self) -> Any:
+        """Return the connection that lists, a new one where it broke."""
+        if not alive(self._connection):
+            self._connection = connect(self._uri, again=True)
+        return self._connection
+
+    def _refused(self, guest: Guest, error: Any, doing: str) -> HypervisorError:
+        known = self._domains.get(guest.uuid)
+        broken = known is not None and not alive(known.connect())
+        said = refused(error, doing)
+        return LostConnectionError(said.message, "see that libvirtd runs there") if broken else said
+
+    def _cramped(self, domain: Any, xml: str) -> list[str]:
+        """Return where a snapshot's memory does not fit; only of files that can be seen from here."""
+        memory = domain.maxMemory() * 1024
+        needed = min(memory, domain.memoryStats().get("rss", memory) * 1024) if domain.isActive() else 0
+        for file in disk_files(xml):
+            with suppress(OSError):
+                free = shutil.disk_usage(Path(file).parent).free
+                if free < needed:
+                    return [f"a snapshot may need {mib(needed)} beside {file}, and {mib(free)} are free"]
+        return []
 
 
 class DomainChannel:
     """Agent commands through libvirt: its own calls for the time, which leave the domain untainted, and raw ones."""
 
-    def __init__(self, domain: Any) -> None:
+    def __init__(self, domain: Callable[[], Any]) -> None:
         self._domain = domain
-        self._limited = False
+        self._limited: Any = None
 
     def time(self) -> tuple[int, int]:
         """Return guest-get-time, as seconds and nanoseconds."""
         try:
-            self._limit()
-            answer = self._domain.getTime()
+            answer = self._limited_domain().getTime()
         except libvirt.libvirtError as error:
             raise unanswered(error) from error
         except (SystemError, OverflowError) as error:  # libvirt-python, of an answer that fits no C integer
@@ -168,8 +235,7 @@ class DomainChannel:
     def set_time(self, seconds: int, nanoseconds: int) -> None:
         """Perform guest-set-time."""
         try:
-            self._limit()
-            self._domain.setTime({"seconds": seconds, "nseconds": nanoseconds})
+            self._limited_domain().setTime({"seconds": seconds, "nseconds": nanoseconds})
         except libvirt.libvirtError as error:
             raise unanswered(error) from error
 
@@ -177,21 +243,36 @@ class DomainChannel:
         """Perform a raw agent command."""
         timeout_s = max(1, min(AGENT_TIMEOUT_S, timeout_ns // SECOND_NS))
         try:
-            self._limit()
-            return str(libvirt_qemu.qemuAgentCommand(self._domain, request.decode(), timeout_s, 0)).encode()
+            domain = self._limited_domain()
+            return str(libvirt_qemu.qemuAgentCommand(domain, request.decode(), timeout_s, 0)).encode()
         except libvirt.libvirtError as error:
             raise unanswered(error) from error
 
-    def _limit(self) -> None:
-        """Set the agent's response timeout, where the driver has one."""
-        if self._limited:
-            return
+    def _limited_domain(self) -> Any:
+        """Return the domain with its agent's response timeout set, where the driver has one."""
         try:
-            self._domain.agentSetResponseTimeout(AGENT_TIMEOUT_S)
+            domain = self._domain()
+        except HypervisorError as error:
+            raise ReachError(error.message, error.hint) from error
+        if domain is self._limited:
+            return domain
+        try:
+            domain.agentSetResponseTimeout(AGENT_TIMEOUT_S)
         except libvirt.libvirtError as error:
             if error.get_error_code() != libvirt.VIR_ERR_NO_SUPPORT:
                 raise
-        self._limited = True
+        self._limited = domain
+        return domain
+
+
+def stuck(state: int, reason: int) -> str:
+    """Return why a domain is paused, where its hypervisor did that and nobody else may resume it; else nothing."""
+    return STUCK.get(reason, "") if state == libvirt.VIR_DOMAIN_PAUSED else ""
+
+
+def mib(size: int) -> str:
+    """Return a number of bytes for a person."""
+    return f"{size // 2**20} MiB"
 
 
 def has_agent_channel(xml: str) -> bool:
@@ -224,10 +305,11 @@ def parse_snapshot(xml: str) -> Snapshot:
         name, created_s = root.findtext("name", ""), int(root.findtext("creationTime", "0"))
     except (ElementTree.ParseError, ValueError) as error:
         raise HypervisorError(f"libvirt describes a snapshot in a way that cannot be read: {error}") from error
+    kept = has_memory(root), is_external(root)
     lines = (root.findtext("description") or "").splitlines()
     marked = next((line.removeprefix(MARK) for line in lines if line.startswith(MARK)), None)
     try:
         mark = msgspec.json.decode(marked or "", type=_Mark)
     except msgspec.MsgspecError:
-        return Snapshot(name, created_s * SECOND_NS)
-    return Snapshot(name, mark.created_ns, mark.set, mark.members)
+        return Snapshot(name, created_s * SECOND_NS, None, None, *kept)
+    return Snapshot(name, mark.created_ns, mark.set, mark.members, *kept)

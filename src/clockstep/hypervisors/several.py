@@ -30,6 +30,10 @@ class Several:
         """Return the guest's snapshots, oldest first."""
         return self._part(guest).snapshots(own(guest))
 
+    def objections(self, guest: Guest, target: Snapshot | None = None) -> list[str]:
+        """Return what stands against a snapshot of the guest, or against its revert to `target`."""
+        return self._part(guest).objections(own(guest), target)
+
     def snapshot(self, guest: Guest, snapshot: Snapshot) -> None:
         """Take a snapshot of a paused guest, memory included."""
         self._part(guest).snapshot(own(guest), snapshot)

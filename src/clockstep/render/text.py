@@ -1,18 +1,21 @@
 """Reports as rows of text, whether they end up in a terminal's table or in a pipe's plain lines."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from clockstep.model import (
     Action,
     Episode,
+    Guest,
     HostClock,
     Member,
     Offset,
+    Outcome,
     Report,
     Resync,
     Selection,
     SetReport,
+    Snapshot,
     SnapshotList,
     SnapshotSet,
     Step,
@@ -68,10 +71,20 @@ def set_page(report: SetReport) -> Page:
     """Say what a snapshot or a revert came to."""
     spread = report.pause_spread_ns
     apart = () if spread is None else (f"paused within {show_duration(spread)} of each other",)
-    troubled = tuple(_member_line(member) for member in report.members if member.trouble or not report.complete)
-    ways = () if report.complete or report.episodes else (_WAYS_ON,)
-    below = (*apart, *troubled, *ways, *_remarks(report.episodes))
+    stalled = () if report.stalled_ns is None else (f"stood still for {show_duration(report.stalled_ns)} at most",)
+    silent = report.complete and report.episodes
+    members = tuple(_member_line(member) for member in report.members if member.trouble or not silent)
+    ways = (_WAYS_ON,) if any(member.outcome is Outcome.HELD for member in report.members) else ()
+    below = (*apart, *stalled, *members, *ways, *report.remarks, *_remarks(report.episodes))
     return Page((), *_healed(report.episodes), below)
+
+
+def targets_line(name: str, targets: Mapping[Guest, Snapshot], remarks: Sequence[str], now_ns: int) -> str:
+    """Say what a revert would do, and what would be lost by it."""
+    age = show_duration(max(0, now_ns - min(snapshot.created_ns for snapshot in targets.values())))
+    lost = "; their running state is lost" if any(guest.active for guest in targets) else ""
+    said = "".join(f"; {remark}" for remark in remarks)
+    return f"revert {', '.join(guest.name for guest in targets)} to {name!r}, taken {age} ago{lost}{said}"
 
 
 def snapshots_page(snapshots: SnapshotList, now_ns: int) -> Page:
@@ -88,7 +101,10 @@ def host_line(host: HostClock) -> str:
     return "this machine's clock: not synchronised, so nothing is known against UTC"
 
 
-_WAYS_ON = "what was reverted stays paused, so that members with different pasts do not meet: run it again"
+_WAYS_ON = (
+    "what was reverted stays paused, so that members with different pasts do not meet: run clockstep revert again, "
+    "or clockstep resume --mixed"
+)
 
 
 def _healed(episodes: Sequence[Episode]) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]:

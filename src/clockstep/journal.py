@@ -1,0 +1,62 @@
+"""What clockstep has paused and not yet resumed, on disk: after a kill, the next command knows of it.
+
+One file for each machine, so that nothing need be read to write, and two commands on two machines do not meet.
+"""
+
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from uuid import UUID
+
+import msgspec
+
+from clockstep.errors import JournalError
+from clockstep.model import Pause
+
+
+def state_folder(environment: Mapping[str, str], *, root: bool) -> Path:
+    """Return where state is kept: root's in /var/lib, others' by the XDG base directory specification."""
+    if root:
+        return Path("/var/lib/clockstep")
+    home = environment.get("XDG_STATE_HOME") or f"{environment.get('HOME', '/')}/.local/state"
+    return Path(home) / "clockstep"
+
+
+class FileJournal:
+    """The pauses, in files below `folder`."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder / "paused"
+
+    def pauses(self) -> dict[str, Pause]:
+        """Return all that is written down, by UUID; a file that cannot be read tells nothing."""
+        found: dict[str, Pause] = {}
+        for path in sorted(self._folder.glob("*.json")):
+            with suppress(OSError, msgspec.MsgspecError):
+                pause = msgspec.json.decode(path.read_bytes(), type=Pause)
+                found[pause.uuid] = pause
+        return found
+
+    def note(self, pause: Pause) -> None:
+        """Write down a pause so that it survives this process, and a power cut."""
+        path = self._path(pause.uuid)
+        part = path.with_suffix(f".{os.getpid()}.part")
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            with part.open("wb") as file:
+                file.write(msgspec.json.encode(pause))
+                file.flush()
+                os.fsync(file.fileno())
+            part.replace(path)
+        except OSError as error:
+            text = f"{path} cannot be written: {error.strerror}"
+            raise JournalError(text, "nothing was paused; make room or allow writing there") from error
+
+    def strike(self, uuid: str) -> None:
+        """Forget a pause."""
+        with suppress(OSError):
+            self._path(uuid).unlink(missing_ok=True)
+
+    def _path(self, uuid: str) -> Path:
+        return self._folder / f"{UUID(uuid)}.json"

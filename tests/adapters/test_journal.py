@@ -1,0 +1,47 @@
+"""What is paused by clockstep, kept on disk."""
+
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from clockstep.errors import JournalError
+from clockstep.journal import FileJournal, state_folder
+from clockstep.model import Pause, Snapshot
+
+UUID = str(uuid4())
+PAUSE = Pause(UUID, "node", "revert", 7, 5, Snapshot("base", 5, "set", ("node",)), released=False)
+
+
+def test_what_is_noted_is_there_for_the_next_command_until_it_is_struck(tmp_path: Path) -> None:
+    FileJournal(tmp_path).note(PAUSE)
+    assert FileJournal(tmp_path).pauses() == {UUID: PAUSE}
+    FileJournal(tmp_path).strike(UUID)
+    FileJournal(tmp_path).strike(UUID)
+    assert FileJournal(tmp_path).pauses() == {}
+
+
+def test_nothing_noted_needs_no_folder(tmp_path: Path) -> None:
+    assert FileJournal(tmp_path / "never").pauses() == {}
+    assert not (tmp_path / "never").exists()
+
+
+@pytest.mark.parametrize("content", ["", "{}", "[1", '{"uuid": 5}'])
+def test_a_file_that_is_no_pause_is_passed_over(tmp_path: Path, content: str) -> None:
+    journal = FileJournal(tmp_path)
+    journal.note(PAUSE)
+    (tmp_path / "paused" / f"{uuid4()}.json").write_text(content)
+    assert journal.pauses() == {UUID: PAUSE}
+
+
+def test_where_nothing_can_be_written_it_says_so(tmp_path: Path) -> None:
+    (tmp_path / "paused").write_text("in the way")
+    with pytest.raises(JournalError, match="cannot be written") as caught:
+        FileJournal(tmp_path).note(PAUSE)
+    assert "nothing was paused" in caught.value.hint
+
+
+def test_the_state_is_roots_or_the_users() -> None:
+    assert state_folder({"HOME": "/home/u"}, root=True) == Path("/var/lib/clockstep")
+    assert state_folder({"HOME": "/home/u"}, root=False) == Path("/home/u/.local/state/clockstep")
+    assert state_folder({"HOME": "/home/u", "XDG_STATE_HOME": "/s"}, root=False) == Path("/s/clockstep")
