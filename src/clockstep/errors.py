@@ -59,6 +59,10 @@ class ExecBlockedError(ReachError):
     """The guest refuses to run commands at all; its clock may still be read and set."""
 
 
+class NoProgramError(ReachError):
+    """The guest has no program of this name."""
+
+
 class NotRunningError(ReachError):
     """The machine does not run. One that ran a moment ago may be in the middle of a revert."""
 

@@ -20,8 +20,12 @@ class Clock(Protocol):
         """Wait."""
 
 
+NO_PROGRAM = 127
+"""What a shell answers for a program that is not there."""
+
+
 class Output(NamedTuple):
-    """What a command in a node answered."""
+    """What a command in a node answered; its code is `NO_PROGRAM` where there is no such program."""
 
     code: int
     out: str

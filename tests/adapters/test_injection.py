@@ -9,7 +9,7 @@ import time
 import pytest
 
 from clockstep.kernel.timex import pack_step
-from clockstep.reach.injection import CHOICE, ELSEWHERE, PERL, PYTHON, UNAVAILABLE, WINDOW_NS, injection
+from clockstep.reach.injection import CHOICE, ELSEWHERE, PERL, PYTHON, UNAVAILABLE, WINDOW_NS, by_perl, injection
 
 SECOND = 10**9
 TOOLS = {"perl": ["perl", "-e", PERL], "python3": ["python3", "-I", "-S", "-c", PYTHON]}
@@ -31,6 +31,11 @@ def test_each_tool_steps_by_what_it_was_told(tool: str, by_ns: int) -> None:
     seconds, nanoseconds = map(int, done.stdout.split())
     assert seconds * SECOND + nanoseconds == by_ns
     assert 0 <= nanoseconds < SECOND
+
+
+def test_perl_without_a_shell_is_asked_the_same() -> None:
+    assert by_perl(5, 7)[:2] == TOOLS["perl"][:2]
+    assert by_perl(5, 7)[3:] == injection(5, 7)[6:]
 
 
 @pytest.mark.parametrize("away_ns", [-3600 * SECOND, 3600 * SECOND])

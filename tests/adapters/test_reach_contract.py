@@ -5,6 +5,7 @@ The tools at the other end are chosen, and the one that would step a clock only 
 
 import base64
 import json
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from adapters.far_shell import SECOND, Host, fake, real, shell_with
-from clockstep.errors import DeadlineError, ReachError
+from clockstep.errors import DeadlineError, NoProgramError, ReachError
 from clockstep.kernel.timex import pack_step
-from clockstep.ports import Login, Reach
+from clockstep.ports import NO_PROGRAM, Login, Reach
 from clockstep.reach.agent import AgentReach
 from clockstep.reach.injection import DONE, ELSEWHERE, REFUSED, WINDOW_NS
 from clockstep.reach.ssh import SshReach
@@ -39,8 +40,11 @@ class LocalAgent:
         given = asked["arguments"]
         if asked["execute"] == "guest-exec":
             pipe = subprocess.PIPE
+            found = shutil.which(given["path"], path=str(self._tools))
+            if found is None:
+                raise NoProgramError(f"Failed to execute child process {given['path']}")
             process = subprocess.Popen(
-                [given["path"], *given["arg"]], stdin=pipe, stdout=pipe, stderr=pipe, env={"PATH": str(self._tools)}
+                [found, *given["arg"]], stdin=pipe, stdout=pipe, stderr=pipe, env={"PATH": str(self._tools)}
             )
             assert process.stdin
             process.stdin.write(base64.b64decode(given.get("input-data", "")))
@@ -93,6 +97,10 @@ def test_a_command_answers_with_its_exit_code_and_both_outputs(way: Reach) -> No
 @pytest.mark.parametrize("given", [b"", b"plain\n", b"100%s 'it' \\n", "ünï\0\n".encode()])
 def test_a_command_gets_its_input_to_the_last_byte(way: Reach, given: bytes) -> None:
     assert way.run(["/bin/cat"], given, Host().within()) == (0, given.decode(), "")
+
+
+def test_a_program_that_is_not_there_is_an_exit_code(way: Reach) -> None:
+    assert way.run(["no-such-program", "x"], b"", Host().within()).code == NO_PROGRAM
 
 
 def test_one_command_does_not_see_the_next(way: Reach) -> None:

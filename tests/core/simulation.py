@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 from uuid import uuid4, uuid5
 
 from clockstep.daemons import ask_all, chrony
-from clockstep.errors import ExecBlockedError, HypervisorError, NotRunningError, ReachError
+from clockstep.errors import ExecBlockedError, HypervisorError, NoProgramError, NotRunningError, ReachError
 from clockstep.kernel.timex import ADJ_NANO, ADJ_SETOFFSET, ADJ_TICK, NOMINAL_TICK_US, SIZE
 from clockstep.model import Guest, Snapshot
 from clockstep.reach.agent import AgentReach
-from clockstep.reach.injection import CHOICE
+from clockstep.reach.injection import CHOICE, PERL
 
 SECOND = 1_000_000_000
 MILLISECOND = 1_000_000
@@ -129,11 +129,13 @@ class SimGuest:
         return {"exited": True, "exitcode": code, **{name: text for name, text in data.items() if text}}
 
     def _execute(self, argv: list[str]) -> tuple[int, str, str]:
-        assert argv[:2] == ["/bin/sh", "-c"], "only the shell is sure to be there"
+        if argv[0] == "perl" and not self.has_tools:
+            raise NoProgramError("Failed to execute child process “perl”")
+        assert argv[0] == "perl" or argv[:2] == ["/bin/sh", "-c"], "only the shell is sure to be there"
         self.pass_ns(self.exec_latency_ns)
         self.commands.append(argv[2])
-        if argv[2] == CHOICE:
-            return self._inject(bytes.fromhex(argv[6]), *map(int, argv[7:]))
+        if argv[2] in {PERL, CHOICE}:
+            return self._inject(bytes.fromhex(argv[-4]), *map(int, argv[-3:]))
         if argv[2] == ask_all():
             return self._ask()
         if argv[2] == chrony.RESYNC:

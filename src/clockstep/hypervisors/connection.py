@@ -13,6 +13,7 @@ from clockstep.errors import (
     ExecBlockedError,
     HypervisorError,
     LostConnectionError,
+    NoProgramError,
     NotRunningError,
     ReachError,
     UsageError,
@@ -22,6 +23,8 @@ KEEPALIVE_S, KEEPALIVE_COUNT = 5, 3
 
 AGENT_HINT = "see that qemu-guest-agent is installed and running in the guest"
 CHANNEL_HINT = "give the domain a channel for it, org.qemu.guest_agent.0, or name an ssh_config with --ssh-config"
+UNSTARTED = "Failed to execute child process"
+"""GLib's words, which qemu-ga passes on."""
 BLOCKED = ("has been disabled", "has not been found", "not allowed", "is blocked")
 
 _loop_lock = threading.Lock()
@@ -66,6 +69,8 @@ def unanswered(error: Any) -> ReachError:
     text, code = str(error.get_error_message() or error), error.get_error_code()
     if "guest-exec" in text and any(word in text for word in BLOCKED):
         return ExecBlockedError(text, "allow guest-exec in the guest's /etc/qemu/qemu-ga.conf")
+    if UNSTARTED in text:
+        return NoProgramError(text)
     if code == libvirt.VIR_ERR_ARGUMENT_UNSUPPORTED:
         return ReachError(text, CHANNEL_HINT, lasting=True)
     if code == libvirt.VIR_ERR_NO_SUPPORT:

@@ -11,11 +11,11 @@ from typing import Generic, Protocol, TypeVar
 
 import msgspec
 
-from clockstep.errors import DeadlineError, ExecBlockedError, ReachError
+from clockstep.errors import DeadlineError, ExecBlockedError, NoProgramError, ReachError
 from clockstep.model import Offset
-from clockstep.ports import Clock, Output
+from clockstep.ports import NO_PROGRAM, Clock, Output
 from clockstep.reach.absolute import AbsoluteSet
-from clockstep.reach.injection import UNAVAILABLE, WINDOW_NS, injection, require_done
+from clockstep.reach.injection import UNAVAILABLE, WINDOW_NS, by_perl, injection, require_done
 from clockstep.reach.sampling import sampled
 from clockstep.units import MICROSECOND_NS, MILLISECOND_NS, SECOND_NS
 
@@ -29,7 +29,8 @@ LONGEST_POLL_NS = 20 * MILLISECOND_NS
 
 
 class Channel(Protocol):
-    """What carries agent commands. Everything raises ReachError, ExecBlockedError where guest-exec is switched off."""
+    """What carries agent commands. Everything raises ReachError: ExecBlockedError where guest-exec is switched off, and
+    NoProgramError where there is none of that name."""
 
     def time(self) -> tuple[int, int]:
         """Return guest-get-time, as seconds and nanoseconds."""
@@ -74,7 +75,9 @@ class AgentReach:
         """Step the node's clock by `by_ns`, relative to where it is; set it where the guest runs no commands."""
         deadline = self._clock.monotonic_ns() + WINDOW_NS + SECOND_NS
         try:
-            output = self.run(injection(by_ns, self._clock.realtime_ns() - by_ns), b"", deadline)
+            output = self.run(by_perl(by_ns, self._clock.realtime_ns() - by_ns), b"", deadline)
+            if output.code in {NO_PROGRAM, UNAVAILABLE}:
+                output = self.run(injection(by_ns, self._clock.realtime_ns() - by_ns), b"", deadline)
         except ExecBlockedError:
             self._set(by_ns)
             return
@@ -88,7 +91,10 @@ class AgentReach:
         start = {"path": argv[0], "arg": list(argv[1:]), "capture-output": True}
         if stdin:
             start["input-data"] = base64.b64encode(stdin).decode()
-        pid = self._ask("guest-exec", start, _Return[_Started], deadline_ns).value.pid
+        try:
+            pid = self._ask("guest-exec", start, _Return[_Started], deadline_ns).value.pid
+        except NoProgramError as error:
+            return Output(NO_PROGRAM, "", error.message)
         pause = FIRST_POLL_NS
         while True:
             status = self._ask("guest-exec-status", {"pid": pid}, _Return[_Status], deadline_ns).value
