@@ -261,6 +261,27 @@ class HostClock(Record, frozen=True):
     max_error_ns: int
 
 
+class What(Enum):
+    """What can happen to a guest, as far as its clock is concerned."""
+
+    REVERTED = "reverted to a snapshot"
+    RESTORED = "restored from a saved state"
+    MIGRATED = "migrated"
+    RESUMED = "resumed after a pause"
+    BOOTED = "booted"
+    ANSWERS = "its agent answers"
+    PAUSED = "paused"
+    STOPPED = "stopped"
+
+
+class Happening(Record, frozen=True):
+    """Something that happened to a guest, at `at_ns` of this machine's monotonic clock."""
+
+    uuid: str
+    what: What
+    at_ns: int
+
+
 class Report(Record, frozen=True):
     """What `status` and `step` print."""
 

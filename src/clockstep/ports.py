@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import NamedTuple, Protocol
 
-from clockstep.model import Claim, Guest, HostClock, Offset, Pause, Snapshot
+from clockstep.model import Claim, Guest, Happening, HostClock, Offset, Pause, Snapshot
 
 
 class Clock(Protocol):
@@ -15,6 +15,9 @@ class Clock(Protocol):
 
     def monotonic_ns(self) -> int:
         """Return CLOCK_MONOTONIC."""
+
+    def boottime_ns(self) -> int:
+        """Return CLOCK_BOOTTIME, which goes on while this machine sleeps."""
 
     def sleep_ns(self, duration_ns: int) -> None:
         """Wait."""
@@ -78,6 +81,9 @@ class Hypervisor(Protocol):
     def snapshots(self, guest: Guest) -> list[Snapshot]:
         """Return the guest's snapshots, oldest first."""
 
+    def current(self, guest: Guest) -> Snapshot | None:
+        """Return the snapshot that the guest was taken or put back last; None where there is none."""
+
     def objections(self, guest: Guest, target: Snapshot | None = None) -> list[str]:
         """Return what stands against a snapshot of the guest, or against its revert to `target`, in sentences."""
 
@@ -98,6 +104,9 @@ class Hypervisor(Protocol):
 
     def reach(self, guest: Guest) -> Reach:
         """Return the way to the guest's inside."""
+
+    def subscribe(self, tell: Callable[[Happening], None]) -> None:
+        """Tell what happens to any guest from now on, from a thread of the hypervisor's, also over new connections."""
 
 
 class Locks(Protocol):

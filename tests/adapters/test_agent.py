@@ -26,6 +26,9 @@ class Host:
         self.now += 1000
         return self.now
 
+    def boottime_ns(self) -> int:
+        return self.monotonic_ns()
+
     def sleep_ns(self, duration_ns: int) -> None:
         self.now += duration_ns
 

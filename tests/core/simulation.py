@@ -7,13 +7,14 @@ import base64
 import json
 import struct
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from uuid import uuid4, uuid5
 
 from clockstep.daemons import ask_all, chrony
 from clockstep.errors import ExecBlockedError, HypervisorError, NoProgramError, NotRunningError, ReachError
 from clockstep.kernel.timex import ADJ_NANO, ADJ_SETOFFSET, ADJ_TICK, NOMINAL_TICK_US, SIZE
-from clockstep.model import Guest, Snapshot
+from clockstep.model import Guest, Happening, Snapshot
 from clockstep.reach.agent import AgentReach
 from clockstep.reach.injection import CHOICE, PERL
 
@@ -32,6 +33,7 @@ class SimClock:
     def __init__(self) -> None:
         self.real = NOW_S * SECOND
         self.mono = 5000 * SECOND
+        self.slept = 0
         self._lock = threading.RLock()
 
     def realtime_ns(self) -> int:
@@ -41,6 +43,9 @@ class SimClock:
     def monotonic_ns(self) -> int:
         self.sleep_ns(1000)
         return self.mono
+
+    def boottime_ns(self) -> int:
+        return self.monotonic_ns() + self.slept
 
     def sleep_ns(self, duration_ns: int) -> None:
         assert duration_ns >= 0
@@ -66,6 +71,7 @@ class SimGuest:
     root: bool = True
     chrony: bool = True
     silent: str = ""
+    deaf: bool = False
     network: bool = True
     deaf_resyncs: int = 0
     running: bool = True
@@ -117,6 +123,8 @@ class SimGuest:
         raise ReachError(f"The command {asked.get('execute')} has not been found")
 
     def _require_running(self) -> None:
+        if self.deaf:
+            raise ReachError("Guest agent is not responding")
         if not self.running:
             raise NotRunningError("domain is not running")
 
@@ -193,6 +201,9 @@ class SimHypervisor:
     def snapshots(self, guest: Guest) -> list[Snapshot]:
         return [snapshot for snapshot, _ in self.taken[guest.name].values()]
 
+    def current(self, guest: Guest) -> Snapshot | None:
+        return max(self.snapshots(guest), key=lambda snapshot: snapshot.created_ns, default=None)
+
     def objections(self, guest: Guest, target: Snapshot | None = None) -> list[str]:
         return self.unfit.get(guest.name, [])
 
@@ -233,6 +244,9 @@ class SimHypervisor:
             return
         machine.offset_ns = self._stopped_at[guest.name] - self.clock.real
         machine.running = True
+
+    def subscribe(self, tell: Callable[[Happening], None]) -> None:
+        self.tell = tell
 
     def reach(self, guest: Guest) -> AgentReach:
         return self.machines[guest.name].reach()

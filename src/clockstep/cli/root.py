@@ -13,6 +13,7 @@ COMMANDS = {
     "step": "clockstep.cli.step",
     "snapshot": "clockstep.cli.snapshot",
     "revert": "clockstep.cli.revert",
+    "watch": "clockstep.cli.watch",
     "pause": "clockstep.cli.pause",
     "resume": "clockstep.cli.resume",
     "lab": "clockstep.cli.lab",

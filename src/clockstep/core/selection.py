@@ -86,6 +86,17 @@ def select(guests: Sequence[Guest], wanted: Wanted, *, changing: bool) -> Select
     return selection
 
 
+def is_chosen(guest: Guest, wanted: Wanted) -> bool:
+    """Whether a machine is meant, also one that came after `select`."""
+    if wanted.names or (wanted.cluster and not wanted.everything):
+        patterns = wanted.names or (wanted.cluster.nodes if wanted.cluster else ())
+        return any(guest.name == pattern or fnmatchcase(guest.name, pattern) for pattern in patterns)
+    if wanted.everything:
+        return True
+    machines = wanted.project.machines if wanted.project else ()
+    return any(guest.uuid == uuid.lower() for _, uuid in machines)
+
+
 def _select(guests: Sequence[Guest], wanted: Wanted, *, changing: bool) -> Selection:
     if wanted.names:
         return Selection(Choice.ARGUMENTS, "the arguments", _matching(guests, wanted.names, ""))

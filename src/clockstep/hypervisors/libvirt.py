@@ -18,8 +18,9 @@ import msgspec
 
 from clockstep.errors import HypervisorError, LostConnectionError, ReachError
 from clockstep.hypervisors.connection import alive, connect, refused, unanswered
+from clockstep.hypervisors.events import register
 from clockstep.hypervisors.fitness import against_revert, against_snapshot, disk_files, has_memory, is_external
-from clockstep.model import Guest, Snapshot
+from clockstep.model import Guest, Happening, Snapshot
 from clockstep.ports import Clock, Reach, Ways
 from clockstep.reach.agent import AgentReach
 from clockstep.reach.logins import login
@@ -70,6 +71,7 @@ class Libvirt:
         self._ways = ways
         self._clock = clock
         self._connection = connect(uri)
+        self._tell: Callable[[Happening], None] | None = None
         self._domains: dict[str, Any] = {}
         self._lock = threading.Lock()
 
@@ -91,6 +93,14 @@ class Libvirt:
         except libvirt.libvirtError as error:
             raise refused(error, f"listing the snapshots of {guest.name}") from error
         return sorted((parse_snapshot(xml) for xml in described), key=lambda snapshot: snapshot.created_ns)
+
+    def current(self, guest: Guest) -> Snapshot | None:
+        """Return the domain's current snapshot."""
+        try:
+            domain = self._domain(guest)
+            return parse_snapshot(domain.snapshotCurrent().getXMLDesc()) if domain.hasCurrentSnapshot() else None
+        except libvirt.libvirtError as error:
+            raise refused(error, f"asking for the current snapshot of {guest.name}") from error
 
     def objections(self, guest: Guest, target: Snapshot | None = None) -> list[str]:
         """Return what stands against a snapshot of the domain, or against its revert to `target`."""
@@ -168,6 +178,14 @@ class Libvirt:
             return SshReach(by_ssh, self._clock, guest.uuid)
         return AgentReach(DomainChannel(lambda: self._domain(guest)), self._clock)
 
+    def subscribe(self, tell: Callable[[Happening], None]) -> None:
+        """Tell what happens to any domain from now on; over a new connection after the old one broke."""
+        self._tell = tell
+        try:
+            register(self._living(), self._clock, tell)
+        except libvirt.libvirtError as error:
+            raise refused(error, "asking for events") from error
+
     def _wants_ssh(self, domain: Any) -> bool:
         if self._ways.only:
             return self._ways.only == "ssh"
@@ -195,6 +213,8 @@ class Libvirt:
         """Return the connection that lists, a new one where it broke."""
         if not alive(self._connection):
             self._connection = connect(self._uri, again=True)
+            if self._tell:
+                register(self._connection, self._clock, self._tell)
         return self._connection
 
     def _refused(self, guest: Guest, error: Any, doing: str) -> HypervisorError:

@@ -1,11 +1,11 @@
 """Several hypervisors as one, for a run over several connections: what is done with a guest goes to its own."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import msgspec
 
-from clockstep.model import Guest, Snapshot
+from clockstep.model import Guest, Happening, Snapshot
 from clockstep.ports import Hypervisor, Reach
 
 
@@ -29,6 +29,10 @@ class Several:
     def snapshots(self, guest: Guest) -> list[Snapshot]:
         """Return the guest's snapshots, oldest first."""
         return self._part(guest).snapshots(own(guest))
+
+    def current(self, guest: Guest) -> Snapshot | None:
+        """Return the snapshot that the guest was taken or put back last."""
+        return self._part(guest).current(own(guest))
 
     def objections(self, guest: Guest, target: Snapshot | None = None) -> list[str]:
         """Return what stands against a snapshot of the guest, or against its revert to `target`."""
@@ -57,6 +61,11 @@ class Several:
     def reach(self, guest: Guest) -> Reach:
         """Return the way to the guest's inside."""
         return self._part(guest).reach(own(guest))
+
+    def subscribe(self, tell: Callable[[Happening], None]) -> None:
+        """Tell what happens to any guest of any part."""
+        for part in self._parts.values():
+            part.subscribe(tell)
 
     def _part(self, guest: Guest) -> Hypervisor:
         return self._parts[guest.connection]

@@ -16,6 +16,10 @@ class SystemClock:
         """Return the clock that no step moves, for durations."""
         return time.monotonic_ns()
 
+    def boottime_ns(self) -> int:
+        """Return the clock that goes on while this machine sleeps."""
+        return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+
     def sleep_ns(self, duration_ns: int) -> None:
         """Wait."""
         time.sleep(duration_ns / SECOND_NS)

@@ -21,7 +21,7 @@ from clockstep.model import (
     Step,
     Verdict,
 )
-from clockstep.units import show_bound, show_duration, show_offset
+from clockstep.units import show_bound, show_duration, show_moment, show_offset
 
 ORDINARY = ("Normal", "0")
 """What chrony and timesyncd call a leap status with nothing to say."""
@@ -65,6 +65,15 @@ def plan_page(report: Report) -> Page:
 def step_page(report: Report) -> Page:
     """Say what was done to every node, and how right it is now."""
     return Page((), *_healed(report.episodes), tuple(_remarks(report.episodes)))
+
+
+def episode_line(episode: Episode) -> str:
+    """Say all of one Episode on a line: when, which node, why, what was found and done, and how it stands."""
+    after = f", right after {_after(episode)}" if episode.wrong_for_ns else ""
+    done = f"{_actions(episode.actions)}, now {_offset(episode.after)}{after}; " if episode.actions else ""
+    said = "".join(f"; {text}" for text in _remarks([episode]))
+    head = f"{show_moment(episode.started_at_ns)}  {episode.node}  {episode.cause.text}"
+    return f"{head}: {_offset(episode.before)}; {done}{episode.verdict.value}{said}"
 
 
 def set_page(report: SetReport) -> Page:

@@ -1,0 +1,275 @@
+"""Watching guests for as long as one likes: whoever reverts, resumes or wakes them, their clocks are brought right.
+
+Events say at once that something happened; a sweep finds what no event told of. One thread takes in all of it and
+keeps all that is remembered; each guest is worked on by a thread of its own, one at a time, so that one that hangs
+delays nobody.
+"""
+
+import queue
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import msgspec
+
+from clockstep.core.checks import judge, measured, worst
+from clockstep.core.offset import sandwich
+from clockstep.core.plan import explained
+from clockstep.core.watching import SLACK_NS, Trail, cause, follow, too_often
+from clockstep.errors import BusyError, ClockstepError, ReachError
+from clockstep.heal import anchored, heal, jumped, unreached
+from clockstep.model import (
+    Cause,
+    Episode,
+    Facts,
+    Finding,
+    Guest,
+    Happening,
+    Offset,
+    Policy,
+    Reading,
+    Step,
+    Verdict,
+)
+from clockstep.ports import Clock, Node, Reach, World
+from clockstep.units import SECOND_NS, show_duration
+
+FOUND = Cause("found by the sweep")
+TICK_NS = SECOND_NS // 2
+SAME_NS = SECOND_NS
+"""Events of one guest that come within this time are of one happening: a revert is told of three times."""
+SLEPT_NS = SECOND_NS
+STARTING_NS = 3 * SECOND_NS
+AGAIN_NS = SECOND_NS // 20
+
+
+class Done(NamedTuple):
+    """What work on a guest came to: an Episode where there is one to tell; `left` is what is still to be done."""
+
+    uuid: str
+    episode: Episode | None = None
+    left: Trail | None = None
+
+
+@dataclass
+class Watched:
+    """What is remembered of a guest. `handled_ns` is when what is being dealt with, or was last, has happened."""
+
+    guest: Guest
+    trail: Trail = field(default_factory=Trail)
+    busy: bool = False
+    handled_ns: int | None = None
+    steps_ns: list[int] = field(default_factory=list)
+    flagged: bool = False
+    verdict: Verdict | None = None
+    reach: Reach | None = None
+
+
+class Watcher:
+    """Guests that are `chosen` are brought right; all others that run are looked at and left alone.
+
+    `told` gets every Episode in which a clock was wrong, or could not be read any more, or was brought right.
+    """
+
+    def __init__(
+        self, world: World, chosen: Callable[[Guest], bool], policy: Policy, told: Callable[[Episode], None]
+    ) -> None:
+        self._world = world
+        self._clock = world.clock
+        self._chosen = chosen
+        self._policy = policy
+        self._told = told
+        self._inbox: queue.SimpleQueue[Happening | Done] = queue.SimpleQueue()
+        self._watched: dict[str, Watched] = {}
+        self._anchor = anchored(self._clock)
+        self._asleep = slept(self._clock)
+
+    def run(self, every_ns: int, over: threading.Event) -> None:
+        """Watch until it is over; sweep that often. Raises HypervisorError where there are no events to be had."""
+        self._world.hypervisor.subscribe(self._inbox.put)
+        self.sweep(FOUND)
+        self._world.tell("", f"watching; every {show_duration(every_ns)} all clocks are looked at")
+        next_ns = self._clock.monotonic_ns() + every_ns
+        while not over.is_set():
+            self.take_in(min(TICK_NS, max(0, next_ns - self._clock.monotonic_ns())))
+            found = self.host_changed()
+            if found or self._clock.monotonic_ns() >= next_ns:
+                self.sweep(found or FOUND)
+                next_ns = self._clock.monotonic_ns() + every_ns
+        for watched in self._watched.values():
+            if watched.reach:
+                watched.reach.close()
+
+    def take_in(self, within_ns: int) -> None:
+        """Take in what comes within that time, and what has come already."""
+        try:
+            item = self._inbox.get(timeout=within_ns / SECOND_NS)
+            while True:
+                self._happened(item) if isinstance(item, Happening) else self._ended(item)
+                item = self._inbox.get_nowait()
+        except queue.Empty:
+            return
+
+    def sweep(self, found: Cause) -> None:
+        """Look at everything that runs; a hypervisor that does not answer is asked again at the next sweep."""
+        try:
+            guests = self._world.hypervisor.guests()
+        except ClockstepError as error:
+            self._world.tell("", f"{error.message}; trying again")
+            return
+        there = {guest.uuid for guest in guests}
+        for uuid in [uuid for uuid, watched in self._watched.items() if uuid not in there and not watched.busy]:
+            del self._watched[uuid]
+        for guest in guests:
+            watched = self._watched.setdefault(guest.uuid, Watched(guest))
+            watched.guest = guest
+            if guest.state == "running" and not watched.busy:
+                self._begin(watched, watched.trail if watched.trail.due else None, found)
+
+    def host_changed(self) -> Cause | None:
+        """Return why all guests are looked at now: this machine has slept, or its own clock was set."""
+        asleep, anchor = slept(self._clock), self._anchor
+        away_ns = asleep - self._asleep
+        self._asleep = asleep
+        if away_ns > SLEPT_NS:
+            self._anchor = anchored(self._clock)
+            self._world.tell("", f"this machine has slept for {show_duration(away_ns)}")
+            return Cause("the host woke", away_ns + SLACK_NS)
+        if moved_ns := jumped(anchor, self._clock):
+            self._anchor = anchored(self._clock)
+            self._world.tell("", f"this machine's own clock was set by {show_duration(abs(moved_ns))}")
+            return Cause("the host's clock was set")
+        return None
+
+    def _happened(self, happening: Happening) -> None:
+        watched = self._watched.get(happening.uuid)
+        if watched is None:  # the sweep finds what is new
+            self.sweep(FOUND)
+            watched = self._watched.get(happening.uuid)
+        if watched is None:
+            return
+        handled_ns = watched.handled_ns
+        trail = follow(watched.trail, happening)
+        if trail.due and handled_ns is not None and happening.at_ns - handled_ns < SAME_NS:
+            return
+        watched.trail = trail
+        if trail.due and not watched.busy and self._chosen(watched.guest):
+            self._begin(watched, trail, FOUND)
+
+    def _begin(self, watched: Watched, trail: Trail | None, found: Cause) -> None:
+        watched.busy = True
+        watched.trail = Trail()
+        if trail is not None:
+            watched.handled_ns = self._clock.monotonic_ns() if trail.since_ns is None else trail.since_ns
+        act = self._chosen(watched.guest) and not watched.flagged
+        trail = trail if act else None
+        work = threading.Thread(target=self._work, args=(watched, trail, found, act), daemon=True)
+        work.start()
+
+    def _work(self, watched: Watched, trail: Trail | None, found: Cause, act: bool) -> None:
+        guest = watched.guest
+        try:
+            done = self._dealt_with(watched, trail, found, act)
+        except BusyError:
+            done = Done(guest.uuid, left=trail)  # another clockstep has it; the next sweep looks again
+        except ClockstepError as error:
+            done = Done(guest.uuid, unreached(guest.name, found, error, self._clock))
+        except BaseException:
+            self._inbox.put(Done(guest.uuid, left=trail))
+            raise
+        self._inbox.put(done)
+
+    def _dealt_with(self, watched: Watched, trail: Trail | None, found: Cause, act: bool) -> Done:
+        guest = watched.guest
+        if trail is not None and watched.reach:  # an open connection did not survive a revert
+            watched.reach.close()
+            watched.reach = None
+        if trail is None:
+            glance = self._glance(watched, found)
+            if glance is None or not act or glance.verdict is not Verdict.BAD:
+                return Done(guest.uuid, glance)
+        elif not self._runs_soon(guest):
+            return Done(guest.uuid, left=msgspec.structs.replace(trail, due=False))
+        with self._world.locks.hold([guest], 0):
+            why = found if trail is None else cause(trail, self._snapshot_age(guest))
+            node = Node(guest.name, self._reach(watched))
+            return Done(guest.uuid, heal(node, why, self._policy, self._clock, self._world.tell))
+
+    def _glance(self, watched: Watched, found: Cause) -> Episode | None:
+        """Return what one look at the clock alone says; None where it is right, as nearly always."""
+        began_ns, at_ns = self._clock.monotonic_ns(), self._clock.realtime_ns()
+        try:
+            reach = self._reach(watched)
+            facts = Facts((Reading(reach.source, reach.clock(), at_ns),))
+        except ReachError as error:
+            return unreached(watched.guest.name, found, error, self._clock)
+        findings = judge(facts, explained(self._policy, found))
+        offset = measured(facts)
+        if worst(findings) is Verdict.GOOD:
+            return None
+        took_ns = self._clock.monotonic_ns() - began_ns
+        name, verdict = watched.guest.name, worst(findings)
+        return Episode(name, found, verdict, offset, (), offset, facts, findings, at_ns, took_ns)
+
+    def _ended(self, done: Done) -> None:
+        watched = self._watched.get(done.uuid)
+        if watched is None:
+            return
+        watched.busy = False
+        if done.left is not None and watched.trail.why is None:
+            watched.trail = msgspec.structs.replace(done.left, due=done.left.due or watched.trail.due)
+        if done.episode:
+            self._account(watched, done.episode)
+        else:
+            watched.verdict = Verdict.GOOD
+        if watched.trail.due and done.left is None and self._chosen(watched.guest):
+            self._begin(watched, watched.trail, FOUND)
+
+    def _account(self, watched: Watched, episode: Episode) -> None:
+        """Remember what was done, and tell it, unless the same was told before and nothing was done."""
+        now_ns = self._clock.monotonic_ns()
+        if any(isinstance(action, Step) for action in episode.actions):
+            watched.steps_ns = [*watched.steps_ns[-9:], now_ns]
+        if too_often(watched.steps_ns, now_ns) and not watched.flagged:
+            watched.flagged = True
+            episode = msgspec.structs.replace(episode, findings=(*episode.findings, pulled_away()))
+        elif not too_often(watched.steps_ns, now_ns):
+            watched.flagged = False
+        new = episode.verdict is not watched.verdict
+        watched.verdict = episode.verdict
+        if new or episode.actions or watched.flagged:
+            self._told(episode)
+
+    def _reach(self, watched: Watched) -> Reach:
+        if watched.reach is None:
+            watched.reach = self._world.hypervisor.reach(watched.guest)
+        return watched.reach
+
+    def _runs_soon(self, guest: Guest) -> bool:
+        """Wait a moment for a guest to run: one that is restored is told of while it is paused yet, and not again."""
+        until_ns = self._clock.monotonic_ns() + STARTING_NS
+        while True:
+            states = {one.uuid: one.state for one in self._world.hypervisor.guests()}
+            if states.get(guest.uuid) == "running":
+                return True
+            if self._clock.monotonic_ns() > until_ns:
+                return False
+            self._clock.sleep_ns(AGAIN_NS)
+
+    def _snapshot_age(self, guest: Guest) -> int | None:
+        snapshot = self._world.hypervisor.current(guest)
+        return None if snapshot is None else max(0, self._clock.realtime_ns() - snapshot.created_ns)
+
+
+def pulled_away() -> Finding:
+    """Return the finding that stepping a guest again and again does not help it."""
+    text = "stepped again and again, and wrong again: something pulls its clock away, so it is left alone now"
+    remedy = "see whether two time daemons fight, whom its daemon follows, and whether this machine's clock is right"
+    return Finding("often", Verdict.UNSURE, text, remedy)
+
+
+def slept(clock: Clock) -> int:
+    """Return for how long this machine has slept since it was booted, in nanoseconds."""
+    offset: Offset = sandwich(clock.monotonic_ns(), clock.boottime_ns(), clock.monotonic_ns())
+    return offset.value_ns

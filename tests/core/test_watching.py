@@ -1,0 +1,249 @@
+"""What the watcher makes of what happens, and what it does about it, on simulated machines."""
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from clockstep.core.watching import OFTEN, SLACK_NS, WINDOW_NS, Trail, cause, follow, too_often
+from clockstep.flows.snapshot import create
+from clockstep.flows.watch import FOUND, Watcher
+from clockstep.journal import FileJournal
+from clockstep.locks import DomainLocks
+from clockstep.model import Episode, Guest, Happening, HostClock, Policy, Verdict, What
+from clockstep.ports import World
+from clockstep.units import DAY_NS
+from conftest import until
+from core.simulation import MILLISECOND, SECOND, SimClock, SimHypervisor
+
+NAMES = ["node1", "node2", "other"]
+
+
+def trail_of(*happenings: tuple[What, int]) -> Trail:
+    trail = Trail()
+    for what, at_ns in happenings:
+        trail = follow(trail, Happening("uuid", what, at_ns))
+    return trail
+
+
+@pytest.mark.parametrize(
+    ("happenings", "text", "explains_ns"),
+    [
+        ([(What.PAUSED, 100), (What.RESUMED, 100 + 5 * SECOND)], "resumed after a pause", 5 * SECOND + SLACK_NS),
+        ([(What.RESUMED, 5)], "resumed after a pause", DAY_NS),
+        ([(What.STOPPED, 1), (What.REVERTED, 2), (What.REVERTED, 3)], "reverted to a snapshot", 60 * SECOND + SLACK_NS),
+        ([(What.REVERTED, 1), (What.PAUSED, 2), (What.RESUMED, 9)], "reverted to a snapshot", 60 * SECOND + SLACK_NS),
+        ([(What.STOPPED, 0), (What.RESTORED, 7 * SECOND)], "restored from a saved state", 7 * SECOND + SLACK_NS),
+        ([(What.MIGRATED, 1)], "migrated", DAY_NS),
+        ([(What.BOOTED, 1), (What.ANSWERS, 2)], "booted", DAY_NS),
+        ([(What.ANSWERS, 2)], "its agent answers", DAY_NS),
+    ],
+)
+def test_what_happens_is_a_cause_that_explains_so_much(
+    happenings: list[tuple[What, int]], text: str, explains_ns: int
+) -> None:
+    found = cause(trail_of(*happenings), 60 * SECOND)
+    assert (found.text, found.explains_ns) == (text, explains_ns)
+
+
+def test_nothing_is_due_while_a_guest_stands_still() -> None:
+    assert not trail_of((What.REVERTED, 1), (What.PAUSED, 2)).due
+    assert not trail_of((What.RESUMED, 1), (What.STOPPED, 2)).due
+    assert trail_of((What.PAUSED, 1), (What.RESUMED, 2)).due
+
+
+def test_too_often_is_within_the_window() -> None:
+    assert too_often([0] * OFTEN, WINDOW_NS)
+    assert not too_often([0] * OFTEN, WINDOW_NS + 1)
+    assert not too_often([0] * (OFTEN - 1), 0)
+
+
+class Watch:
+    """A watcher whose time is driven by the test: it takes in until a condition holds."""
+
+    def __init__(self, clock: SimClock, folder: Path, policy: Policy | None = None) -> None:
+        self.hypervisor = SimHypervisor(clock, NAMES)
+        self.clock = clock
+        self.told: list[Episode] = []
+        self.said: list[str] = []
+        host, locks = HostClock(True, 1000), DomainLocks(clock)
+        self.world = World(self.hypervisor, clock, host, locks, FileJournal(folder), lambda _node, text: self.say(text))
+        self.watcher = Watcher(self.world, lambda guest: guest.name != "other", policy or Policy(), self.told.append)
+        self.hypervisor.subscribe(self.watcher._inbox.put)
+        self.sweep()
+
+    def say(self, text: str) -> None:
+        self.said.append(text)
+
+    def sweep(self) -> None:
+        self.watcher.sweep(FOUND)
+        self.take_in(lambda: not any(watched.busy for watched in self.watcher._watched.values()))
+
+    def take_in(self, condition: Callable[[], bool]) -> None:
+        def step() -> bool:
+            self.watcher.take_in(MILLISECOND)
+            return condition()
+
+        until(step, 10)
+
+    def happens(self, name: str, *whats: What) -> None:
+        (guest,) = [guest for guest in self.hypervisor.guests() if guest.name == name]
+        for what in whats:
+            self.hypervisor.tell(Happening(guest.uuid, what, self.clock.mono))
+
+    def put_behind(self, name: str, seconds: int) -> None:
+        self.hypervisor.machines[name].offset_ns = -seconds * SECOND
+
+    def settle(self, count: int) -> list[Episode]:
+        self.take_in(lambda: len(self.told) >= count)
+        self.take_in(lambda: not any(watched.busy for watched in self.watcher._watched.values()))
+        return self.told
+
+
+@pytest.fixture
+def watch(tmp_path: Path) -> Watch:
+    return Watch(SimClock(), tmp_path)
+
+
+def test_right_clocks_are_nothing_to_tell(watch: Watch) -> None:
+    watch.sweep()
+    assert watch.told == []
+
+
+def test_one_revert_that_comes_as_several_events_is_one_episode(watch: Watch) -> None:
+    watch.put_behind("node1", 3600)
+    watch.happens("node1", What.STOPPED, What.REVERTED, What.REVERTED, What.ANSWERS)
+    (episode,) = watch.settle(1)
+    assert (episode.node, episode.verdict, episode.cause.text) == ("node1", Verdict.GOOD, "reverted to a snapshot")
+    assert episode.wrong_for_ns is not None
+    assert len(watch.hypervisor.machines["node1"].steps) == 1
+
+
+def test_a_revert_explains_no_more_than_the_snapshots_age(watch: Watch) -> None:
+    guests = [guest for guest in watch.hypervisor.guests() if guest.name == "node1"]
+    create(watch.world, guests, "base", Policy())
+    watch.put_behind("node1", 7200)
+    watch.happens("node1", What.REVERTED)
+    (episode,) = watch.settle(1)
+    assert episode.verdict is Verdict.UNSURE
+    assert episode.actions == ()
+
+
+def test_a_clock_that_no_event_told_of_is_found_by_the_sweep(watch: Watch) -> None:
+    watch.put_behind("node2", 30)
+    watch.sweep()
+    (episode,) = watch.told
+    assert (episode.node, episode.verdict, episode.cause) == ("node2", Verdict.GOOD, FOUND)
+
+
+def test_a_guest_that_is_not_chosen_is_shown_once_and_never_touched(watch: Watch) -> None:
+    watch.put_behind("other", 30)
+    watch.happens("other", What.REVERTED)
+    for _ in range(3):
+        watch.sweep()
+    (episode,) = watch.told
+    assert (episode.node, episode.verdict, episode.actions) == ("other", Verdict.BAD, ())
+    assert watch.hypervisor.machines["other"].steps == []
+
+
+def test_a_paused_guest_is_left_alone_until_it_runs_on(watch: Watch) -> None:
+    machine = watch.hypervisor.machines["node1"]
+    watch.put_behind("node1", 30)
+    machine.running = False
+    watch.happens("node1", What.REVERTED)
+    watch.take_in(lambda: not any(watched.busy for watched in watch.watcher._watched.values()))
+    watch.sweep()
+    assert watch.told == []
+    machine.running = True
+    watch.clock.sleep_ns(5 * SECOND)
+    watch.happens("node1", What.RESUMED)
+    (episode,) = watch.settle(1)
+    assert (episode.verdict, episode.cause.text) == (Verdict.GOOD, "reverted to a snapshot")
+
+
+def test_a_guest_that_another_clockstep_holds_is_looked_at_when_it_is_free(watch: Watch) -> None:
+    (held,) = [guest for guest in watch.hypervisor.guests() if guest.name == "node1"]
+    watch.put_behind("node1", 30)
+    with DomainLocks(watch.clock).hold([held], SECOND):
+        watch.happens("node1", What.REVERTED)
+        watch.take_in(lambda: watch.watcher._watched[held.uuid].trail.due)
+        watch.sweep()
+        assert watch.told == []
+    watch.sweep()
+    (episode,) = watch.told
+    assert (episode.verdict, episode.cause.text) == (Verdict.GOOD, "reverted to a snapshot")
+
+
+def test_a_clock_that_is_wrong_again_and_again_is_flagged_and_left_to_a_person(watch: Watch) -> None:
+    for _ in range(OFTEN + 3):
+        watch.put_behind("node1", 30)
+        watch.sweep()
+    assert len(watch.hypervisor.machines["node1"].steps) == OFTEN
+    assert any("again and again" in finding.text for finding in watch.told[OFTEN - 1].findings)
+    assert watch.told[-1].verdict is Verdict.BAD
+    watch.clock.sleep_ns(WINDOW_NS)
+    watch.sweep()
+    watch.sweep()
+    assert len(watch.hypervisor.machines["node1"].steps) == OFTEN + 1
+
+
+def test_a_node_that_does_not_answer_is_told_once_and_again_when_it_is_back(watch: Watch) -> None:
+    machine = watch.hypervisor.machines["node1"]
+    machine.deaf = True
+    for _ in range(3):
+        watch.sweep()
+    assert [(episode.node, episode.verdict) for episode in watch.told] == [("node1", Verdict.UNREACHABLE)]
+    machine.deaf = False
+    watch.put_behind("node1", 30)
+    watch.sweep()
+    assert watch.told[-1].verdict is Verdict.GOOD
+
+
+def test_when_the_host_wakes_everything_is_looked_at_and_the_sleep_explains_it(watch: Watch) -> None:
+    assert watch.watcher.host_changed() is None
+    watch.clock.slept += 3 * 86_400 * SECOND
+    found = watch.watcher.host_changed()
+    assert found is not None
+    assert (found.text, found.explains_ns) == ("the host woke", 3 * 86_400 * SECOND + SLACK_NS)
+    for name in NAMES:
+        watch.put_behind(name, 3 * 86_400)
+    watch.watcher.sweep(found)
+    episodes = watch.settle(3)
+    verdicts = {episode.node: episode.verdict for episode in episodes}
+    assert (verdicts["node1"], verdicts["node2"]) == (Verdict.GOOD, Verdict.GOOD)
+    assert watch.watcher.host_changed() is None
+
+
+def test_a_host_whose_clock_is_set_is_said_aloud(watch: Watch) -> None:
+    watch.clock.set_by(100 * SECOND)
+    found = watch.watcher.host_changed()
+    assert found is not None
+    assert found.text == "the host's clock was set"
+    assert any("own clock was set" in text for text in watch.said)
+    assert watch.watcher.host_changed() is None
+
+
+def test_it_runs_until_it_is_over(watch: Watch) -> None:
+    over = threading.Event()
+    watch.put_behind("node1", 60)
+    running = threading.Thread(target=watch.watcher.run, args=(SECOND, over))
+    running.start()
+    until(lambda: bool(watch.told), 10)
+    over.set()
+    running.join(10)
+    assert not running.is_alive()
+    assert watch.told[0].verdict is Verdict.GOOD
+
+
+def test_guests_that_come_and_go_are_no_trouble(watch: Watch) -> None:
+    gone = watch.hypervisor.machines.pop("node2")
+    watch.sweep()
+    watch.hypervisor.machines["node3"] = gone
+    watch.hypervisor.taken["node3"] = {}
+    watch.put_behind("node3", 30)
+    (guest,) = [guest for guest in watch.hypervisor.guests() if guest.name == "node3"]
+    assert isinstance(guest, Guest)
+    watch.happens("node3", What.BOOTED)
+    (episode,) = watch.settle(1)
+    assert (episode.node, episode.verdict) == ("node3", Verdict.GOOD)

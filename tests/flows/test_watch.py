@@ -1,0 +1,163 @@
+"""The watcher on real guests: what others do to them is found and mended, and nothing else is touched."""
+
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import libvirt
+
+from clockstep_lab import lab as labs
+from clockstep_lab.processes import of_lab
+from conftest import Guests, pass_time, quiet, until
+from flows.commands import SECOND_NS, agrees, clockstep, command, put_behind
+
+AWAY_S = 5
+
+
+class Watch:
+    """A watcher that runs, and the Episodes that it has told."""
+
+    def __init__(self, process: "subprocess.Popen[str]", told: Path) -> None:
+        self.process = process
+        self._told = told
+
+    @property
+    def episodes(self) -> list[Any]:
+        return [json.loads(line) for line in self._told.read_text().splitlines() if line.endswith("}")]
+
+    def of(self, name: str) -> list[Any]:
+        return [episode for episode in self.episodes if episode["node"] == name]
+
+    def until_good(self, name: str, seen: int = 0, seconds: float = 60) -> Any:
+        """The next good Episode of a node, after the first `seen`."""
+        until(lambda: any(episode["verdict"] == "good" for episode in self.of(name)[seen:]), seconds)
+        return next(episode for episode in self.of(name)[seen:] if episode["verdict"] == "good")
+
+
+@contextmanager
+def watching(guests: Guests, tmp_path: Path, *words: str) -> Iterator[Watch]:
+    """A watcher of these nodes."""
+    told = tmp_path / f"told{time.monotonic_ns()}"
+    line = command(guests, "--json", "watch", *words)
+    with told.open("w") as out, subprocess.Popen(line, stdout=out, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stderr
+            assert any(line.startswith("watching") for line in process.stderr)
+            yield Watch(process, told)
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(20) == 0
+        finally:
+            process.kill()
+
+
+def proven(guests: Guests, episode: Any, cause: str) -> None:
+    assert episode["cause"]["text"] == cause
+    assert agrees(guests, episode)
+
+
+def test_whatever_others_do_to_a_node_its_clock_is_right_at_once(guests: Guests, tmp_path: Path) -> None:
+    name, resumed, saved = guests.names
+    guests.snapshot(name, "theirs")
+    pass_time(AWAY_S)
+    with watching(guests, tmp_path, "--all", "--every", "60s") as watch:
+        guests.revert(name, "theirs")
+        reverted = watch.until_good(name)
+        proven(guests, reverted, "reverted to a snapshot")
+        assert reverted["before"]["value_ns"] < -AWAY_S * SECOND_NS
+        assert [action["type"] for action in reverted["actions"]].count("step") == 1
+        put_behind(guests, resumed, 3)
+        proven(guests, watch.until_good(resumed), "resumed after a pause")
+        guests.domain(saved).managedSave()
+        pass_time(3)
+        guests.domain(saved).create()
+        proven(guests, watch.until_good(saved), "restored from a saved state")
+        assert {episode["node"] for episode in watch.episodes} == set(guests.names)
+        assert all(len(watch.of(each)) == 1 for each in guests.names)
+
+
+def test_a_clock_that_is_wrong_without_an_event_is_found_and_one_that_is_not_chosen_is_only_shown(
+    guests: Guests, tmp_path: Path
+) -> None:
+    chosen, other, _ = guests.names
+    with watching(guests, tmp_path, chosen, "--every", "2s") as watch:
+        for name in (chosen, other):
+            guests.ssh(name, "date -s @$(($(date +%s) - 30))")
+        proven(guests, watch.until_good(chosen), "found by the sweep")
+        until(lambda: bool(watch.of(other)), 30)
+        (shown,) = watch.of(other)
+        assert (shown["verdict"], shown["actions"]) == ("bad", [])
+        assert guests.offset_ns(other) < -20 * SECOND_NS
+
+
+def test_a_clock_that_is_ahead_is_told_and_left_alone(guests: Guests, tmp_path: Path) -> None:
+    name = guests.names[0]
+    with watching(guests, tmp_path, name, "--every", "1s") as watch:
+        guests.ssh(name, "date -s @$(($(date +%s) + 100))")
+        until(lambda: bool(watch.of(name)), 30)
+        assert watch.of(name)[0]["verdict"] == "bad"
+        assert guests.offset_ns(name) > 90 * SECOND_NS
+
+
+def test_a_flood_of_events_ends_with_a_right_clock(guests: Guests, tmp_path: Path) -> None:
+    name = guests.names[0]
+    with watching(guests, tmp_path, "--all", "--every", "3s") as watch:
+        for _ in range(50):
+            guests.domain(name).suspend()
+            guests.domain(name).resume()
+        put_behind(guests, name, 2)
+        until(lambda: abs(guests.offset_ns(name)) < 5_000_000, 60)
+        assert watch.process.poll() is None
+
+
+def test_a_revert_by_clockstep_is_stepped_once_by_one_of_them(guests: Guests, tmp_path: Path) -> None:
+    clockstep(guests, "snapshot", "create", "base", "--all")
+    pass_time(AWAY_S)
+    with watching(guests, tmp_path, "--all", "--every", "3s") as watch:
+        report = clockstep(guests, "revert", "base", "--yes")
+        pass_time(4)
+        for name in guests.names:
+            (own,) = [episode for episode in report["episodes"] if episode["node"] == name]
+            steps = [action for episode in [own, *watch.of(name)] for action in episode["actions"]]
+            large = [step for step in steps if step["type"] == "step" and abs(step["by_ns"]) > SECOND_NS]
+            assert len(large) == 1
+
+
+def test_a_second_watcher_of_the_same_machines_refuses(guests: Guests, tmp_path: Path) -> None:
+    with watching(guests, tmp_path, "--all") as watch:
+        said = clockstep(guests, "watch", "--all", code=1)
+        assert f"process {watch.process.pid}" in said
+
+
+def test_a_libvirtd_that_is_restarted_is_listened_to_again(guests: Guests, tmp_path: Path) -> None:
+    name = guests.names[0]
+    with watching(guests, tmp_path, "--all", "--every", "2s") as watch:
+        for pid in of_lab(guests.lab.folder):
+            if Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[0].endswith(b"libvirtd"):
+                os.kill(pid, signal.SIGKILL)
+        labs.up(guests.lab.name, len(guests.names), None, quiet)
+        guests.libvirt = libvirt.open(guests.lab.uri)
+        pass_time(5)
+        seen = len(watch.of(name))
+        put_behind(guests, name, 3)
+        assert watch.until_good(name, seen)["before"]["value_ns"] < -2 * SECOND_NS
+
+
+def test_an_agent_that_hangs_delays_nobody_and_is_back_when_it_answers(guests: Guests, tmp_path: Path) -> None:
+    hung, other, gone = guests.names
+    with watching(guests, tmp_path, "--all", "--every", "2s", "--deadline", "8s") as watch:
+        guests.ssh(hung, "pkill -STOP qemu-ga")
+        put_behind(guests, hung, 3)
+        put_behind(guests, other, 3)
+        assert watch.until_good(other, seconds=20)["cause"]["text"] == "resumed after a pause"
+        until(lambda: any(episode["verdict"] == "unreachable" for episode in watch.of(hung)), 30)
+        guests.domain(gone).destroy()
+        guests.ssh(hung, "pkill -CONT qemu-ga")
+        watch.until_good(hung)
+        assert agrees(guests, watch.of(hung)[-1])
+        assert watch.process.poll() is None
