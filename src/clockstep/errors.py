@@ -32,7 +32,7 @@ class HostError(ClockstepError):
 
 
 class JournalError(ClockstepError):
-    """What is paused cannot be written down, so nothing is paused."""
+    """What is to be paused cannot be written down, so it is not paused."""
 
 
 class HypervisorError(ClockstepError):

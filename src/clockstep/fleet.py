@@ -7,7 +7,7 @@ keep neither the result nor the process waiting.
 import queue
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import TypeVar
 
@@ -35,6 +35,11 @@ def side_by_side(guests: Sequence[Guest], job: Callable[[Guest], T], within_ns: 
             results[name] = result
     late = DeadlineError(f"did not answer within {show_duration(within_ns)}", "allow it more time with --deadline")
     return {guest.name: _checked(results.get(guest.name, late)) for guest in guests}
+
+
+def failures(results: Mapping[str, object]) -> dict[str, ClockstepError]:
+    """Return the errors among what jobs came to."""
+    return {name: result for name, result in results.items() if isinstance(result, ClockstepError)}
 
 
 class _Bug:

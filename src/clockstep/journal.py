@@ -51,7 +51,7 @@ class FileJournal:
             part.replace(path)
         except OSError as error:
             text = f"{path} cannot be written: {error.strerror}"
-            raise JournalError(text, "nothing was paused; make room or allow writing there") from error
+            raise JournalError(text, "make room or allow writing there") from error
 
     def strike(self, uuid: str) -> None:
         """Forget a pause."""

@@ -54,10 +54,14 @@ class Reach(Protocol):
 
 
 class Login(NamedTuple):
-    """How ssh reaches a node: the host's name, and what stands before it on ssh's command line."""
+    """How ssh reaches a node: the host's name, and what stands before it on ssh's command line.
+
+    `sure` is whether somebody has said that it is this node; otherwise the machine there must prove it.
+    """
 
     host: str
     arguments: tuple[str, ...] = ()
+    sure: bool = True
 
 
 class Ways(NamedTuple):

@@ -38,7 +38,7 @@ def test_where_nothing_can_be_written_it_says_so(tmp_path: Path) -> None:
     (tmp_path / "paused").write_text("in the way")
     with pytest.raises(JournalError, match="cannot be written") as caught:
         FileJournal(tmp_path).note(PAUSE)
-    assert "nothing was paused" in caught.value.hint
+    assert "make room" in caught.value.hint
 
 
 def test_the_state_is_roots_or_the_users() -> None:

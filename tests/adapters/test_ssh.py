@@ -169,7 +169,7 @@ def test_where_sudo_wants_a_password_commands_run_and_nothing_is_stepped(
 ) -> None:
     fake(tmp_path, "id", "echo 1000")
     fake(tmp_path, "sudo", "echo 'sudo: a password is required' >&2; exit 1")
-    fake(tmp_path, "perl", f"touch {tmp_path}/stepped")
+    fake(tmp_path, "perl", f": > {tmp_path}/stepped")
     reach = connect(shell_with(tmp_path))
     assert reach.run(TRUE, b"", host.within()).code == 0
     with pytest.raises(ReachError, match="a password is required") as caught:
@@ -211,18 +211,27 @@ def test_a_machine_is_known_by_its_uuid_also_where_firmware_swaps_its_bytes(swap
 
 @pytest.mark.parametrize("there", ["", "Not Settable", "0"])
 def test_what_is_no_uuid_tells_nothing(there: str) -> None:
-    assert same_machine(str(uuid4()), there)
+    assert same_machine(str(uuid4()), there) is None
 
 
 def test_another_machine_under_the_name_is_refused(host: Host, tmp_path: Path) -> None:
     fake(tmp_path, "id", "echo 0")
     fake(tmp_path, "cat", f"echo {uuid4()}")
-    fake(tmp_path, "perl", f"touch {tmp_path}/asked")
+    fake(tmp_path, "perl", f": > {tmp_path}/asked")
     reach = SshReach(Login("node"), host, str(uuid4()), shell_with(tmp_path))
     for use in (reach.clock, lambda: reach.adjust(1), lambda: reach.run(TRUE, b"", host.within())):
         with pytest.raises(ReachError, match="another machine") as caught:
             use()
         assert caught.value.lasting
+    assert not (tmp_path / "asked").exists()
+
+
+def test_a_host_that_nobody_has_named_must_show_that_it_is_the_machine(host: Host, tmp_path: Path) -> None:
+    fake(tmp_path, "id", "echo 0")
+    fake(tmp_path, "perl", f": > {tmp_path}/asked")
+    reach = SshReach(Login("node", sure=False), host, str(uuid4()), shell_with(tmp_path))
+    with pytest.raises(ReachError, match="may be another one"):
+        reach.adjust(1)
     assert not (tmp_path / "asked").exists()
 
 
@@ -245,7 +254,8 @@ def test_the_file_counts_first_then_vagrant_then_the_users_word(ways: Ways, expe
 
 @pytest.mark.parametrize(("says", "known"), [("hostname 10.0.0.7", True), ("hostname NODE", False), ("", False)])
 def test_the_users_own_configuration_is_taken_where_it_says_which_host_the_name_is(says: str, known: bool) -> None:
-    assert login(GUEST, Ways(), client(f"echo '{says}'")) == (Login("node") if known else None)
+    found = login(GUEST, Ways(), client(f"echo '{says}'"))
+    assert found == (Login("node", sure=False) if known else None)
 
 
 def test_a_port_where_nobody_listens_is_ssh_s_own_message_with_a_hint(connect: Connect, host: Host) -> None:

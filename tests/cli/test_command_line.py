@@ -1,5 +1,6 @@
 """The command line: what it accepts, prints and exits with, on libvirt's own test driver."""
 
+import io
 import json
 import os
 import signal
@@ -13,6 +14,7 @@ import pytest
 import clockstep
 from clockstep.cli import run
 from clockstep.kernel.timex import read_host_clock
+from clockstep.render.output import Story
 
 TEST = ["--connect", "test:///default"]
 ROOT = Path(__file__).parents[2]
@@ -63,7 +65,7 @@ def test_the_story_is_not_on_stdout(capsys: pytest.CaptureFixture[str]) -> None:
     json.loads(capsys.readouterr().out)
 
 
-@pytest.mark.parametrize("command", [["step"], ["snapshot", "create", "x"], ["revert", "x"]])
+@pytest.mark.parametrize("command", [["step"], ["snapshot", "create", "x"], ["pause"]])
 def test_what_changes_a_machine_needs_nodes_or_all(capsys: pytest.CaptureFixture[str], command: list[str]) -> None:
     assert run([*command, *TEST]) == 2
     assert "--all" in capsys.readouterr().err
@@ -173,3 +175,12 @@ def test_watching_prints_one_look_after_the_other_until_it_is_interrupted(words:
         assert next(looks)
         watching.send_signal(signal.SIGINT)
         assert watching.wait(20) == 130
+
+
+def test_a_story_that_nobody_hears_does_not_end_the_work() -> None:
+    class Closed(io.StringIO):
+        def write(self, text: str) -> int:
+            raise BrokenPipeError
+
+    with Story(Closed()) as story:
+        story.tell("node", "stepping")

@@ -72,6 +72,7 @@ class SimGuest:
     chrony: bool = True
     silent: str = ""
     deaf: bool = False
+    stuck: str = ""
     network: bool = True
     deaf_resyncs: int = 0
     running: bool = True
@@ -194,7 +195,7 @@ class SimHypervisor:
 
     def guests(self) -> list[Guest]:
         return [
-            Guest(name, str(uuid5(self.id, name)), "running" if machine.running else "paused")
+            Guest(name, str(uuid5(self.id, name)), "running" if machine.running else "paused", stuck=machine.stuck)
             for name, machine in sorted(self.machines.items())
         ]
 

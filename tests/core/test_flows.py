@@ -4,10 +4,18 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
-import msgspec
 import pytest
 
-from clockstep.errors import ClockstepError, DeadlineError, HypervisorError, ReachError, UsageError
+from clockstep.core.targets import Scope
+from clockstep.errors import (
+    ClockstepError,
+    DeadlineError,
+    HypervisorError,
+    JournalError,
+    LostConnectionError,
+    ReachError,
+    UsageError,
+)
 from clockstep.fleet import side_by_side
 from clockstep.flows import revert as reverts
 from clockstep.flows.pause import pause, resume
@@ -16,7 +24,7 @@ from clockstep.flows.snapshot import create, delete, having, listing
 from clockstep.flows.step import ASKED, status, step
 from clockstep.journal import FileJournal
 from clockstep.locks import DomainLocks
-from clockstep.model import Guest, HostClock, Offset, Outcome, Policy, SetReport, Snapshot, Verdict
+from clockstep.model import Guest, HostClock, Offset, Outcome, Pause, Policy, SetReport, Snapshot, Verdict
 from clockstep.ports import World
 from clockstep.reach.agent import AgentReach
 from core.simulation import MILLISECOND, SECOND, SimClock, SimHypervisor
@@ -45,7 +53,7 @@ def running(hypervisor: SimHypervisor) -> list[bool]:
 
 
 def revert(world: World, guests: Sequence[Guest] | None = None, name: str | None = "base") -> SetReport:
-    return reverts.revert(world, choose(world.hypervisor, guests, name), Policy())
+    return reverts.revert(world, choose(world.hypervisor, Scope(tuple(guests or ())), name), Policy())
 
 
 def taken(world: World, name: str = "base") -> None:
@@ -280,14 +288,14 @@ def test_the_newest_set_is_taken_where_no_snapshot_is_named(world: World, hyperv
     for name in ("old", "new"):
         taken(world, name)
     hypervisor.taken["node1"]["theirs"] = (Snapshot("theirs", 2**62), 5)
-    assert choose(hypervisor, None, None).name == "new"
-    assert set(choose(hypervisor, None, "old").snapshots) == set(hypervisor.guests())
+    assert choose(hypervisor, Scope(), None).name == "new"
+    assert set(choose(hypervisor, Scope(), "old").snapshots) == set(hypervisor.guests())
 
 
 def test_nothing_but_other_tools_snapshots_is_no_newest_set(hypervisor: SimHypervisor) -> None:
     hypervisor.taken["node1"]["theirs"] = (Snapshot("theirs", 5), 5)
     with pytest.raises(UsageError, match="no snapshot was taken by clockstep"):
-        choose(hypervisor, None, None)
+        choose(hypervisor, Scope(), None)
 
 
 def test_snapshots_of_another_tool_are_reverted_with_a_word_when_their_times_are_far_apart(
@@ -296,7 +304,7 @@ def test_snapshots_of_another_tool_are_reverted_with_a_word_when_their_times_are
     for number, name in enumerate(NAMES):
         created = clock.real - (300 - 50 * number) * SECOND
         hypervisor.taken[name]["theirs"] = (Snapshot("theirs", created, memory=number > 0), created)
-    targets = choose(hypervisor, hypervisor.guests(), "theirs")
+    targets = choose(hypervisor, Scope(named=tuple(hypervisor.guests())), "theirs")
     assert [remark.partition(":")[0] for remark in targets.remarks] == [
         "node1",
         "the snapshots were taken 1 min 40 s apart",
@@ -457,9 +465,114 @@ def test_what_others_have_paused_is_neither_paused_nor_resumed(world: World, hyp
 
 
 def test_what_an_io_error_has_paused_is_refused(world: World, hypervisor: SimHypervisor) -> None:
-    stuck = [msgspec.structs.replace(guest, state="paused", stuck="an I/O error") for guest in hypervisor.guests()[:1]]
+    pause(world, hypervisor.guests()[:1], Policy())
+    hypervisor.machines["node1"].stuck = "an I/O error"
     with pytest.raises(UsageError, match="paused by its hypervisor"):
-        resume(world, stuck, Policy(), mixed=False)
+        resume(world, hypervisor.guests()[:1], Policy(), mixed=False)
+
+
+def test_what_was_listed_before_another_had_its_turn_is_looked_at_again(
+    world: World, hypervisor: SimHypervisor
+) -> None:
+    taken(world)
+    listed = hypervisor.guests()
+    hypervisor.broken = {("revert", "node3")}
+    assert not revert(world).complete
+    with pytest.raises(UsageError, match="node1 is paused by clockstep already"):
+        create(world, listed, "next", Policy())
+    with pytest.raises(UsageError, match="node1 is paused by clockstep already"):
+        pause(world, listed, Policy())
+    assert running(hypervisor) == [False, False, True]
+
+
+def test_a_snapshot_that_changed_since_it_was_chosen_is_not_reverted_to(
+    world: World, hypervisor: SimHypervisor
+) -> None:
+    taken(world)
+    chosen = choose(hypervisor, Scope(), "base")
+    del hypervisor.taken["node2"]["base"]
+    hypervisor.calls.clear()
+    with pytest.raises(UsageError, match="node2 is not what it was"):
+        reverts.revert(world, chosen, Policy())
+    assert hypervisor.calls == []
+
+
+@pytest.mark.parametrize("happened", [True, False])
+def test_a_pause_whose_connection_breaks_is_undone_whether_or_not_it_happened(
+    world: World, clock: SimClock, happened: bool
+) -> None:
+    class Breaking(SimHypervisor):
+        def pause(self, guest: Guest) -> None:
+            if happened or guest.name != "node2":
+                super().pause(guest)
+            if guest.name == "node2":
+                raise LostConnectionError("client socket is closed")
+
+    hypervisor = Breaking(clock, NAMES)
+    report = create(world._replace(hypervisor=hypervisor), hypervisor.guests(), "base", Policy())
+    assert not report.complete
+    assert running(hypervisor) == [True] * 3
+    assert world.journal.pauses() == {}
+
+
+def test_a_revert_that_fails_leaves_the_note_of_an_earlier_pause(world: World, hypervisor: SimHypervisor) -> None:
+    taken(world)
+    pause(world, hypervisor.guests(), Policy())
+    hypervisor.broken = {("revert", "node1")}
+    assert not revert(world).complete
+    notes = {pause.node: pause.operation for pause in world.journal.pauses().values()}
+    assert notes == {"node1": "pause", "node2": "revert", "node3": "revert"}
+
+
+def test_a_guest_that_cannot_be_resumed_makes_a_revert_incomplete(world: World, hypervisor: SimHypervisor) -> None:
+    taken(world)
+    hypervisor.broken = {("resume", "node2")}
+    report = revert(world)
+    assert not report.complete
+    assert [member.outcome for member in report.members] == [Outcome.REVERTED, Outcome.HELD, Outcome.REVERTED]
+    hypervisor.broken = set()
+    left = [guest for guest in hypervisor.guests() if guest.state == "paused"]
+    assert resume(world, left, Policy(), mixed=False).complete
+
+
+def test_all_run_on_also_where_it_cannot_be_written_down_that_all_were_put_back(
+    world: World, hypervisor: SimHypervisor, tmp_path: Path
+) -> None:
+    class Full(FileJournal):
+        def note(self, pause: Pause) -> None:
+            if pause.operation == "revert" and pause.released:
+                raise JournalError("no space left on device")
+            super().note(pause)
+
+    taken(world)
+    assert revert(world._replace(journal=Full(tmp_path))).complete
+    assert running(hypervisor) == [True] * 3
+
+
+def test_a_pause_that_is_interrupted_leaves_none_paused(world: World, clock: SimClock) -> None:
+    class Interrupting(SimHypervisor):
+        def pause(self, guest: Guest) -> None:
+            super().pause(guest)
+            if guest.name == "node2":
+                raise KeyboardInterrupt
+
+    hypervisor = Interrupting(clock, ["node1", "node3", "node2"])
+    with pytest.raises(KeyboardInterrupt):
+        pause(world._replace(hypervisor=hypervisor), hypervisor.guests(), Policy())
+    states = [hypervisor.machines[name].running for name in ("node1", "node3")]
+    assert states == [True, True]
+
+
+def test_a_set_of_other_guests_that_was_not_ended_is_not_touched_by_the_way(world: World, clock: SimClock) -> None:
+    dying = Dying(clock, "snapshot", "node2")
+    world = world._replace(hypervisor=dying)
+    with pytest.raises(Killed):
+        create(world, dying.guests(), "base", Policy())
+    dying.revive()
+    before = running(dying)
+    with pytest.raises(UsageError, match="begun and not ended, of node1, node2, node3"):
+        create(world, dying.guests()[:2], "base", Policy())
+    assert running(dying) == before
 
 
 def test_where_a_pause_cannot_be_written_down_nothing_is_paused(
@@ -476,9 +589,9 @@ def test_where_a_pause_cannot_be_written_down_nothing_is_paused(
 def test_a_snapshot_is_deleted_wherever_it_is(world: World, hypervisor: SimHypervisor) -> None:
     taken(world)
     hypervisor.broken = {("forget", "node2")}
-    report = delete(world, having(hypervisor, None, "base"), Policy())
+    report = delete(world, having(hypervisor, Scope(), "base"), Policy())
     outcomes = [member.outcome for member in report.members]
     assert outcomes == [Outcome.DELETED, Outcome.NOT_DELETED, Outcome.DELETED]
     assert [one.present for one in listing(hypervisor).snapshots] == [("node2",)]
     with pytest.raises(UsageError, match="no node has a snapshot 'none'"):
-        having(hypervisor, None, "none")
+        having(hypervisor, Scope(), "none")

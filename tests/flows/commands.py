@@ -1,9 +1,12 @@
 """Running the commands as people run them, and holding what they claim against the witness."""
 
 import json
+import os
+import pty
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from typing import Any
 
 from clockstep_lab.witness import Look
@@ -22,6 +25,20 @@ def command(guests: Guests, *words: str) -> list[str]:
     reaches = {"status", "step", "create", "revert"} & set(words)
     lab = ["--connect", f"lab:{guests.lab.name}"]
     return [sys.executable, "-m", "clockstep", *lab, *words, *(guests.words if reaches else [])]
+
+
+def on_a_terminal(guests: Guests, *words: str, answer: bytes) -> tuple[int, str]:
+    """Run a command whose question is answered, and return its exit code and what it showed."""
+    main, terminal = pty.openpty()
+    process = subprocess.Popen(command(guests, *words), stdin=terminal, stdout=terminal, stderr=terminal)
+    os.close(terminal)
+    os.write(main, answer)
+    shown = b""
+    with suppress(OSError):  # the other side is closed with the process
+        while chunk := os.read(main, 4096):
+            shown += chunk
+    os.close(main)
+    return process.wait(20), shown.decode()
 
 
 def clockstep(guests: Guests, *words: str, code: int | None = 0) -> Any:

@@ -134,7 +134,7 @@ def test_the_table_without_json_names_every_node(guests: Guests) -> None:
     assert all(name in shown.stdout for name in guests.names)
 
 
-@pytest.mark.parametrize("words", [("step",), ("snapshot", "create", "x"), ("revert", "x")])
+@pytest.mark.parametrize("words", [("step",), ("snapshot", "create", "x"), ("pause",), ("resume",)])
 def test_what_changes_machines_wants_them_named(guests: Guests, words: tuple[str, ...]) -> None:
     assert "name the nodes, or say --all" in clockstep(guests, *words, code=2)
 

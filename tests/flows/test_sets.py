@@ -18,7 +18,7 @@ from clockstep.flows.snapshot import RUN_ON
 from clockstep_lab import lab as labs
 from clockstep_lab.processes import of_lab
 from conftest import Guests, pass_time, quiet, until
-from flows.commands import SECOND_NS, all_proven, clockstep, command, run
+from flows.commands import SECOND_NS, all_proven, clockstep, command, on_a_terminal, run
 
 RUNNING = libvirt.VIR_DOMAIN_RUNNING
 ODD = "before <&> ünïts 'n' $HOME; * % 日本"
@@ -60,6 +60,11 @@ def test_a_set_is_reverted_by_itself_in_whatever_state_its_nodes_are(guests: Gue
     guests.domain(guests.names[0]).destroy()
     guests.domain(guests.names[1]).suspend()
     assert "this would revert" in clockstep(guests, "revert", code=2)
+    code, shown = on_a_terminal(guests, "revert", answer=b"n\n")
+    assert code == 1
+    assert "their running state is lost" in shown
+    assert "nothing was touched" in shown
+    assert states(guests) == [libvirt.VIR_DOMAIN_SHUTOFF, libvirt.VIR_DOMAIN_PAUSED, RUNNING]
     report = clockstep(guests, "revert", "--yes")
     assert report["snapshot"]["name"] == ODD
     assert [member["outcome"] for member in report["members"]] == ["reverted"] * 3
@@ -128,14 +133,14 @@ def test_when_one_of_three_cannot_be_reverted_none_runs_on_before_somebody_says_
     all_proven(guests, resumed["episodes"])
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGKILL])
 @pytest.mark.parametrize("at", ["pausing", "taking the snapshot", RUN_ON])
 def test_a_snapshot_that_is_cut_short_is_undone_or_ended_by_the_same_command(
     guests: Guests, at: str, number: signal.Signals
 ) -> None:
     with under_way(guests, "snapshot", "create", "base", "--all", at=at) as create:
         create.send_signal(number)
-    if number == signal.SIGINT:
+    if number == signal.SIGHUP:
         assert create.returncode == 130
         assert states(guests) == [RUNNING] * 3
     listed = clockstep(guests, "snapshot", "list")["snapshots"]

@@ -11,6 +11,7 @@ from clockstep import __version__
 
 INTERRUPTED = 130
 BUG = 4
+INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def main() -> None:
@@ -18,8 +19,9 @@ def main() -> None:
     if sys.argv[1:] == ["--version"]:
         code = _print_version()
     else:
-        signal.signal(signal.SIGTERM, _interrupt)
-        signal.signal(signal.SIGINT, _interrupt)
+        for number in INTERRUPTS:
+            if signal.getsignal(number) is not signal.SIG_IGN or number == signal.SIGINT:  # nohup(1) has SIGHUP ignored
+                signal.signal(number, _interrupt)
         code = run(sys.argv[1:])
     for stream in (sys.stdout, sys.stderr):
         try:
@@ -61,8 +63,8 @@ def _print_version() -> int:
 
 def _interrupt(_number: int, _frame: object) -> None:
     """Unwind once; a second signal must not interrupt what the first one set off, as resuming paused machines."""
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in INTERRUPTS:
+        signal.signal(number, signal.SIG_IGN)
     raise KeyboardInterrupt
 
 

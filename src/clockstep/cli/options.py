@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import click
 
-from clockstep.errors import UsageError
+from clockstep.errors import ClockstepError, UsageError
 from clockstep.units import parse_duration
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -65,17 +65,18 @@ def yes(command: F) -> F:
 
 
 def confirmed(what: str, *, yes: bool) -> None:
-    """Ask whether this is to be done; raises UsageError where nobody is there to ask, and Abort for a no."""
+    """Ask whether this is to be done; raises UsageError where nobody is there to ask, and ClockstepError for a no."""
     if yes:
         return
-    if not sys.stdin.isatty():
+    if sys.stdin is None or not sys.stdin.isatty():
         raise UsageError(f"this would {what}", "say --yes where nobody can be asked; nothing was touched")
-    click.confirm(f"{what[0].upper()}{what[1:]}?", abort=True, err=True)
+    if not click.confirm(f"{what[0].upper()}{what[1:]}?", err=True):
+        raise ClockstepError("nothing was touched")
 
 
 def ways(command: F) -> F:
     """Add how nodes are reached."""
-    text = "Reach nodes only so.  [default: agent; ssh where it has no channel and --ssh-config is given]"
+    text = "Reach nodes only so.  [default: agent; ssh where it has no channel]"
     command = click.option("--reach", type=click.Choice(["agent", "ssh"]), help=text)(command)
     text = "An ssh_config(5) in which each node is a Host."
     file = click.Path(exists=True, dir_okay=False)

@@ -26,7 +26,7 @@ def command(
     snapshot of another tool needs its nodes named, or --all that have it. If one node cannot be reverted, those that
     were stay paused.
     """
-    from clockstep.cli.session import asked, exit_code, opened, policy_of, printed, recorded
+    from clockstep.cli.session import asked, exit_code, opened, policy_of, printed, scope_of
     from clockstep.flows import revert
     from clockstep.render.output import Story
     from clockstep.render.text import set_page, targets_line
@@ -34,7 +34,7 @@ def command(
     wanted = asked(context, names, everything=everything)
     with Story() as story:
         world = opened(context, wanted, story.tell)
-        targets = revert.choose(world.hypervisor, recorded(world, wanted, name), name)
+        targets = revert.choose(world.hypervisor, scope_of(world, wanted), name)
     confirmed(targets_line(targets.name, targets.snapshots, targets.remarks, world.clock.realtime_ns()), yes=yes)
     with Story() as story:
         report = revert.revert(world._replace(tell=story.tell), targets, policy_of(context, wanted))

@@ -14,8 +14,8 @@ from click.core import ParameterSource
 from clockstep.cli.options import option
 from clockstep.config import read_cluster
 from clockstep.core.selection import Wanted, addresses, refuse_contradiction, select
+from clockstep.core.targets import Scope
 from clockstep.errors import HostError, UsageError
-from clockstep.flows.snapshot import listing
 from clockstep.hypervisors import HYPERVISORS
 from clockstep.hypervisors.several import Several
 from clockstep.journal import FileJournal, state_folder
@@ -84,52 +84,26 @@ def journal() -> FileJournal:
     return FileJournal(state_folder(os.environ, root=os.geteuid() == 0))
 
 
-def recorded(world: World, wanted: Wanted, name: str | None) -> list[Guest] | None:
-    """Return the guests that are chosen by their names, a cluster or a project; None for all recorded in a snapshot.
-
-    A set of clockstep's says itself which guests it is of. A snapshot of another tool does not, so that its guests must
-    be chosen, or --all that have it.
-    """
-    if wanted.names or not (wanted.everything or _is_set(world, name)):
-        return selected(world, wanted, changing=True)
-    return None
-
-
-def _is_set(world: World, name: str | None) -> bool:
-    return name is None or any(one.set_id for one in listing(world.hypervisor).snapshots if one.name == name)
+def scope_of(world: World, wanted: Wanted) -> Scope:
+    """Return who a revert or a deletion may be about: those that are named, or a cluster's or project's, or all."""
+    if wanted.everything or not (wanted.names or wanted.cluster or wanted.project):
+        return Scope(everything=wanted.everything)
+    chosen = tuple(selected(world, wanted, changing=True))
+    return Scope(named=chosen) if wanted.names else Scope(of=chosen)
 
 
 def held(world: World, wanted: Wanted) -> list[Guest]:
     """Return the guests that are to be resumed: those that are named, or those of the choice that clockstep paused."""
-    guests, pauses = world.hypervisor.guests(), world.journal.pauses()
-    if wanted.everything:
-        chosen = guests
-    else:
-        chosen = [one.guest for one in select(guests, wanted, changing=True).nodes]
-        if wanted.names:
-            return chosen
-    mine = [guest for guest in chosen if guest.state == "paused" and guest.uuid in pauses]
+    chosen = selected(world, wanted, changing=True, held=True)
+    mine = [guest for guest in chosen if wanted.names or (guest.state == "paused" and guest.uuid in wanted.held)]
     if not mine:
         raise UsageError("clockstep has paused none of them", "virsh resume is for what others have paused")
     return mine
 
 
-def taking(world: World, wanted: Wanted, name: str) -> list[Guest]:
-    """Return the guests of a new snapshot: those that are chosen, or with --all those of one that was not ended too."""
-    if not wanted.everything:
-        return selected(world, wanted, changing=True)
-    begun = {
-        uuid
-        for uuid, pause in world.journal.pauses().items()
-        if pause.operation == "snapshot" and pause.snapshot and pause.snapshot.name == name
-    }
-    guests = [guest for guest in world.hypervisor.guests() if guest.state == "running" or guest.uuid in begun]
-    return guests or selected(world, wanted, changing=True)
-
-
-def selected(world: World, wanted: Wanted, *, changing: bool) -> list[Guest]:
+def selected(world: World, wanted: Wanted, *, changing: bool, held: bool | None = None) -> list[Guest]:
     """Return the guests that are meant; raises UsageError as `select` does."""
-    return [one.guest for one in select(world.hypervisor.guests(), wanted, changing=changing).nodes]
+    return [one.guest for one in select(world.hypervisor.guests(), wanted, changing=changing, held=held).nodes]
 
 
 def policy_of(context: click.Context, wanted: Wanted) -> Policy:

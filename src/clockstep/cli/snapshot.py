@@ -24,7 +24,7 @@ def create(context: click.Context, /, name: str, names: tuple[str, ...], *, ever
 
     All of them have the snapshot afterwards, or none.
     """
-    from clockstep.cli.session import asked, exit_code, opened, policy_of, printed, taking
+    from clockstep.cli.session import asked, exit_code, opened, policy_of, printed, selected
     from clockstep.flows import snapshot
     from clockstep.render.output import Story
     from clockstep.render.text import set_page
@@ -32,7 +32,8 @@ def create(context: click.Context, /, name: str, names: tuple[str, ...], *, ever
     with Story() as story:
         wanted = asked(context, names, everything=everything)
         world = opened(context, wanted, story.tell)
-        report = snapshot.create(world, taking(world, wanted, name), name, policy_of(context, wanted))
+        guests = selected(world, wanted, changing=True, held=True)
+        report = snapshot.create(world, guests, name, policy_of(context, wanted))
     printed(context, report, set_page)
     return exit_code(report.episodes, complete=report.complete)
 
@@ -68,7 +69,7 @@ def delete(
 
     A snapshot of another tool needs its nodes named, or --all that have it.
     """
-    from clockstep.cli.session import asked, exit_code, opened, policy_of, printed, recorded
+    from clockstep.cli.session import asked, exit_code, opened, policy_of, printed, scope_of
     from clockstep.flows import snapshot
     from clockstep.render.output import Story
     from clockstep.render.text import set_page
@@ -76,7 +77,7 @@ def delete(
     wanted = asked(context, names, everything=everything)
     with Story() as story:
         world = opened(context, wanted, story.tell)
-        targets = snapshot.having(world.hypervisor, recorded(world, wanted, name), name)
+        targets = snapshot.having(world.hypervisor, scope_of(world, wanted), name)
     confirmed(f"delete the snapshot {name!r} of {', '.join(guest.name for guest in targets)}", yes=yes)
     report = snapshot.delete(world, targets, policy_of(context, wanted))
     printed(context, report, set_page)

@@ -72,13 +72,17 @@ def refuse_contradiction(wanted: Wanted) -> None:
         raise UsageError(text, "leave out --all for the cluster's nodes, or --cluster for all")
 
 
-def select(guests: Sequence[Guest], wanted: Wanted, *, changing: bool) -> Selection:
+def select(guests: Sequence[Guest], wanted: Wanted, *, changing: bool, held: bool | None = None) -> Selection:
     """Return the machines that are meant, each once, in the order of the guests, each with the reason.
+
+    "All" are those that run, and with `held` also those that clockstep has paused: a look shows them, as does what is
+    about pauses.
 
     Raises UsageError for a name that means nothing, because a typing error must not shrink a run silently; for
     a Vagrant machine without a domain; where nothing is named and machines are to be changed; and where there is none.
     """
-    selection = _select(guests, wanted, changing=changing)
+    paused = wanted.held if held or (held is None and not changing) else frozenset[str]()
+    selection = _select(guests, wanted, paused, changing=changing)
     if not selection.nodes:
         raise UsageError("no machine runs here", "start one, or name another libvirt with --connect")
     if changing:
@@ -97,11 +101,11 @@ def is_chosen(guest: Guest, wanted: Wanted) -> bool:
     return any(guest.uuid == uuid.lower() for _, uuid in machines)
 
 
-def _select(guests: Sequence[Guest], wanted: Wanted, *, changing: bool) -> Selection:
+def _select(guests: Sequence[Guest], wanted: Wanted, held: frozenset[str], *, changing: bool) -> Selection:
     if wanted.names:
         return Selection(Choice.ARGUMENTS, "the arguments", _matching(guests, wanted.names, ""))
     if wanted.everything:
-        return Selection(Choice.ARGUMENTS, "--all", _running(guests))
+        return Selection(Choice.ARGUMENTS, "--all", _running(guests, held))
     if wanted.cluster:
         return _of_cluster(guests, wanted.cluster)
     if wanted.project:
@@ -109,7 +113,7 @@ def _select(guests: Sequence[Guest], wanted: Wanted, *, changing: bool) -> Selec
     if changing:
         hint = "clockstep nodes shows them; globs work: 'node*'; a clockstep.toml can name them"
         raise UsageError("name the nodes, or say --all", hint)
-    return Selection(Choice.RUNNING, "default: everything that runs", _running(guests, wanted.held))
+    return Selection(Choice.RUNNING, "default: everything that runs", _running(guests, held))
 
 
 def _of_cluster(guests: Sequence[Guest], cluster: Cluster) -> Selection:
@@ -129,7 +133,7 @@ def _of_project(guests: Sequence[Guest], project: Project) -> Selection:
     return Selection(Choice.VAGRANT, f"the Vagrant project {project.folder}", nodes)
 
 
-def _running(guests: Iterable[Guest], held: frozenset[str] = frozenset()) -> tuple[Selected, ...]:
+def _running(guests: Iterable[Guest], held: frozenset[str]) -> tuple[Selected, ...]:
     return tuple(
         Selected(guest, "running" if guest.state == "running" else "paused by clockstep")
         for guest in guests

@@ -7,11 +7,12 @@ pause is written down before it is made, for whoever comes after a kill.
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 
 import msgspec
 
-from clockstep.errors import ClockstepError, HypervisorError, LostConnectionError
-from clockstep.fleet import side_by_side
+from clockstep.errors import ClockstepError, HypervisorError, JournalError, LostConnectionError
+from clockstep.fleet import failures, side_by_side
 from clockstep.model import Guest, Pause, Snapshot
 from clockstep.ports import World
 from clockstep.units import MINUTE_NS, SECOND_NS
@@ -56,12 +57,12 @@ class Hold:
         """Write down that all were put back, so that each may run on whatever becomes of this run."""
         for pause in self._world.journal.pauses().values():
             if any(guest.uuid == pause.uuid for guest in self._still):
-                self._world.journal.note(msgspec.structs.replace(pause, released=True))
+                with suppress(JournalError):  # they are about to run on
+                    self._world.journal.note(msgspec.structs.replace(pause, released=True))
 
     def resume_all(self) -> Failures:
         """Resume whatever still stands still from here, when what is under way with it has ended."""
-        results = side_by_side(self._guests, self.resume, SNAPSHOT_NS)
-        return {name: result for name, result in results.items() if isinstance(result, ClockstepError)}
+        return failures(side_by_side(self._guests, self.resume, SNAPSHOT_NS))
 
     def resume(self, guest: Guest) -> int:
         """Resume a guest if it stands still from here, and return the monotonic time after that in nanoseconds."""
@@ -96,8 +97,7 @@ class Hold:
                     raise HypervisorError(f"{guest.name} is to run on already")
                 act(guest)
 
-        results = side_by_side(self._guests if guests is None else guests, locked, within_ns)
-        return {name: result for name, result in results.items() if isinstance(result, ClockstepError)}
+        return failures(side_by_side(self._guests if guests is None else guests, locked, within_ns))
 
     def _pause(self, guest: Guest, snapshot: Snapshot | None) -> None:
         now_ns = self._world.clock.realtime_ns()
@@ -105,6 +105,9 @@ class Hold:
         before = self._world.clock.monotonic_ns()
         try:
             self._world.hypervisor.pause(guest)
+        except LostConnectionError:
+            self._still.add(guest)  # perhaps: resuming one that runs does no harm
+            raise
         except HypervisorError:
             self._world.journal.strike(guest.uuid)
             raise
@@ -114,14 +117,22 @@ class Hold:
     def _revert(self, guest: Guest, snapshot: Snapshot) -> None:
         if guest in self._still:
             return
-        now_ns = self._world.clock.realtime_ns()
+        now_ns, before = self._world.clock.realtime_ns(), self._world.journal.pauses().get(guest.uuid)
         pause = Pause(guest.uuid, guest.name, self._operation, now_ns, snapshot.created_ns, snapshot, released=False)
         self._world.journal.note(pause)
         try:
             self._world.hypervisor.revert(guest, snapshot.name)
-        except LostConnectionError:
-            raise
         except HypervisorError:
-            self._world.journal.strike(guest.uuid)
+            self._as_before(guest, before)
             raise
         self._still.add(guest)
+
+    def _as_before(self, guest: Guest, before: Pause | None) -> None:
+        """After a revert that failed: what was noted before counts again, and one that may stand still stays noted."""
+        if before:
+            self._world.journal.note(before)
+            return
+        with suppress(HypervisorError):
+            states = {one.uuid: one.state for one in self._world.hypervisor.guests()}
+            if states.get(guest.uuid) != "paused":
+                self._world.journal.strike(guest.uuid)

@@ -4,29 +4,26 @@ from collections.abc import Mapping, Sequence
 
 from clockstep.errors import UsageError
 from clockstep.flows.hold import Hold
-from clockstep.flows.snapshot import SLACK_NS
+from clockstep.flows.snapshot import SLACK_NS, fresh, outcomes, standing
 from clockstep.flows.step import step
-from clockstep.heal import troubled
-from clockstep.model import Cause, Guest, Member, Outcome, Pause, Policy, SetReport
+from clockstep.model import Cause, Guest, Outcome, Pause, Policy, SetReport
 from clockstep.ports import World
-
-PAUSED = "paused"
 
 
 def pause(world: World, guests: Sequence[Guest], policy: Policy) -> SetReport:
     """Pause all at the same moment; raises UsageError, before anything is touched, for one that does not run."""
     with world.locks.hold(guests, policy.deadline_ns):
-        pauses = world.journal.pauses()
+        guests, pauses = fresh(world.hypervisor, guests), world.journal.pauses()
         if reasons := [f"{guest.name} is {standing(guest, pauses)}" for guest in guests if guest.state != "running"]:
             raise UsageError("; ".join(reasons), "nothing was touched; name those that run")
         hold = Hold(world, guests, "pause")
-        failed = hold.pause_all()
-    members = tuple(
-        Member(guest.name, Outcome.NOT_PAUSED, troubled(failed[guest.name]))
-        if guest.name in failed
-        else Member(guest.name, Outcome.PAUSED)
-        for guest in guests
-    )
+        try:
+            failed = hold.pause_all()
+        except BaseException:
+            hold.resume_all()
+            world.tell("", "all run on, behind by the pause: run clockstep step")
+            raise
+    members = outcomes(guests, failed, Outcome.NOT_PAUSED, Outcome.PAUSED)
     return SetReport(world.host, None, not failed, members, pause_spread_ns=hold.spread_ns())
 
 
@@ -37,7 +34,7 @@ def resume(world: World, guests: Sequence[Guest], policy: Policy, *, mixed: bool
     accepted for those of a revert that did not put all back.
     """
     with world.locks.hold(guests, policy.deadline_ns):
-        pauses = world.journal.pauses()
+        guests, pauses = fresh(world.hypervisor, guests), world.journal.pauses()
         if reasons := [f"{guest.name} is {standing(guest, pauses)}" for guest in guests if not ours(guest, pauses)]:
             raise UsageError("; ".join(reasons), "nothing was touched; virsh resume is for what others have paused")
         torn = [guest.name for guest in guests if not pauses[guest.uuid].released]
@@ -52,27 +49,13 @@ def resume(world: World, guests: Sequence[Guest], policy: Policy, *, mixed: bool
             episodes = step(world, causes, policy, hold.resume)
         finally:
             left = hold.resume_all()
-    members = tuple(
-        Member(guest.name, Outcome.NOT_RESUMED, troubled(left[guest.name]))
-        if guest.name in left
-        else Member(guest.name, Outcome.RESUMED)
-        for guest in guests
-    )
+    members = outcomes(guests, left, Outcome.NOT_RESUMED, Outcome.RESUMED)
     return SetReport(world.host, None, not left, members, episodes)
 
 
 def ours(guest: Guest, pauses: Mapping[str, Pause]) -> bool:
     """Whether a guest is paused, and by clockstep."""
-    return guest.state == PAUSED and guest.uuid in pauses and not guest.stuck
-
-
-def standing(guest: Guest, pauses: Mapping[str, Pause]) -> str:
-    """Return how a guest stands, and who has paused it."""
-    if guest.state != PAUSED:
-        return guest.state
-    if guest.stuck:
-        return f"paused by its hypervisor ({guest.stuck})"
-    return "paused by clockstep already" if guest.uuid in pauses else "paused, and not by clockstep"
+    return guest.state == "paused" and guest.uuid in pauses and not guest.stuck
 
 
 def _cause(pause: Pause, now_ns: int) -> Cause:

@@ -8,8 +8,9 @@ from collections.abc import Mapping, Sequence
 from uuid import uuid4
 
 from clockstep.core.names import refuse_bad_name
+from clockstep.core.targets import Found, Scope, targets
 from clockstep.errors import ClockstepError, UsageError
-from clockstep.fleet import side_by_side
+from clockstep.fleet import failures, side_by_side
 from clockstep.flows.hold import SNAPSHOT_NS, Failures, Hold
 from clockstep.flows.step import step
 from clockstep.heal import troubled
@@ -33,8 +34,6 @@ LISTING_NS = 30 * SECOND_NS
 SLACK_NS = MINUTE_NS
 """What a clock may be behind beyond what is known: it need not have been quite right before."""
 
-Found = Mapping[Guest, Sequence[Snapshot]]
-
 
 def create(world: World, guests: Sequence[Guest], name: str, policy: Policy) -> SetReport:
     """Pause all, snapshot all, resume all at once, and bring every clock right; all or none have the snapshot then.
@@ -45,32 +44,40 @@ def create(world: World, guests: Sequence[Guest], name: str, policy: Policy) -> 
     """
     refuse_bad_name(name)
     with world.locks.hold(guests, policy.deadline_ns):
+        guests = fresh(world.hypervisor, guests)
         begun = _begun(world, guests, name)
         return _continue(world, guests, begun, policy) if begun else _begin(world, guests, name, policy)
 
 
-def delete(world: World, targets: Mapping[Guest, Snapshot], policy: Policy) -> SetReport:
+def delete(world: World, chosen: Mapping[Guest, Snapshot], policy: Policy) -> SetReport:
     """Delete each guest's snapshot; one that fails does not keep the others from it."""
-    guests = list(targets)
+    guests = list(chosen)
     with world.locks.hold(guests, policy.deadline_ns):
-        results = side_by_side(guests, lambda guest: world.hypervisor.forget(guest, targets[guest].name), SNAPSHOT_NS)
-    failed = _failures(results)
-    members = tuple(
-        Member(guest.name, Outcome.NOT_DELETED, troubled(failed[guest.name]))
-        if guest.name in failed
-        else Member(guest.name, Outcome.DELETED)
+        results = side_by_side(guests, lambda guest: world.hypervisor.forget(guest, chosen[guest].name), SNAPSHOT_NS)
+    failed = failures(results)
+    members = outcomes(guests, failed, Outcome.NOT_DELETED, Outcome.DELETED)
+    return SetReport(world.host, next(iter(chosen.values())), not failed, members)
+
+
+def having(hypervisor: Hypervisor, scope: Scope, name: str) -> dict[Guest, Snapshot]:
+    """Return which guests' snapshots a deletion is about; raises UsageError where that is unclear or none."""
+    return targets(found(hypervisor, hypervisor.guests()), name, scope, whole=False)
+
+
+def fresh(hypervisor: Hypervisor, guests: Sequence[Guest]) -> list[Guest]:
+    """Return these guests as they are now: time has passed since they were listed. Raises UsageError for one gone."""
+    now = {(guest.connection, guest.uuid): guest for guest in hypervisor.guests()}
+    if gone := [guest.name for guest in guests if (guest.connection, guest.uuid) not in now]:
+        raise UsageError(f"{', '.join(gone)}: not there any more", "nothing was touched")
+    return [now[guest.connection, guest.uuid] for guest in guests]
+
+
+def outcomes(guests: Sequence[Guest], failed: Failures, bad: Outcome, good: Outcome) -> tuple[Member, ...]:
+    """Return what work came to for each guest."""
+    return tuple(
+        Member(guest.name, bad, troubled(failed[guest.name])) if guest.name in failed else Member(guest.name, good)
         for guest in guests
     )
-    return SetReport(world.host, next(iter(targets.values())), not failed, members)
-
-
-def having(hypervisor: Hypervisor, guests: Sequence[Guest] | None, name: str) -> dict[Guest, Snapshot]:
-    """Return which of these guests, or of all, have the snapshot; raises UsageError where none has."""
-    snapshots = found(hypervisor, hypervisor.guests() if guests is None else guests)
-    targets = {guest: one for guest, listed in snapshots.items() for one in listed if one.name == name}
-    if not targets:
-        raise UsageError(f"no node has a snapshot {name!r}", "clockstep snapshot list shows what there is")
-    return targets
 
 
 def listing(hypervisor: Hypervisor) -> SnapshotList:
@@ -109,7 +116,14 @@ def objections(asked: Mapping[str, Sequence[str] | ClockstepError]) -> list[str]
 
 def _begin(world: World, guests: Sequence[Guest], name: str, policy: Policy, behind_ns: int = 0) -> SetReport:
     """Take the snapshot; `behind_ns` is what an earlier pause may have left the clocks behind by."""
-    _refuse_unfit(world.hypervisor, guests, name)
+    snapshots = found(world.hypervisor, guests)
+    reasons = [
+        f"{guest.name} is {standing(guest, world.journal.pauses())}" for guest in guests if guest.state != "running"
+    ]
+    named = [guest.name for guest in guests if any(snapshot.name == name for snapshot in snapshots[guest])]
+    _refuse_unfit(
+        world.hypervisor, guests, [*reasons, *(f"{guest} has a snapshot {name!r} already" for guest in named)]
+    )
     hold = Hold(world, guests, "snapshot")
     snapshot = Snapshot(name, world.clock.realtime_ns(), uuid4().hex, tuple(guest.name for guest in guests))
     try:
@@ -128,7 +142,10 @@ def _begin(world: World, guests: Sequence[Guest], name: str, policy: Policy, beh
 
 
 def _continue(world: World, guests: Sequence[Guest], begun: Mapping[Guest, Pause], policy: Policy) -> SetReport:
-    """Bring to its end what a killed run has begun: no clock went on meanwhile, so the set is one of one moment."""
+    """Bring to its end what a killed run has begun: no clock went on meanwhile, so the set is one of one moment.
+
+    Raises UsageError, before anything is touched, where it was begun of other guests.
+    """
     first = min(begun.values(), key=lambda pause: pause.at_ns)
     snapshot = first.snapshot
     assert snapshot is not None
@@ -139,19 +156,23 @@ def _continue(world: World, guests: Sequence[Guest], begun: Mapping[Guest, Pause
     behind_ns = max(0, world.clock.realtime_ns() - first.at_ns)
     hold = Hold(world, guests, "snapshot")
     hold.adopt(list(begun))
-    whole = {guest.name for guest in guests} == set(snapshot.members or ())
+    if {guest.name for guest in guests} != set(snapshot.members or ()):
+        text = f"the snapshot {snapshot.name!r} was begun and not ended, of {', '.join(snapshot.members or ())}"
+        raise UsageError(text, "nothing was touched; name just these, or run clockstep resume first")
+    _refuse_unfit(world.hypervisor, guests)
     try:
-        if whole and have and all(guest in begun for guest in missing):
+        if have and all(guest in begun for guest in missing):
             world.tell("", f"continuing the snapshot {snapshot.name}, which was begun and not ended")
             failed = hold.snapshot_all(snapshot, missing)
             return _concluded(world, guests, hold, snapshot, failed, behind_ns, policy)
+        world.tell("", f"beginning the snapshot {snapshot.name} anew, because it was not ended")
+        _forget(world.hypervisor, guests, snapshot)
+    except BaseException:
+        _undo(world, guests, hold, snapshot)
+        raise
     finally:
         hold.resume_all()
-    world.tell("", f"beginning the snapshot {snapshot.name} anew, because it was not ended")
-    side_by_side(have, lambda guest: world.hypervisor.forget(guest, snapshot.name), SNAPSHOT_NS)
-    uuids = {guest.uuid for guest in guests}
-    running = [guest for guest in world.hypervisor.guests() if guest.uuid in uuids]
-    return _begin(world, running, snapshot.name, policy, behind_ns)
+    return _begin(world, fresh(world.hypervisor, guests), snapshot.name, policy, behind_ns)
 
 
 def _concluded(
@@ -167,10 +188,10 @@ def _concluded(
     cause = Cause("paused for a snapshot", behind_ns + SLACK_NS)
     world.tell("", RUN_ON)
     episodes = step(world, dict.fromkeys(guests, cause), policy, hold.resume)
-    if failed:
-        _forget(world.hypervisor, guests, snapshot)
-    members = tuple(_member(guest, failed) for guest in guests)
-    return SetReport(world.host, snapshot, not failed, members, episodes, hold.spread_ns(), hold.stalled_ns())
+    remarks = _forget(world.hypervisor, guests, snapshot) if failed else ()
+    members = outcomes(guests, failed, Outcome.NOT_TAKEN, Outcome.NOT_TAKEN if failed else Outcome.TAKEN)
+    spread_ns, stalled_ns = hold.spread_ns(), hold.stalled_ns()
+    return SetReport(world.host, snapshot, not failed, members, episodes, spread_ns, stalled_ns, remarks)
 
 
 def _undo(world: World, guests: Sequence[Guest], hold: Hold, snapshot: Snapshot) -> None:
@@ -180,14 +201,15 @@ def _undo(world: World, guests: Sequence[Guest], hold: Hold, snapshot: Snapshot)
     _forget(world.hypervisor, guests, snapshot)
 
 
-def _forget(hypervisor: Hypervisor, guests: Sequence[Guest], snapshot: Snapshot) -> None:
-    """Delete what there is of a set."""
+def _forget(hypervisor: Hypervisor, guests: Sequence[Guest], snapshot: Snapshot) -> tuple[str, ...]:
+    """Delete what there is of a set; return what could not be deleted, in words."""
 
     def forget(guest: Guest) -> None:
         if any(one.set_id == snapshot.set_id for one in hypervisor.snapshots(guest)):
             hypervisor.forget(guest, snapshot.name)
 
-    side_by_side(guests, forget, SNAPSHOT_NS)
+    failed = failures(side_by_side(guests, forget, SNAPSHOT_NS))
+    return tuple(f"{name}: its part of the snapshot was not deleted: {error.message}" for name, error in failed.items())
 
 
 def _begun(world: World, guests: Sequence[Guest], name: str) -> dict[Guest, Pause]:
@@ -197,25 +219,20 @@ def _begun(world: World, guests: Sequence[Guest], name: str) -> dict[Guest, Paus
     return {g: p for g, p in mine.items() if p.operation == "snapshot" and p.snapshot and p.snapshot.name == name}
 
 
-def _refuse_unfit(hypervisor: Hypervisor, guests: Sequence[Guest], name: str) -> None:
-    """Raise UsageError where a guest cannot take part, with every reason in a sentence."""
-    snapshots = found(hypervisor, guests)
-    reasons = [f"{guest.name} is {guest.state}, not running" for guest in guests if guest.state != "running"]
-    named = [guest.name for guest in guests if any(snapshot.name == name for snapshot in snapshots[guest])]
-    reasons += [f"{guest} has a snapshot {name!r} already" for guest in named]
-    reasons += objections(side_by_side(guests, hypervisor.objections, LISTING_NS))
+def standing(guest: Guest, pauses: Mapping[str, Pause]) -> str:
+    """Return how a guest stands, and who has paused it."""
+    if guest.state != "paused":
+        return guest.state
+    if guest.stuck:
+        return f"paused by its hypervisor ({guest.stuck})"
+    return "paused by clockstep already" if guest.uuid in pauses else "paused, and not by clockstep"
+
+
+def _refuse_unfit(hypervisor: Hypervisor, guests: Sequence[Guest], reasons: Sequence[str] = ()) -> None:
+    """Raise UsageError where there are reasons against it or a guest cannot take part, with all in sentences."""
+    reasons = [*reasons, *objections(side_by_side(guests, hypervisor.objections, LISTING_NS))]
     if reasons:
         raise UsageError("; ".join(reasons), "nothing was touched; choose other nodes or another name")
-
-
-def _failures(results: Mapping[str, object]) -> Failures:
-    return {name: result for name, result in results.items() if isinstance(result, ClockstepError)}
-
-
-def _member(guest: Guest, failed: Failures) -> Member:
-    if guest.name in failed:
-        return Member(guest.name, Outcome.NOT_TAKEN, troubled(failed[guest.name]))
-    return Member(guest.name, Outcome.NOT_TAKEN if failed else Outcome.TAKEN)
 
 
 def _set(name: str, set_id: str | None, present: Mapping[str, Snapshot]) -> SnapshotSet:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 from xml.etree import ElementTree
 
 import libvirt
@@ -204,7 +205,9 @@ class Libvirt:
         try:
             domain = connection.lookupByUUIDString(guest.uuid)
         except libvirt.libvirtError as error:
-            raise refused(error, f"looking for {guest.name}") from error
+            broken = not alive(connection)
+            said = refused(error, f"looking for {guest.name}")
+            raise (LostConnectionError(said.message) if broken else said) from error
         with self._lock:
             self._domains[guest.uuid] = domain
         return domain
@@ -227,8 +230,10 @@ class Libvirt:
         """Return where a snapshot's memory does not fit; only of files that can be seen from here."""
         memory = domain.maxMemory() * 1024
         needed = min(memory, domain.memoryStats().get("rss", memory) * 1024) if domain.isActive() else 0
-        for file in disk_files(xml):
+        here = urlsplit(domain.connect().getURI()).hostname is None
+        for file in disk_files(xml) if here else ():
             with suppress(OSError):
+                Path(file).stat()
                 free = shutil.disk_usage(Path(file).parent).free
                 if free < needed:
                     return [f"a snapshot may need {mib(needed)} beside {file}, and {mib(free)} are free"]

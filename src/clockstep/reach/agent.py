@@ -81,7 +81,7 @@ class AgentReach:
         except ExecBlockedError:
             self._set(by_ns)
             return
-        if output.code == UNAVAILABLE:
+        if output.code in {NO_PROGRAM, UNAVAILABLE}:
             self._set(by_ns)
         else:
             require_done(output, "the guest agent must run as root, with CAP_SYS_TIME")

@@ -22,8 +22,10 @@ def login(guest: Guest, ways: Ways, command: Sequence[str] = SSH) -> Login | Non
         return Login(guest.name, ("-F", ways.ssh_config))
     if by_vagrant := ways.vagrant(guest.uuid):
         return by_vagrant
-    if ways.only == "ssh" or _configured(guest.name, command):
+    if ways.only == "ssh":
         return Login(guest.name)
+    if _configured(guest.name, command):
+        return Login(guest.name, sure=False)
     return None
 
 

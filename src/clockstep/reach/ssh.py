@@ -86,7 +86,7 @@ class SshReach:
         options = [word for option in OPTIONS for word in ("-o", option)]
         self._argv = [*command, *login.arguments, *options, "--", login.host, "sh"]
         self._clock = clock
-        self._uuid = uuid
+        self._uuid, self._sure = uuid, login.sure
         self._shell: Shell | None = None
         self._as_root: list[str] = []
         self._unprivileged = ""
@@ -171,7 +171,11 @@ class SshReach:
         self._as_root = ["sudo", "-n"] if "sudo" in rest else []
         self._unprivileged = "" if user == "0" or self._as_root else who.err.strip() or "it did not say why"
         there = next((word for word in rest if word != "sudo"), "")
-        if self._uuid and there and not same_machine(self._uuid, there):
+        known = same_machine(self._uuid, there)
+        if self._uuid and known is None and not self._sure:
+            text = "ssh leads to a machine that does not show root's view of its UUID, so it may be another one"
+            raise ReachError(text, "if it is the right one, say so with --ssh-config or --reach ssh", lasting=True)
+        if self._uuid and known is False:
             text = f"ssh leads to another machine: its UUID is {there[:40]}, and the domain's is {self._uuid}"
             raise ReachError(text, "correct the host's address or name in the ssh configuration", lasting=True)
 
@@ -187,15 +191,15 @@ class SshReach:
         return explained(error) if isinstance(error, ShellEndedError) else error
 
 
-def same_machine(uuid: str, firmware: str) -> bool:
-    """Whether a domain's UUID is the one that a guest's firmware shows; some swap the bytes of its first three fields.
+def same_machine(uuid: str, firmware: str) -> bool | None:
+    """Whether a domain's UUID is the one that a guest's firmware shows; None where it shows none.
 
-    (SMBIOS specification, section 7.2.1.) What is no UUID tells nothing, and is taken to be the same.
+    Some firmware swaps the bytes of its first three fields (SMBIOS specification, section 7.2.1).
     """
     try:
         meant, there = UUID(uuid), UUID(firmware)
     except ValueError:
-        return True
+        return None
     return there.bytes in {meant.bytes, meant.bytes_le}
 
 

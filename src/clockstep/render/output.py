@@ -5,7 +5,7 @@ rich is imported only where a terminal is there to draw on.
 
 import sys
 import threading
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, ExitStack, suppress
 from types import TracebackType
 from typing import IO, Any
 
@@ -122,10 +122,11 @@ class Story(AbstractContextManager["Story"]):
             if self._latest.get(node) == text:
                 return
             self._latest[node] = text
-            if self._live is None:
-                print(f"{node}: {text}" if node else text, file=self._out, flush=True)
-            else:
-                self._live.update(rich_table(("", ""), tuple(sorted(self._latest.items()))))
+            with suppress(OSError):  # a story that nobody hears must not end the work
+                if self._live is None:
+                    print(f"{node}: {text}" if node else text, file=self._out, flush=True)
+                else:
+                    self._live.update(rich_table(("", ""), tuple(sorted(self._latest.items()))))
 
 
 def _console(out: IO[str]) -> Any:
