@@ -24,8 +24,9 @@ RESOLUTION_NS = MICROSECOND_NS
 
 T = TypeVar("T")
 
-FIRST_POLL_NS = 2 * MILLISECOND_NS
-LONGEST_POLL_NS = 20 * MILLISECOND_NS
+FIRST_POLL_NS = 10 * MILLISECOND_NS
+LONGEST_POLL_NS = 40 * MILLISECOND_NS
+"""How often it is asked whether a command has ended: each question costs the guest more than it costs us to wait."""
 
 
 class Channel(Protocol):

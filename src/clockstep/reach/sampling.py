@@ -13,6 +13,9 @@ MOST_SAMPLES = 20
 TIGHT_NS = MILLISECOND_NS
 """More than `SAMPLES` are taken only while a busy machine keeps the bound above this."""
 
+FAR_NS, TIGHT_WHERE_FAR_NS = SECOND_NS, 3 * MILLISECOND_NS
+"""A clock that far off will be stepped and looked at again: it loses more by waiting than it gains by a better look."""
+
 LATEST_S = 2**63 // SECOND_NS
 """The year 2262, where nanoseconds since 1970 no longer fit the 64 bits that the kernel counts them in."""
 
@@ -31,7 +34,8 @@ def sampled(read: Read, clock: Clock, resolution_ns: int) -> Offset:
         now = clock.monotonic_ns()
         offset = combine([aged(offset, now - at) for offset, at in taken])
         assert offset is not None
-        if len(taken) == MOST_SAMPLES or (len(taken) >= SAMPLES and offset.error_ns <= TIGHT_NS):
+        enough = TIGHT_NS if abs(offset.value_ns) < FAR_NS else TIGHT_WHERE_FAR_NS
+        if len(taken) == MOST_SAMPLES or (len(taken) >= SAMPLES and offset.error_ns <= enough):
             return offset
 
 
