@@ -184,6 +184,11 @@ class Guest(Record, frozen=True):
     stuck: str = ""
 
     @property
+    def key(self) -> tuple[str, str]:
+        """What tells it from all others: a UUID alone may be on two hosts, as after a migration."""
+        return self.connection, self.uuid
+
+    @property
     def active(self) -> bool:
         """Whether there is a running state that a revert discards."""
         return self.state not in {"shut off", "crashed"}
@@ -275,11 +280,12 @@ class What(Enum):
 
 
 class Happening(Record, frozen=True):
-    """Something that happened to a guest, at `at_ns` of this machine's monotonic clock."""
+    """Something that happened to a guest of a connection, at `at_ns` of this machine's monotonic clock."""
 
     uuid: str
     what: What
     at_ns: int
+    connection: str = ""
 
 
 class Report(Record, frozen=True):

@@ -85,6 +85,9 @@ class Hypervisor(Protocol):
     def snapshots(self, guest: Guest) -> list[Snapshot]:
         """Return the guest's snapshots, oldest first."""
 
+    def state(self, guest: Guest) -> str:
+        """Return how the guest stands now; `gone` where it is not there any more."""
+
     def current(self, guest: Guest) -> Snapshot | None:
         """Return the snapshot that the guest was taken or put back last; None where there is none."""
 

@@ -202,6 +202,9 @@ class SimHypervisor:
     def snapshots(self, guest: Guest) -> list[Snapshot]:
         return [snapshot for snapshot, _ in self.taken[guest.name].values()]
 
+    def state(self, guest: Guest) -> str:
+        return {one.uuid: one.state for one in self.guests()}.get(guest.uuid, "gone")
+
     def current(self, guest: Guest) -> Snapshot | None:
         return max(self.snapshots(guest), key=lambda snapshot: snapshot.created_ns, default=None)
 

@@ -492,7 +492,7 @@ def test_a_snapshot_that_changed_since_it_was_chosen_is_not_reverted_to(
     chosen = choose(hypervisor, Scope(), "base")
     del hypervisor.taken["node2"]["base"]
     hypervisor.calls.clear()
-    with pytest.raises(UsageError, match="node2 is not what it was"):
+    with pytest.raises(UsageError, match="snapshot of node2 is not what it was"):
         reverts.revert(world, chosen, Policy())
     assert hypervisor.calls == []
 

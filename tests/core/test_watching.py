@@ -123,11 +123,51 @@ def test_one_revert_that_comes_as_several_events_is_one_episode(watch: Watch) ->
 def test_a_revert_explains_no_more_than_the_snapshots_age(watch: Watch) -> None:
     guests = [guest for guest in watch.hypervisor.guests() if guest.name == "node1"]
     create(watch.world, guests, "base", Policy())
+    before = list(watch.hypervisor.machines["node1"].steps)
     watch.put_behind("node1", 7200)
     watch.happens("node1", What.REVERTED)
     (episode,) = watch.settle(1)
     assert episode.verdict is Verdict.UNSURE
     assert episode.actions == ()
+    for _ in range(3):  # and a sweep does not make it explain more
+        watch.sweep()
+    assert watch.hypervisor.machines["node1"].steps == before
+    watch.put_behind("node1", 30)
+    watch.sweep()
+    assert watch.told[-1].verdict is Verdict.GOOD
+
+
+def test_reverts_again_and_again_are_all_mended(watch: Watch) -> None:
+    for count in range(OFTEN + 3):
+        watch.clock.sleep_ns(5 * SECOND)
+        watch.put_behind("node1", 3600)
+        watch.happens("node1", What.REVERTED)
+        assert len(watch.settle(count + 1)) == count + 1
+    assert {episode.verdict for episode in watch.told} == {Verdict.GOOD}
+
+
+def test_the_cause_is_kept_for_when_a_guest_that_was_reverted_answers(watch: Watch) -> None:
+    machine = watch.hypervisor.machines["node1"]
+    guests = [guest for guest in watch.hypervisor.guests() if guest.name == "node1"]
+    create(watch.world, guests, "base", Policy())
+    watch.clock.sleep_ns(3 * DAY_NS)
+    watch.put_behind("node1", 3 * 86_400)
+    machine.deaf = True
+    watch.happens("node1", What.REVERTED)
+    assert watch.settle(1)[0].verdict is Verdict.UNREACHABLE
+    machine.deaf = False
+    watch.sweep()
+    assert (watch.told[-1].verdict, watch.told[-1].cause.text) == (Verdict.GOOD, "reverted to a snapshot")
+
+
+def test_while_the_host_is_not_to_be_trusted_clocks_are_only_looked_at(watch: Watch) -> None:
+    watch.watcher.trusts = lambda: False
+    watch.put_behind("node1", 30)
+    watch.sweep()
+    assert (watch.told[-1].verdict, watch.told[-1].actions) == (Verdict.BAD, ())
+    watch.watcher.trusts = lambda: True
+    watch.sweep()
+    assert watch.told[-1].verdict is Verdict.GOOD
 
 
 def test_a_clock_that_no_event_told_of_is_found_by_the_sweep(watch: Watch) -> None:
@@ -167,7 +207,7 @@ def test_a_guest_that_another_clockstep_holds_is_looked_at_when_it_is_free(watch
     watch.put_behind("node1", 30)
     with DomainLocks(watch.clock).hold([held], SECOND):
         watch.happens("node1", What.REVERTED)
-        watch.take_in(lambda: watch.watcher._watched[held.uuid].trail.due)
+        watch.take_in(lambda: watch.watcher._watched[held.key].trail.due)
         watch.sweep()
         assert watch.told == []
     watch.sweep()
@@ -181,7 +221,7 @@ def test_a_clock_that_is_wrong_again_and_again_is_flagged_and_left_to_a_person(w
         watch.sweep()
     assert len(watch.hypervisor.machines["node1"].steps) == OFTEN
     assert any("again and again" in finding.text for finding in watch.told[OFTEN - 1].findings)
-    assert watch.told[-1].verdict is Verdict.BAD
+    assert [episode.verdict for episode in watch.told[OFTEN:]] == [Verdict.BAD]
     watch.clock.sleep_ns(WINDOW_NS)
     watch.sweep()
     watch.sweep()

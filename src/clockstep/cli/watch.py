@@ -1,7 +1,11 @@
 """`clockstep watch`."""
 
+import os
 import signal
+import sys
 import threading
+from contextlib import suppress
+from hashlib import sha256
 from typing import Any
 
 import click
@@ -31,22 +35,25 @@ def command(context: click.Context, /, names: tuple[str, ...], *, everything: bo
     It listens to libvirt, and looks at every clock now and then for what no event told of. Nodes that are not chosen
     are looked at too, and never changed. What it does is printed, a line each; with --json an Episode a line.
     """
-    from clockstep.cli.session import asked, opened, policy_of, selected
-    from clockstep.core.selection import is_chosen
+    from clockstep.cli.session import asked, opened, policy_of, said, selected
+    from clockstep.core.selection import addresses, is_chosen
     from clockstep.flows.watch import Watcher
+    from clockstep.kernel.timex import read_host_clock
     from clockstep.model import Episode, Guest
     from clockstep.render.output import print_json_line
     from clockstep.render.text import episode_line
 
     def tell(node: str, text: str) -> None:
-        if not node:
-            click.echo(text, err=True)
+        with suppress(OSError):
+            if not node:
+                print(text, file=sys.stderr, flush=True)  # noqa: T201
 
     def told(episode: Episode) -> None:
-        if option(context, "json"):
-            print_json_line(episode)
-        else:
-            click.echo(episode_line(episode))
+        with suppress(OSError):  # a disk that is full for a while must not end the watch
+            if option(context, "json"):
+                print_json_line(episode)
+            else:
+                print(episode_line(episode), flush=True)  # noqa: T201
 
     wanted = asked(context, names, everything=everything)
     world = opened(context, wanted, tell)
@@ -54,7 +61,10 @@ def command(context: click.Context, /, names: tuple[str, ...], *, everything: bo
     over = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda _number, _frame: over.set())
-    watch = Guest(f"the watch of {', '.join(wanted.connect) or 'this libvirt'}", f"watch/{wanted.connect}", "")
+    watched = repr((os.getuid(), addresses(wanted), wanted.names, wanted.cluster and wanted.cluster.nodes))
+    watch = Guest("the same machines", f"watch/{sha256(watched.encode()).hexdigest()[:32]}", "")
     with world.locks.hold([watch], 0):
-        Watcher(world, lambda guest: is_chosen(guest, wanted), policy_of(context, wanted), told).run(every, over)
+        watcher = Watcher(world, lambda guest: is_chosen(guest, wanted), policy_of(context, wanted), told)
+        watcher.trusts = lambda: not said(context, wanted, "require_synced_host") or read_host_clock().synchronised
+        watcher.run(every, over)
     return 0

@@ -55,8 +55,8 @@ def _among(found: Found, scope: Scope) -> Found:
     chosen = scope.named or scope.of
     if not chosen:
         return found
-    uuids = {guest.uuid for guest in chosen}
-    return {guest: listed for guest, listed in found.items() if guest.uuid in uuids}
+    keys = {guest.key for guest in chosen}
+    return {guest: listed for guest, listed in found.items() if guest.key in keys}
 
 
 def _members(name: str, found: Found, having: Iterable[Guest], *, whole: bool) -> list[Guest]:

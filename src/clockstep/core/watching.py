@@ -49,6 +49,13 @@ def follow(trail: Trail, happening: Happening) -> Trail:
     return msgspec.structs.replace(trail, due=True)
 
 
+def merged(left: Trail, since: Trail) -> Trail:
+    """Return what is still to be done after work that did not deal with `left`, with what has happened meanwhile."""
+    if since.why is None or (since.why is What.RESUMED and left.why in LEAPS):
+        return msgspec.structs.replace(left, due=left.due or since.due)
+    return since
+
+
 def cause(trail: Trail, snapshot_age_ns: int | None = None) -> Cause:
     """Return why a guest is worked on; `snapshot_age_ns` is that of the snapshot it runs from, where one is known."""
     still_ns = None

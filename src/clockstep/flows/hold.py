@@ -55,10 +55,11 @@ class Hold:
 
     def release(self) -> None:
         """Write down that all were put back, so that each may run on whatever becomes of this run."""
-        for pause in self._world.journal.pauses().values():
-            if any(guest.uuid == pause.uuid for guest in self._still):
-                with suppress(JournalError):  # they are about to run on
-                    self._world.journal.note(msgspec.structs.replace(pause, released=True))
+        pauses = self._world.journal.pauses()
+        for guest in self._guests:
+            with self._locks[guest], suppress(JournalError):  # they are about to run on
+                if guest in self._still and guest.uuid in pauses:
+                    self._world.journal.note(msgspec.structs.replace(pauses[guest.uuid], released=True))
 
     def resume_all(self) -> Failures:
         """Resume whatever still stands still from here, when what is under way with it has ended."""
@@ -122,6 +123,8 @@ class Hold:
         self._world.journal.note(pause)
         try:
             self._world.hypervisor.revert(guest, snapshot.name)
+        except LostConnectionError:
+            raise  # it may be back: its note says so
         except HypervisorError:
             self._as_before(guest, before)
             raise

@@ -10,7 +10,7 @@ from clockstep.core.targets import Scope, targets
 from clockstep.errors import UsageError
 from clockstep.fleet import side_by_side
 from clockstep.flows.hold import Failures, Hold
-from clockstep.flows.snapshot import LISTING_NS, RUN_ON, SLACK_NS, found, objections
+from clockstep.flows.snapshot import LISTING_NS, RUN_ON, SLACK_NS, found, objections, refuse_changed
 from clockstep.flows.step import step
 from clockstep.heal import troubled
 from clockstep.model import Cause, Episode, Guest, Member, Outcome, Policy, SetReport, Snapshot
@@ -46,7 +46,7 @@ def revert(world: World, chosen: Targets, policy: Policy) -> SetReport:
     """
     guests = list(chosen.snapshots)
     with world.locks.hold(guests, policy.deadline_ns):
-        refuse_changed(world.hypervisor, chosen)
+        refuse_changed(world.hypervisor, chosen.snapshots)
         hold = Hold(world, guests, "revert")
         try:
             return _revert(world, hold, chosen, policy)
@@ -95,15 +95,6 @@ def remarks(snapshots: Mapping[Guest, Snapshot]) -> list[str]:
             f"the snapshots were taken {show_duration(apart_ns)} apart: what the nodes know of each other differs"
         )
     return said
-
-
-def refuse_changed(hypervisor: Hypervisor, chosen: Targets) -> None:
-    """Raise UsageError where a snapshot is gone or another by now: time has passed since they were looked at."""
-    now = {guest.uuid: listed for guest, listed in found(hypervisor, list(chosen.snapshots)).items()}
-    changed = [guest.name for guest, snapshot in chosen.snapshots.items() if snapshot not in now[guest.uuid]]
-    if changed:
-        text = f"the snapshot {chosen.name!r} of {', '.join(changed)} is not what it was a moment ago"
-        raise UsageError(text, "nothing was touched; run it again")
 
 
 def combined(snapshots: Mapping[Guest, Snapshot]) -> Snapshot:

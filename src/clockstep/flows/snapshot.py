@@ -53,6 +53,7 @@ def delete(world: World, chosen: Mapping[Guest, Snapshot], policy: Policy) -> Se
     """Delete each guest's snapshot; one that fails does not keep the others from it."""
     guests = list(chosen)
     with world.locks.hold(guests, policy.deadline_ns):
+        refuse_changed(world.hypervisor, chosen)
         results = side_by_side(guests, lambda guest: world.hypervisor.forget(guest, chosen[guest].name), SNAPSHOT_NS)
     failed = failures(results)
     members = outcomes(guests, failed, Outcome.NOT_DELETED, Outcome.DELETED)
@@ -66,10 +67,18 @@ def having(hypervisor: Hypervisor, scope: Scope, name: str) -> dict[Guest, Snaps
 
 def fresh(hypervisor: Hypervisor, guests: Sequence[Guest]) -> list[Guest]:
     """Return these guests as they are now: time has passed since they were listed. Raises UsageError for one gone."""
-    now = {(guest.connection, guest.uuid): guest for guest in hypervisor.guests()}
-    if gone := [guest.name for guest in guests if (guest.connection, guest.uuid) not in now]:
+    now = {guest.key: guest for guest in hypervisor.guests()}
+    if gone := [guest.name for guest in guests if guest.key not in now]:
         raise UsageError(f"{', '.join(gone)}: not there any more", "nothing was touched")
-    return [now[guest.connection, guest.uuid] for guest in guests]
+    return [now[guest.key] for guest in guests]
+
+
+def refuse_changed(hypervisor: Hypervisor, chosen: Mapping[Guest, Snapshot]) -> None:
+    """Raise UsageError where a snapshot is gone or another by now: time has passed since they were looked at."""
+    now = {guest.key: listed for guest, listed in found(hypervisor, list(chosen)).items()}
+    if changed := [guest.name for guest, snapshot in chosen.items() if snapshot not in now[guest.key]]:
+        text = f"the snapshot of {', '.join(changed)} is not what it was a moment ago"
+        raise UsageError(text, "nothing was touched; run it again")
 
 
 def outcomes(guests: Sequence[Guest], failed: Failures, bad: Outcome, good: Outcome) -> tuple[Member, ...]:

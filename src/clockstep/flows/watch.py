@@ -8,6 +8,7 @@ delays nobody.
 import queue
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -16,8 +17,8 @@ import msgspec
 from clockstep.core.checks import judge, measured, worst
 from clockstep.core.offset import sandwich
 from clockstep.core.plan import explained
-from clockstep.core.watching import SLACK_NS, Trail, cause, follow, too_often
-from clockstep.errors import BusyError, ClockstepError, ReachError
+from clockstep.core.watching import OFTEN, SLACK_NS, Trail, cause, follow, merged, too_often
+from clockstep.errors import BusyError, ClockstepError, HypervisorError, ReachError
 from clockstep.heal import anchored, heal, jumped, unreached
 from clockstep.model import (
     Cause,
@@ -44,24 +45,31 @@ STARTING_NS = 3 * SECOND_NS
 AGAIN_NS = SECOND_NS // 20
 
 
+Key = tuple[str, str]
+
+
 class Done(NamedTuple):
     """What work on a guest came to: an Episode where there is one to tell; `left` is what is still to be done."""
 
-    uuid: str
+    key: Key
     episode: Episode | None = None
     left: Trail | None = None
 
 
 @dataclass
 class Watched:
-    """What is remembered of a guest. `handled_ns` is when what is being dealt with, or was last, has happened."""
+    """What is remembered of a guest.
+
+    `handled_ns` is when what is being dealt with, or was last, has happened; `unsure` is the cause that does not
+    explain how far off the clock is, and no sweep makes it explain more.
+    """
 
     guest: Guest
     trail: Trail = field(default_factory=Trail)
+    unsure: Cause | None = None
     busy: bool = False
     handled_ns: int | None = None
     steps_ns: list[int] = field(default_factory=list)
-    flagged: bool = False
     verdict: Verdict | None = None
     reach: Reach | None = None
 
@@ -81,7 +89,9 @@ class Watcher:
         self._policy = policy
         self._told = told
         self._inbox: queue.SimpleQueue[Happening | Done] = queue.SimpleQueue()
-        self._watched: dict[str, Watched] = {}
+        self._watched: dict[Key, Watched] = {}
+        self.trusts: Callable[[], bool] = lambda: True
+        """Whether this machine's clock may be stepped to now."""
         self._anchor = anchored(self._clock)
         self._asleep = slept(self._clock)
 
@@ -98,8 +108,7 @@ class Watcher:
                 self.sweep(found or FOUND)
                 next_ns = self._clock.monotonic_ns() + every_ns
         for watched in self._watched.values():
-            if watched.reach:
-                watched.reach.close()
+            drop(watched)
 
     def take_in(self, within_ns: int) -> None:
         """Take in what comes within that time, and what has come already."""
@@ -118,11 +127,11 @@ class Watcher:
         except ClockstepError as error:
             self._world.tell("", f"{error.message}; trying again")
             return
-        there = {guest.uuid for guest in guests}
-        for uuid in [uuid for uuid, watched in self._watched.items() if uuid not in there and not watched.busy]:
-            del self._watched[uuid]
+        there = {guest.key for guest in guests}
+        for key in [key for key, watched in self._watched.items() if key not in there and not watched.busy]:
+            drop(self._watched.pop(key))
         for guest in guests:
-            watched = self._watched.setdefault(guest.uuid, Watched(guest))
+            watched = self._watched.setdefault(guest.key, Watched(guest))
             watched.guest = guest
             if guest.state == "running" and not watched.busy:
                 self._begin(watched, watched.trail if watched.trail.due else None, found)
@@ -143,28 +152,30 @@ class Watcher:
         return None
 
     def _happened(self, happening: Happening) -> None:
-        watched = self._watched.get(happening.uuid)
-        if watched is None:  # the sweep finds what is new
+        key = (happening.connection, happening.uuid)
+        if key not in self._watched:  # the sweep finds what is new
             self.sweep(FOUND)
-            watched = self._watched.get(happening.uuid)
+        watched = self._watched.get(key)
         if watched is None:
             return
         handled_ns = watched.handled_ns
         trail = follow(watched.trail, happening)
         if trail.due and handled_ns is not None and happening.at_ns - handled_ns < SAME_NS:
             return
-        watched.trail = trail
+        watched.trail, watched.unsure = trail, None
         if trail.due and not watched.busy and self._chosen(watched.guest):
             self._begin(watched, trail, FOUND)
 
     def _begin(self, watched: Watched, trail: Trail | None, found: Cause) -> None:
         watched.busy = True
-        watched.trail = Trail()
-        if trail is not None:
-            watched.handled_ns = self._clock.monotonic_ns() if trail.since_ns is None else trail.since_ns
-        act = self._chosen(watched.guest) and not watched.flagged
+        pulled = too_often(watched.steps_ns, self._clock.monotonic_ns())
+        act = self._chosen(watched.guest) and self.trusts() and (trail is not None or not pulled)
         trail = trail if act else None
-        work = threading.Thread(target=self._work, args=(watched, trail, found, act), daemon=True)
+        if trail is not None:
+            watched.trail = Trail()
+            watched.handled_ns = self._clock.monotonic_ns() if trail.since_ns is None else trail.since_ns
+        cause_found = watched.unsure or found
+        work = threading.Thread(target=self._work, args=(watched, trail, cause_found, act), daemon=True)
         work.start()
 
     def _work(self, watched: Watched, trail: Trail | None, found: Cause, act: bool) -> None:
@@ -172,29 +183,29 @@ class Watcher:
         try:
             done = self._dealt_with(watched, trail, found, act)
         except BusyError:
-            done = Done(guest.uuid, left=trail)  # another clockstep has it; the next sweep looks again
+            done = Done(guest.key, left=trail)  # another clockstep has it; the next sweep looks again
         except ClockstepError as error:
-            done = Done(guest.uuid, unreached(guest.name, found, error, self._clock))
-        except BaseException:
-            self._inbox.put(Done(guest.uuid, left=trail))
-            raise
+            done = Done(guest.key, unreached(guest.name, found, error, self._clock), trail)
+        except Exception as error:  # noqa: BLE001 - a bug in the work on one guest is told, and ends nothing
+            bug = ClockstepError(f"a bug: {type(error).__name__}: {error}", "please report it")
+            done = Done(guest.key, unreached(guest.name, found, bug, self._clock), trail)
         self._inbox.put(done)
 
     def _dealt_with(self, watched: Watched, trail: Trail | None, found: Cause, act: bool) -> Done:
         guest = watched.guest
-        if trail is not None and watched.reach:  # an open connection did not survive a revert
-            watched.reach.close()
-            watched.reach = None
+        if trail is not None:  # an open connection did not survive a revert
+            drop(watched)
         if trail is None:
             glance = self._glance(watched, found)
             if glance is None or not act or glance.verdict is not Verdict.BAD:
-                return Done(guest.uuid, glance)
+                return Done(guest.key, glance)
         elif not self._runs_soon(guest):
-            return Done(guest.uuid, left=msgspec.structs.replace(trail, due=False))
+            return Done(guest.key, left=msgspec.structs.replace(trail, due=False))
         with self._world.locks.hold([guest], 0):
             why = found if trail is None else cause(trail, self._snapshot_age(guest))
             node = Node(guest.name, self._reach(watched))
-            return Done(guest.uuid, heal(node, why, self._policy, self._clock, self._world.tell))
+            episode = heal(node, why, self._policy, self._clock, self._world.tell)
+            return Done(guest.key, episode, trail if episode.verdict is Verdict.UNREACHABLE else None)
 
     def _glance(self, watched: Watched, found: Cause) -> Episode | None:
         """Return what one look at the clock alone says; None where it is right, as nearly always."""
@@ -213,12 +224,12 @@ class Watcher:
         return Episode(name, found, verdict, offset, (), offset, facts, findings, at_ns, took_ns)
 
     def _ended(self, done: Done) -> None:
-        watched = self._watched.get(done.uuid)
+        watched = self._watched.get(done.key)
         if watched is None:
             return
         watched.busy = False
-        if done.left is not None and watched.trail.why is None:
-            watched.trail = msgspec.structs.replace(done.left, due=done.left.due or watched.trail.due)
+        if done.left is not None:
+            watched.trail = merged(done.left, watched.trail)
         if done.episode:
             self._account(watched, done.episode)
         else:
@@ -229,16 +240,14 @@ class Watcher:
     def _account(self, watched: Watched, episode: Episode) -> None:
         """Remember what was done, and tell it, unless the same was told before and nothing was done."""
         now_ns = self._clock.monotonic_ns()
-        if any(isinstance(action, Step) for action in episode.actions):
-            watched.steps_ns = [*watched.steps_ns[-9:], now_ns]
-        if too_often(watched.steps_ns, now_ns) and not watched.flagged:
-            watched.flagged = True
-            episode = msgspec.structs.replace(episode, findings=(*episode.findings, pulled_away()))
-        elif not too_often(watched.steps_ns, now_ns):
-            watched.flagged = False
+        watched.unsure = episode.cause if episode.verdict is Verdict.UNSURE else None
+        if episode.cause == FOUND and any(isinstance(action, Step) for action in episode.actions):
+            watched.steps_ns = [*watched.steps_ns[-OFTEN:], now_ns]
+            if too_often(watched.steps_ns, now_ns):
+                episode = msgspec.structs.replace(episode, findings=(*episode.findings, pulled_away()))
         new = episode.verdict is not watched.verdict
         watched.verdict = episode.verdict
-        if new or episode.actions or watched.flagged:
+        if new or episode.actions:
             self._told(episode)
 
     def _reach(self, watched: Watched) -> Reach:
@@ -250,16 +259,24 @@ class Watcher:
         """Wait a moment for a guest to run: one that is restored is told of while it is paused yet, and not again."""
         until_ns = self._clock.monotonic_ns() + STARTING_NS
         while True:
-            states = {one.uuid: one.state for one in self._world.hypervisor.guests()}
-            if states.get(guest.uuid) == "running":
+            if self._world.hypervisor.state(guest) == "running":
                 return True
             if self._clock.monotonic_ns() > until_ns:
                 return False
             self._clock.sleep_ns(AGAIN_NS)
 
     def _snapshot_age(self, guest: Guest) -> int | None:
-        snapshot = self._world.hypervisor.current(guest)
+        snapshot = None
+        with suppress(HypervisorError):
+            snapshot = self._world.hypervisor.current(guest)
         return None if snapshot is None else max(0, self._clock.realtime_ns() - snapshot.created_ns)
+
+
+def drop(watched: Watched) -> None:
+    """Let go of the way to a guest."""
+    if watched.reach:
+        watched.reach.close()
+        watched.reach = None
 
 
 def pulled_away() -> Finding:

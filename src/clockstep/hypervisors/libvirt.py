@@ -75,17 +75,15 @@ class Libvirt:
         self._tell: Callable[[Happening], None] | None = None
         self._domains: dict[str, Any] = {}
         self._lock = threading.Lock()
+        self._listing = threading.Lock()
 
     def guests(self) -> list[Guest]:
         """Return all domains by name."""
         try:
-            listed = [(d.name(), d.UUIDString(), d.state()) for d in self._living().listAllDomains()]
+            listed = [guest for domain in self._living().listAllDomains() if (guest := described(domain))]
         except libvirt.libvirtError as error:
             raise refused(error, "listing the domains") from error
-        return [
-            Guest(name, uuid, STATES.get(state, "unknown"), stuck=stuck(state, reason))
-            for name, uuid, (state, reason) in sorted(listed)
-        ]
+        return sorted(listed, key=lambda guest: guest.name)
 
     def snapshots(self, guest: Guest) -> list[Snapshot]:
         """Return the domain's snapshots, oldest first."""
@@ -94,6 +92,14 @@ class Libvirt:
         except libvirt.libvirtError as error:
             raise refused(error, f"listing the snapshots of {guest.name}") from error
         return sorted((parse_snapshot(xml) for xml in described), key=lambda snapshot: snapshot.created_ns)
+
+    def state(self, guest: Guest) -> str:
+        """Return how the domain stands now."""
+        try:
+            now = described(self._domain(guest))
+        except libvirt.libvirtError as error:
+            raise refused(error, f"asking for the state of {guest.name}") from error
+        return now.state if now else "gone"
 
     def current(self, guest: Guest) -> Snapshot | None:
         """Return the domain's current snapshot."""
@@ -214,11 +220,13 @@ class Libvirt:
 
     def _living(self) -> Any:
         """Return the connection that lists, a new one where it broke."""
-        if not alive(self._connection):
-            self._connection = connect(self._uri, again=True)
-            if self._tell:
-                register(self._connection, self._clock, self._tell)
-        return self._connection
+        with self._listing:
+            if not alive(self._connection):
+                connection = connect(self._uri, again=True)
+                if self._tell:
+                    register(connection, self._clock, self._tell)
+                self._connection = connection
+            return self._connection
 
     def _refused(self, guest: Guest, error: Any, doing: str) -> HypervisorError:
         known = self._domains.get(guest.uuid)
@@ -288,6 +296,17 @@ class DomainChannel:
                 raise
         self._limited = domain
         return domain
+
+
+def described(domain: Any) -> Guest | None:
+    """Return a domain as a guest; None of one that has vanished since it was listed."""
+    try:
+        state, reason = domain.state()
+        return Guest(domain.name(), domain.UUIDString(), STATES.get(state, "unknown"), stuck=stuck(state, reason))
+    except libvirt.libvirtError as error:
+        if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:
+            return None
+        raise
 
 
 def stuck(state: int, reason: int) -> str:

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Mapping
+from functools import partial
 
 import msgspec
 
@@ -29,6 +30,10 @@ class Several:
     def snapshots(self, guest: Guest) -> list[Snapshot]:
         """Return the guest's snapshots, oldest first."""
         return self._part(guest).snapshots(own(guest))
+
+    def state(self, guest: Guest) -> str:
+        """Return how the guest stands now."""
+        return self._part(guest).state(own(guest))
 
     def current(self, guest: Guest) -> Snapshot | None:
         """Return the snapshot that the guest was taken or put back last."""
@@ -64,11 +69,15 @@ class Several:
 
     def subscribe(self, tell: Callable[[Happening], None]) -> None:
         """Tell what happens to any guest of any part."""
-        for part in self._parts.values():
-            part.subscribe(tell)
+        for address, part in self._parts.items():
+            part.subscribe(partial(_tell_of, address, tell))
 
     def _part(self, guest: Guest) -> Hypervisor:
         return self._parts[guest.connection]
+
+
+def _tell_of(address: str, tell: Callable[[Happening], None], happening: Happening) -> None:
+    tell(msgspec.structs.replace(happening, connection=address))
 
 
 def qualified(guest: Guest) -> Guest:
