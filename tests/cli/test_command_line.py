@@ -184,3 +184,16 @@ def test_a_story_that_nobody_hears_does_not_end_the_work() -> None:
 
     with Story(Closed()) as story:
         story.tell("node", "stepping")
+
+
+@pytest.mark.parametrize(("disposition", "ends"), [("--default-signal=HUP", True), ("--ignore-signal=HUP", False)])
+def test_a_hangup_is_an_interruption_unless_it_was_to_be_ignored(disposition: str, ends: bool) -> None:
+    command = ["env", disposition, sys.executable, "-m", "clockstep", *TEST, "--json", "status", "--watch"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as watching:
+        assert watching.stdout
+        assert watching.stdout.readline()
+        watching.send_signal(signal.SIGHUP)
+        if not ends:
+            assert watching.stdout.readline()
+            watching.send_signal(signal.SIGTERM)
+        assert watching.wait(20) == 130

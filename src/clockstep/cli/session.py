@@ -95,7 +95,8 @@ def scope_of(world: World, wanted: Wanted) -> Scope:
 def held(world: World, wanted: Wanted) -> list[Guest]:
     """Return the guests that are to be resumed: those that are named, or those of the choice that clockstep paused."""
     chosen = selected(world, wanted, changing=True, held=True)
-    mine = [guest for guest in chosen if wanted.names or (guest.state == "paused" and guest.uuid in wanted.held)]
+    pauses = world.journal.pauses()
+    mine = [guest for guest in chosen if wanted.names or (guest.state == "paused" and guest.uuid in pauses)]
     if not mine:
         raise UsageError("clockstep has paused none of them", "virsh resume is for what others have paused")
     return mine
@@ -103,7 +104,9 @@ def held(world: World, wanted: Wanted) -> list[Guest]:
 
 def selected(world: World, wanted: Wanted, *, changing: bool, held: bool | None = None) -> list[Guest]:
     """Return the guests that are meant; raises UsageError as `select` does."""
-    return [one.guest for one in select(world.hypervisor.guests(), wanted, changing=changing, held=held).nodes]
+    guests = world.hypervisor.guests()
+    now = msgspec.structs.replace(wanted, held=wanted.held | frozenset(world.journal.pauses()))  # written before paused
+    return [one.guest for one in select(guests, now, changing=changing, held=held).nodes]
 
 
 def policy_of(context: click.Context, wanted: Wanted) -> Policy:

@@ -14,7 +14,7 @@ from clockstep.units import SECOND_NS, show_moment
 
 ASKED = Cause("asked for")
 LOOKED = Cause("looked at")
-GRACE_NS = 3 * SECOND_NS
+GRACE_NS = 7 * SECOND_NS
 """What a loop may overrun its own deadline by, waiting for an agent's last answer, before it is left behind."""
 
 Begin = Callable[[Guest], int | None]
