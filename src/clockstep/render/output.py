@@ -62,8 +62,9 @@ def rich_table(header: tuple[str, ...], rows: tuple[tuple[str, ...], ...]) -> An
     from rich.text import Text
 
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=any(header))
-    for name, *cells in zip(header, *rows, strict=True):
-        table.add_column(name, no_wrap=any("±" in cell for cell in cells))
+    for place, (name, *cells) in enumerate(zip(header, *rows, strict=True)):
+        whole = place == 0 or name == "VERDICT" or any(cell[:1] in "+-" and "±" in cell for cell in cells)
+        table.add_column(name, no_wrap=whole)
     for row in rows:
         table.add_row(*(Text(cell, style=COLOURS.get(cell, "")) for cell in row))
     return table
