@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from clockstep.core.watching import OFTEN, SLACK_NS, WINDOW_NS, Trail, cause, follow, too_often
+from clockstep.core.plan import SLACK_NS
+from clockstep.core.watching import OFTEN, WINDOW_NS, Trail, cause, follow, too_often
 from clockstep.flows.snapshot import create
 from clockstep.flows.watch import FOUND, Watcher
 from clockstep.journal import FileJournal

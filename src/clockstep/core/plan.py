@@ -6,6 +6,10 @@ import msgspec
 
 from clockstep.core.checks import agrees, forward_limit, judge, left_to_daemon, measured, resyncable, worst
 from clockstep.model import Action, Cause, Facts, Policy, Resync, Step, Verdict
+from clockstep.units import MINUTE_NS
+
+SLACK_NS = MINUTE_NS
+"""What a clock may be behind beyond what is known: it need not have been quite right before."""
 
 
 def explained(policy: Policy, cause: Cause) -> Policy:
@@ -49,18 +53,15 @@ def _step(facts: Facts, policy: Policy) -> tuple[Action, ...]:
 
 
 def _leave(facts: Facts, policy: Policy, done: Sequence[Action]) -> tuple[Action, ...]:
-    if not resyncable(facts.claim) or not left_to_daemon(facts, policy):
-        return ()
-    return _once(facts, done)
+    return _once(facts, done) if left_to_daemon(facts, policy) else ()
 
 
 def _resync(facts: Facts, policy: Policy, done: Sequence[Action]) -> tuple[Action, ...]:
-    if facts.claim is None or not resyncable(facts.claim) or not (done or not agrees(facts.claim, policy)):
-        return ()
-    return _once(facts, done)
+    content = facts.claim is not None and agrees(facts.claim, policy)
+    return _once(facts, done) if done or not content else ()
 
 
 def _once(facts: Facts, done: Sequence[Action]) -> tuple[Action, ...]:
-    if facts.claim is None or (done and isinstance(done[-1], Resync)):
+    if facts.claim is None or not resyncable(facts.claim) or (done and isinstance(done[-1], Resync)):
         return ()
     return (Resync(facts.claim.daemon),)

@@ -4,11 +4,9 @@ from collections.abc import Sequence
 
 import msgspec
 
+from clockstep.core.plan import SLACK_NS
 from clockstep.model import Cause, Happening, Record, What
 from clockstep.units import DAY_NS, MINUTE_NS
-
-SLACK_NS = MINUTE_NS
-"""What a clock may be behind beyond what is known: it need not have been quite right before."""
 
 OFTEN = 5
 WINDOW_NS = 10 * MINUTE_NS

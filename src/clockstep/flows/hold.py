@@ -136,6 +136,5 @@ class Hold:
             self._world.journal.note(before)
             return
         with suppress(HypervisorError):
-            states = {one.uuid: one.state for one in self._world.hypervisor.guests()}
-            if states.get(guest.uuid) != "paused":
+            if self._world.hypervisor.state(guest) != "paused":
                 self._world.journal.strike(guest.uuid)

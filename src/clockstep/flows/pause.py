@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 
+from clockstep.core.plan import SLACK_NS
 from clockstep.errors import UsageError
 from clockstep.flows.hold import Hold
-from clockstep.flows.snapshot import SLACK_NS, fresh, outcomes, standing
+from clockstep.flows.snapshot import fresh, outcomes, standing
 from clockstep.flows.step import step
 from clockstep.model import Cause, Guest, Outcome, Pause, Policy, SetReport
 from clockstep.ports import World

@@ -6,11 +6,12 @@ Members with different pasts must not meet (etcd, Ceph): when one cannot be reve
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from clockstep.core.plan import SLACK_NS
 from clockstep.core.targets import Scope, targets
 from clockstep.errors import UsageError
 from clockstep.fleet import side_by_side
 from clockstep.flows.hold import Failures, Hold
-from clockstep.flows.snapshot import LISTING_NS, RUN_ON, SLACK_NS, found, objections, refuse_changed
+from clockstep.flows.snapshot import LISTING_NS, RUN_ON, found, objections, refuse_changed
 from clockstep.flows.step import step
 from clockstep.heal import troubled
 from clockstep.model import Cause, Episode, Guest, Member, Outcome, Policy, SetReport, Snapshot

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from uuid import uuid4
 
 from clockstep.core.names import refuse_bad_name
+from clockstep.core.plan import SLACK_NS
 from clockstep.core.targets import Found, Scope, targets
 from clockstep.errors import ClockstepError, UsageError
 from clockstep.fleet import failures, side_by_side
@@ -27,12 +28,10 @@ from clockstep.model import (
     SnapshotSet,
 )
 from clockstep.ports import Hypervisor, World
-from clockstep.units import MINUTE_NS, SECOND_NS
+from clockstep.units import SECOND_NS
 
 RUN_ON = "letting all run on"
 LISTING_NS = 30 * SECOND_NS
-SLACK_NS = MINUTE_NS
-"""What a clock may be behind beyond what is known: it need not have been quite right before."""
 
 
 def create(world: World, guests: Sequence[Guest], name: str, policy: Policy) -> SetReport:

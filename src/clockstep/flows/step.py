@@ -35,8 +35,8 @@ def watch(world: World, guests: Sequence[Guest], policy: Policy) -> Iterator[tup
             return observe(node(guest), LOOKED, policy, world.clock)
 
         while True:
-            states = {guest.uuid: guest.state for guest in world.hypervisor.guests()}
-            now = [msgspec.structs.replace(guest, state=states.get(guest.uuid, "gone")) for guest in guests]
+            states = {guest.key: guest.state for guest in world.hypervisor.guests()}
+            now = [msgspec.structs.replace(guest, state=states.get(guest.key, "gone")) for guest in guests]
             results = side_by_side(now, job, policy.deadline_ns)
             yield _episodes(results, dict.fromkeys(results, LOOKED), world.clock)
 
@@ -62,12 +62,12 @@ def step(
 @contextmanager
 def nodes(world: World) -> Iterator[Callable[[Guest], Node]]:
     """Give out the nodes, and close the ways to them in the end, under whoever still hangs in one."""
-    opened: dict[str, Reach] = {}
+    opened: dict[tuple[str, str], Reach] = {}
 
     def node(guest: Guest) -> Node:
-        if guest.uuid not in opened:
-            opened[guest.uuid] = world.hypervisor.reach(guest)
-        return Node(guest.name, opened[guest.uuid])
+        if guest.key not in opened:
+            opened[guest.key] = world.hypervisor.reach(guest)
+        return Node(guest.name, opened[guest.key])
 
     try:
         yield node

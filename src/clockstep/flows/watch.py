@@ -16,8 +16,8 @@ import msgspec
 
 from clockstep.core.checks import judge, measured, worst
 from clockstep.core.offset import sandwich
-from clockstep.core.plan import explained
-from clockstep.core.watching import OFTEN, SLACK_NS, Trail, cause, follow, merged, too_often
+from clockstep.core.plan import SLACK_NS, explained
+from clockstep.core.watching import OFTEN, Trail, cause, follow, merged, too_often
 from clockstep.errors import BusyError, ClockstepError, HypervisorError, ReachError
 from clockstep.heal import anchored, heal, jumped, unreached
 from clockstep.model import (
