@@ -23,7 +23,6 @@ from clockstep.model import (
     Finding,
     Offset,
     Policy,
-    Reading,
     Resync,
     Step,
     Trouble,
@@ -91,7 +90,7 @@ def observe(node: Node, cause: Cause, policy: Policy, clock: Clock) -> Episode:
 def look(run: Run, *, ask: bool) -> Facts:
     """Read the node's clock and, where asked to or where it matters, what its daemon claims."""
     try:
-        reading = Reading(run.node.reach.source, run.node.reach.clock(), run.clock.realtime_ns())
+        reading = run.node.reach.clock()
     except ReachError as error:
         return Facts(trouble=(met(run, error),), host_jumped_ns=jumped(run.anchor, run.clock))
     if jump := jumped(run.anchor, run.clock):

@@ -50,11 +50,15 @@ class Offset(Record, frozen=True):
 
 
 class Reading(Record, frozen=True):
-    """One measurement of a node's clock, taken at `at_ns` of this machine's wall clock."""
+    """One measurement of a node's clock, taken at `at_ns` of this machine's wall clock.
+
+    `round_trip_ns` is how long the quickest of its questions took to be answered.
+    """
 
     source: str
     offset: Offset
     at_ns: int
+    round_trip_ns: int
 
 
 class Claim(Record, frozen=True):

@@ -4,7 +4,8 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import NamedTuple, Protocol
 
-from clockstep.model import Claim, Guest, Happening, HostClock, Offset, Pause, Snapshot
+from clockstep.errors import ClockstepError
+from clockstep.model import Claim, Guest, Happening, HostClock, Pause, Reading, Snapshot
 
 
 class Clock(Protocol):
@@ -39,11 +40,12 @@ class Reach(Protocol):
     """A way to a node. Everything raises ReachError when the node does not answer or answers nonsense."""
 
     source: str
+    """What a reading taken this way is called."""
 
     def run(self, argv: Sequence[str], stdin: bytes, deadline_ns: int) -> Output:
         """Run a command to its end, or until `deadline_ns` of the monotonic clock."""
 
-    def clock(self) -> Offset:
+    def clock(self) -> Reading:
         """Measure the node's clock against this machine's."""
 
     def adjust(self, by_ns: int) -> None:
@@ -116,6 +118,21 @@ class Hypervisor(Protocol):
         """Tell what happens to any guest from now on, from a thread of the hypervisor's, also over new connections."""
 
 
+class Listed(NamedTuple):
+    """The guests of one connection, or why it does not tell."""
+
+    connection: str
+    guests: Sequence[Guest] = ()
+    error: ClockstepError | None = None
+
+
+class Hypervisors(Hypervisor, Protocol):
+    """What a whole run works with: all its connections as one."""
+
+    def survey(self, within_ns: int) -> list[Listed]:
+        """Return what each connection lists by then; one that does not answer holds up none of the others."""
+
+
 class Locks(Protocol):
     """What keeps two programs from acting on one machine at the same time."""
 
@@ -162,7 +179,7 @@ Tell = Callable[[str, str], None]
 class World(NamedTuple):
     """All that a flow works with: the machines, their locks and pauses, this machine's clock, and whom to tell."""
 
-    hypervisor: Hypervisor
+    hypervisor: Hypervisors
     clock: Clock
     host: HostClock
     locks: Locks

@@ -15,6 +15,7 @@ from clockstep.daemons import ask_all, chrony
 from clockstep.errors import ExecBlockedError, HypervisorError, NoProgramError, NotRunningError, ReachError
 from clockstep.kernel.timex import ADJ_NANO, ADJ_SETOFFSET, ADJ_TICK, NOMINAL_TICK_US, SIZE
 from clockstep.model import Guest, Happening, Snapshot
+from clockstep.ports import Listed
 from clockstep.reach.agent import AgentReach
 from clockstep.reach.injection import CHOICE, PERL
 
@@ -191,6 +192,7 @@ class SimHypervisor:
         self.broken: set[tuple[str, str]] = set()
         self.calls: list[tuple[str, str]] = []
         self.unfit: dict[str, list[str]] = {}
+        self.silent = False
         self._stopped_at: dict[str, int] = {}
 
     def guests(self) -> list[Guest]:
@@ -198,6 +200,10 @@ class SimHypervisor:
             Guest(name, str(uuid5(self.id, name)), "running" if machine.running else "paused", stuck=machine.stuck)
             for name, machine in sorted(self.machines.items())
         ]
+
+    def survey(self, within_ns: int) -> list[Listed]:
+        error = HypervisorError("libvirt does not answer") if self.silent else None
+        return [Listed("", () if error else self.guests(), error)]
 
     def snapshots(self, guest: Guest) -> list[Snapshot]:
         return [snapshot for snapshot, _ in self.taken[guest.name].values()]

@@ -24,7 +24,7 @@ from clockstep.flows.snapshot import create, delete, having, listing
 from clockstep.flows.step import ASKED, status, step
 from clockstep.journal import FileJournal
 from clockstep.locks import DomainLocks
-from clockstep.model import Guest, HostClock, Offset, Outcome, Pause, Policy, SetReport, Snapshot, Verdict
+from clockstep.model import Guest, HostClock, Outcome, Pause, Policy, Reading, SetReport, Snapshot, Verdict
 from clockstep.ports import World
 from clockstep.reach.agent import AgentReach
 from core.simulation import MILLISECOND, SECOND, SimClock, SimHypervisor
@@ -255,7 +255,7 @@ class Connections(SimHypervisor):
         self.opened_on.append(self.machines[guest.name].running)
 
         class Connection(AgentReach):
-            def clock(self) -> Offset:
+            def clock(self) -> Reading:
                 if guest.name != hypervisor.hanging:
                     return super().clock()
                 closed.wait()

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clockstep.heal import heal, observe
-from clockstep.model import Cause, Episode, Offset, Policy, Resync, Step, Verdict
+from clockstep.model import Cause, Episode, Policy, Reading, Resync, Step, Verdict
 from clockstep.ports import Node, Output
 from core.simulation import MILLISECOND, SECOND, SimClock, SimGuest
 
@@ -124,7 +124,7 @@ def test_a_host_whose_clock_is_stepped_meanwhile_is_not_followed() -> None:
     class Jumping:
         source = "guest agent"
 
-        def clock(self) -> Offset:
+        def clock(self) -> Reading:
             clock.set_by(3600 * SECOND)
             return guest.reach().clock()
 
@@ -219,7 +219,7 @@ def test_a_guest_that_is_away_for_a_revert_meanwhile_is_waited_for() -> None:
     class Reverted:
         source = "guest agent"
 
-        def clock(self) -> Offset:
+        def clock(self) -> Reading:
             nonlocal away
             away += 1
             guest.running = not 2 < away < 9

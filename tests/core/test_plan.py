@@ -28,7 +28,7 @@ policies = st.builds(
 
 
 def seen(value_ns: int, error_ns: int = 1000, claim: Claim | None = None) -> Facts:
-    return Facts((Reading("agent", Offset(value_ns, error_ns), 0),), claim)
+    return Facts((Reading("agent", Offset(value_ns, error_ns), 0, 0),), claim)
 
 
 def verdict(looked: Facts, policy: Policy) -> Verdict:

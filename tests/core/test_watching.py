@@ -1,7 +1,7 @@
 """What the watcher makes of what happens, and what it does about it, on simulated machines."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -9,11 +9,11 @@ import pytest
 from clockstep.core.plan import SLACK_NS
 from clockstep.core.watching import OFTEN, WINDOW_NS, Trail, cause, follow, too_often
 from clockstep.flows.snapshot import create
-from clockstep.flows.watch import FOUND, Watcher
+from clockstep.flows.watch import FOUND, Orders, Watcher
 from clockstep.journal import FileJournal
 from clockstep.locks import DomainLocks
 from clockstep.model import Episode, Guest, Happening, HostClock, Policy, Verdict, What
-from clockstep.ports import World
+from clockstep.ports import Listed, World
 from clockstep.units import DAY_NS
 from conftest import until
 from core.simulation import MILLISECOND, SECOND, SimClock, SimHypervisor
@@ -70,9 +70,22 @@ class Watch:
         self.said: list[str] = []
         host, locks = HostClock(True, 1000), DomainLocks(clock)
         self.world = World(self.hypervisor, clock, host, locks, FileJournal(folder), lambda _node, text: self.say(text))
-        self.watcher = Watcher(self.world, lambda guest: guest.name != "other", policy or Policy(), self.told.append)
+        self.listed: Sequence[Listed] = ()
+        self.all: list[Episode] = []
+        self.watcher = Watcher(self.world, Orders(lambda guest: guest.name != "other", policy or Policy()), self)
         self.hypervisor.subscribe(self.watcher._inbox.put)
         self.sweep()
+
+    def surveyed(self, listed: Sequence[Listed]) -> None:
+        self.listed = listed
+
+    def seen(self, episode: Episode, *, new: bool) -> None:
+        self.all.append(episode)
+        if new:
+            self.told.append(episode)
+
+    def alive(self) -> None:
+        pass
 
     def say(self, text: str) -> None:
         self.said.append(text)
@@ -162,11 +175,11 @@ def test_the_cause_is_kept_for_when_a_guest_that_was_reverted_answers(watch: Wat
 
 
 def test_while_the_host_is_not_to_be_trusted_clocks_are_only_looked_at(watch: Watch) -> None:
-    watch.watcher.trusts = lambda: False
+    watch.watcher.orders.trusts = lambda: False
     watch.put_behind("node1", 30)
     watch.sweep()
     assert (watch.told[-1].verdict, watch.told[-1].actions) == (Verdict.BAD, ())
-    watch.watcher.trusts = lambda: True
+    watch.watcher.orders.trusts = lambda: True
     watch.sweep()
     assert watch.told[-1].verdict is Verdict.GOOD
 

@@ -45,6 +45,7 @@ def lying(guests: Guests, name: str, mode: str) -> Iterator[None]:
         try:
             assert liar.stdout
             assert liar.stdout.readline() == "listening\n"
+            until(lambda: "name='org.qemu.guest_agent.0' state='connected'" in guests.domain(name).XMLDesc(), 10)
             yield
         finally:
             guests.ssh(name, "pkill -f '[l]iar.py'; mv /usr/sbin/qemu-ga.away /usr/sbin/qemu-ga")

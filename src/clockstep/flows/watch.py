@@ -7,10 +7,10 @@ delays nobody.
 
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import msgspec
 
@@ -29,11 +29,10 @@ from clockstep.model import (
     Happening,
     Offset,
     Policy,
-    Reading,
     Step,
     Verdict,
 )
-from clockstep.ports import Clock, Node, Reach, World
+from clockstep.ports import Clock, Listed, Node, Reach, World
 from clockstep.units import SECOND_NS, show_duration
 
 FOUND = Cause("found by the sweep")
@@ -43,6 +42,8 @@ SAME_NS = SECOND_NS
 SLEPT_NS = SECOND_NS
 STARTING_NS = 3 * SECOND_NS
 AGAIN_NS = SECOND_NS // 20
+SURVEY_NS = SECOND_NS // 2
+"""How long a sweep waits for a hypervisor; what comes later is taken in by the next one."""
 
 
 Key = tuple[str, str]
@@ -74,24 +75,43 @@ class Watched:
     reach: Reach | None = None
 
 
-class Watcher:
-    """Guests that are `chosen` are brought right; all others that run are looked at and left alone.
+@dataclass
+class Orders:
+    """What a watcher goes by; it may be given others while it watches.
 
-    `told` gets every Episode in which a clock was wrong, or could not be read any more, or was brought right.
+    Guests that are `chosen` are brought right, all others that run are looked at and left alone. Nothing is stepped
+    while this machine's clock is not one that it `trusts`.
     """
 
-    def __init__(
-        self, world: World, chosen: Callable[[Guest], bool], policy: Policy, told: Callable[[Episode], None]
-    ) -> None:
+    chosen: Callable[[Guest], bool]
+    policy: Policy
+    trusts: Callable[[], bool] = lambda: True
+
+
+class Listener(Protocol):
+    """Whoever is told what the watcher sees."""
+
+    def surveyed(self, listed: Sequence[Listed]) -> None:
+        """Take what the hypervisors listed."""
+
+    def seen(self, episode: Episode, *, new: bool) -> None:
+        """Take an Episode. It is `new` where a clock was stepped, or its verdict is another than before."""
+
+    def alive(self) -> None:
+        """Take the time, twice a second: the watcher goes on."""
+
+
+class Watcher:
+    """Watches all guests of a world by its `orders`."""
+
+    def __init__(self, world: World, orders: Orders, listener: Listener) -> None:
+        self.orders = orders
         self._world = world
         self._clock = world.clock
-        self._chosen = chosen
-        self._policy = policy
-        self._told = told
+        self._listener = listener
+        self._silent: dict[str, str] = {}
         self._inbox: queue.SimpleQueue[Happening | Done] = queue.SimpleQueue()
         self._watched: dict[Key, Watched] = {}
-        self.trusts: Callable[[], bool] = lambda: True
-        """Whether this machine's clock may be stepped to now."""
         self._anchor = anchored(self._clock)
         self._asleep = slept(self._clock)
 
@@ -102,6 +122,7 @@ class Watcher:
         self._world.tell("", f"watching; every {show_duration(every_ns)} all clocks are looked at")
         next_ns = self._clock.monotonic_ns() + every_ns
         while not over.is_set():
+            self._listener.alive()
             self.take_in(min(TICK_NS, max(0, next_ns - self._clock.monotonic_ns())))
             found = self.host_changed()
             if found or self._clock.monotonic_ns() >= next_ns:
@@ -122,19 +143,31 @@ class Watcher:
 
     def sweep(self, found: Cause) -> None:
         """Look at everything that runs; a hypervisor that does not answer is asked again at the next sweep."""
-        try:
-            guests = self._world.hypervisor.guests()
-        except ClockstepError as error:
-            self._world.tell("", f"{error.message}; trying again")
-            return
-        there = {guest.key for guest in guests}
-        for key in [key for key, watched in self._watched.items() if key not in there and not watched.busy]:
-            drop(self._watched.pop(key))
-        for guest in guests:
+        surveyed = self._world.hypervisor.survey(SURVEY_NS)
+        self._listener.surveyed(surveyed)
+        for listed in surveyed:
+            self._heard_from(listed)
+            if listed.error is None:
+                self._forget_all_but(listed)
+        for guest in [guest for listed in surveyed for guest in listed.guests]:
             watched = self._watched.setdefault(guest.key, Watched(guest))
             watched.guest = guest
             if guest.state == "running" and not watched.busy:
                 self._begin(watched, watched.trail if watched.trail.due else None, found)
+
+    def _heard_from(self, listed: Listed) -> None:
+        """Tell that a hypervisor does not answer, once, and that it does again."""
+        said = listed.error.message if listed.error else ""
+        if said != self._silent.get(listed.connection, ""):
+            self._silent[listed.connection] = said
+            again = f"libvirt at {listed.connection or 'its default address'} answers again"
+            self._world.tell("", f"{said}; trying again" if said else again)
+
+    def _forget_all_but(self, listed: Listed) -> None:
+        there = {guest.key for guest in listed.guests}
+        for key, watched in list(self._watched.items()):
+            if key[0] == listed.connection and key not in there and not watched.busy:
+                drop(self._watched.pop(key))
 
     def host_changed(self) -> Cause | None:
         """Return why all guests are looked at now: this machine has slept, or its own clock was set."""
@@ -163,13 +196,13 @@ class Watcher:
         if trail.due and handled_ns is not None and happening.at_ns - handled_ns < SAME_NS:
             return
         watched.trail, watched.unsure = trail, None
-        if trail.due and not watched.busy and self._chosen(watched.guest):
+        if trail.due and not watched.busy and self.orders.chosen(watched.guest):
             self._begin(watched, trail, FOUND)
 
     def _begin(self, watched: Watched, trail: Trail | None, found: Cause) -> None:
         watched.busy = True
         pulled = too_often(watched.steps_ns, self._clock.monotonic_ns())
-        act = self._chosen(watched.guest) and self.trusts() and (trail is not None or not pulled)
+        act = self.orders.chosen(watched.guest) and self.orders.trusts() and (trail is not None or not pulled)
         trail = trail if act else None
         if trail is not None:
             watched.trail = Trail()
@@ -197,28 +230,25 @@ class Watcher:
             drop(watched)
         if trail is None:
             glance = self._glance(watched, found)
-            if glance is None or not act or glance.verdict is not Verdict.BAD:
+            if not act or glance.verdict is not Verdict.BAD:
                 return Done(guest.key, glance)
         elif not self._runs_soon(guest):
             return Done(guest.key, left=msgspec.structs.replace(trail, due=False))
         with self._world.locks.hold([guest], 0):
             why = found if trail is None else cause(trail, self._snapshot_age(guest))
             node = Node(guest.name, self._reach(watched))
-            episode = heal(node, why, self._policy, self._clock, self._world.tell)
+            episode = heal(node, why, self.orders.policy, self._clock, self._world.tell)
             return Done(guest.key, episode, trail if episode.verdict is Verdict.UNREACHABLE else None)
 
-    def _glance(self, watched: Watched, found: Cause) -> Episode | None:
-        """Return what one look at the clock alone says; None where it is right, as nearly always."""
+    def _glance(self, watched: Watched, found: Cause) -> Episode:
+        """Return what one look at the clock alone says."""
         began_ns, at_ns = self._clock.monotonic_ns(), self._clock.realtime_ns()
         try:
-            reach = self._reach(watched)
-            facts = Facts((Reading(reach.source, reach.clock(), at_ns),))
+            facts = Facts((self._reach(watched).clock(),))
         except ReachError as error:
             return unreached(watched.guest.name, found, error, self._clock)
-        findings = judge(facts, explained(self._policy, found))
+        findings = judge(facts, explained(self.orders.policy, found))
         offset = measured(facts)
-        if worst(findings) is Verdict.GOOD:
-            return None
         took_ns = self._clock.monotonic_ns() - began_ns
         name, verdict = watched.guest.name, worst(findings)
         return Episode(name, found, verdict, offset, (), offset, facts, findings, at_ns, took_ns)
@@ -232,23 +262,20 @@ class Watcher:
             watched.trail = merged(done.left, watched.trail)
         if done.episode:
             self._account(watched, done.episode)
-        else:
-            watched.verdict = Verdict.GOOD
-        if watched.trail.due and done.left is None and self._chosen(watched.guest):
+        if watched.trail.due and done.left is None and self.orders.chosen(watched.guest):
             self._begin(watched, watched.trail, FOUND)
 
     def _account(self, watched: Watched, episode: Episode) -> None:
-        """Remember what was done, and tell it, unless the same was told before and nothing was done."""
+        """Remember what was done, and tell it."""
         now_ns = self._clock.monotonic_ns()
         watched.unsure = episode.cause if episode.verdict is Verdict.UNSURE else None
         if episode.cause == FOUND and any(isinstance(action, Step) for action in episode.actions):
             watched.steps_ns = [*watched.steps_ns[-OFTEN:], now_ns]
             if too_often(watched.steps_ns, now_ns):
                 episode = msgspec.structs.replace(episode, findings=(*episode.findings, pulled_away()))
-        new = episode.verdict is not watched.verdict
+        before = watched.verdict or Verdict.GOOD
         watched.verdict = episode.verdict
-        if new or episode.actions:
-            self._told(episode)
+        self._listener.seen(episode, new=bool(episode.actions) or episode.verdict is not before)
 
     def _reach(self, watched: Watched) -> Reach:
         if watched.reach is None:

@@ -83,6 +83,7 @@ class Libvirt:
             listed = [guest for domain in self._living().listAllDomains() if (guest := described(domain))]
         except libvirt.libvirtError as error:
             raise refused(error, "listing the domains") from error
+        self._let_go({guest.uuid for guest in listed})
         return sorted(listed, key=lambda guest: guest.name)
 
     def snapshots(self, guest: Guest) -> list[Snapshot]:
@@ -217,6 +218,14 @@ class Libvirt:
         with self._lock:
             self._domains[guest.uuid] = domain
         return domain
+
+    def _let_go(self, there: set[str]) -> None:
+        """Close the connections of domains that are gone."""
+        with self._lock:
+            gone = [self._domains.pop(uuid) for uuid in self._domains.keys() - there]
+        for domain in gone:
+            with suppress(libvirt.libvirtError):
+                domain.connect().close()
 
     def _living(self) -> Any:
         """Return the connection that lists, a new one where it broke."""

@@ -1,13 +1,20 @@
 """Several hypervisors as one, for a run over several connections: what is done with a guest goes to its own."""
 
+import threading
 from collections import Counter
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future, wait
 from functools import partial
 
 import msgspec
 
+from clockstep.errors import ClockstepError, HypervisorError
 from clockstep.model import Guest, Happening, Snapshot
-from clockstep.ports import Hypervisor, Reach
+from clockstep.ports import Hypervisor, Listed, Reach
+from clockstep.units import SECOND_NS
+
+PATIENCE_NS = 60 * SECOND_NS
+"""For how long a command waits for a list of guests; keepalive has ended a dead connection long before."""
 
 
 class Several:
@@ -15,17 +22,38 @@ class Several:
 
     def __init__(self, parts: Mapping[str, Hypervisor]) -> None:
         self._parts = parts
+        self._asked: dict[str, Future[list[Guest]]] = {}
+        self._last: dict[str, list[Guest]] = {}
 
     def guests(self) -> list[Guest]:
-        """Return the guests of all, by name, each with its connection."""
-        listed = [
-            msgspec.structs.replace(guest, connection=address)
-            for address, part in self._parts.items()
-            for guest in part.guests()
+        """Return the guests of all, by name, each with its connection; raises where one does not tell."""
+        surveyed = self.survey(PATIENCE_NS)
+        for error in (listed.error for listed in surveyed if listed.error):
+            raise error
+        return sorted((guest for listed in surveyed for guest in listed.guests), key=lambda guest: guest.name)
+
+    def survey(self, within_ns: int) -> list[Listed]:
+        """Ask all side by side. One that does not answer in time is listened to by the next survey, not asked again."""
+        for address in self._parts.keys() - self._asked.keys():
+            self._asked[address] = begun(self._parts[address].guests)
+        wait(self._asked.values(), timeout=within_ns / SECOND_NS)
+        surveyed = [self._answer(address) for address in self._parts]
+        count = Counter(guest.name for guests in self._last.values() for guest in guests)
+        return [
+            listed._replace(guests=[qualified(guest) if count[guest.name] > 1 else guest for guest in listed.guests])
+            for listed in surveyed
         ]
-        count = Counter(guest.name for guest in listed)
-        named = [qualified(guest) if count[guest.name] > 1 else guest for guest in listed]
-        return sorted(named, key=lambda guest: guest.name)
+
+    def _answer(self, address: str) -> Listed:
+        if not self._asked[address].done():
+            text = f"libvirt at {address or 'its default address'} does not answer"
+            return Listed(address, error=HypervisorError(text, "see that it runs there"))
+        try:
+            guests = self._asked.pop(address).result()
+        except ClockstepError as error:
+            return Listed(address, error=error)
+        self._last[address] = [msgspec.structs.replace(guest, connection=address) for guest in guests]
+        return Listed(address, self._last[address])
 
     def snapshots(self, guest: Guest) -> list[Snapshot]:
         """Return the guest's snapshots, oldest first."""
@@ -74,6 +102,20 @@ class Several:
 
     def _part(self, guest: Guest) -> Hypervisor:
         return self._parts[guest.connection]
+
+
+def begun(job: Callable[[], list[Guest]]) -> "Future[list[Guest]]":
+    """Return what a thread that begins now will answer; nothing waits for a thread that never does."""
+    future: Future[list[Guest]] = Future()
+
+    def work() -> None:
+        try:
+            future.set_result(job())
+        except BaseException as error:  # noqa: BLE001 - raised where the answer is taken
+            future.set_exception(error)
+
+    threading.Thread(target=work, daemon=True).start()
+    return future
 
 
 def _tell_of(address: str, tell: Callable[[Happening], None], happening: Happening) -> None:

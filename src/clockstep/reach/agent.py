@@ -12,7 +12,7 @@ from typing import Generic, Protocol, TypeVar
 import msgspec
 
 from clockstep.errors import DeadlineError, ExecBlockedError, NoProgramError, ReachError
-from clockstep.model import Offset
+from clockstep.model import Reading
 from clockstep.ports import NO_PROGRAM, Clock, Output
 from clockstep.reach.absolute import AbsoluteSet
 from clockstep.reach.injection import UNAVAILABLE, WINDOW_NS, by_perl, injection, require_done
@@ -68,9 +68,9 @@ class AgentReach:
         self._clock = clock
         self._set = AbsoluteSet(channel.set_time, clock)
 
-    def clock(self) -> Offset:
+    def clock(self) -> Reading:
         """Measure the node's clock by guest-get-time."""
-        return sampled(self._channel.time, self._clock, RESOLUTION_NS)
+        return sampled(self.source, self._channel.time, self._clock, RESOLUTION_NS)
 
     def adjust(self, by_ns: int) -> None:
         """Step the node's clock by `by_ns`, relative to where it is; set it where the guest runs no commands."""

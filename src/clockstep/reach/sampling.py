@@ -4,17 +4,18 @@ from collections.abc import Callable
 
 from clockstep.core.offset import aged, combine, sandwich
 from clockstep.errors import ReachError
-from clockstep.model import Offset
+from clockstep.model import Offset, Reading
 from clockstep.ports import Clock
 from clockstep.units import MILLISECOND_NS, SECOND_NS
 
-SAMPLES = 5
+SAMPLES, SAMPLES_WHERE_FAR = 5, 2
 MOST_SAMPLES = 20
 TIGHT_NS = MILLISECOND_NS
 """More than `SAMPLES` are taken only while a busy machine keeps the bound above this."""
 
 FAR_NS, TIGHT_WHERE_FAR_NS = SECOND_NS, 3 * MILLISECOND_NS
-"""A clock that far off will be stepped and looked at again: it loses more by waiting than it gains by a better look."""
+"""A clock that far off will be stepped and looked at again: it loses more by waiting than it gains by a better look.
+Two samples, so that an agent that answers anything contradicts itself."""
 
 LATEST_S = 2**63 // SECOND_NS
 """The year 2262, where nanoseconds since 1970 no longer fit the 64 bits that the kernel counts them in."""
@@ -23,20 +24,23 @@ Read = Callable[[], tuple[int, int]]
 """Asks the node what time it is, in seconds and nanoseconds since 1970."""
 
 
-def sampled(read: Read, clock: Clock, resolution_ns: int) -> Offset:
+def sampled(source: str, read: Read, clock: Clock, resolution_ns: int) -> Reading:
     """Measure several times, and return what that says together at the time of the last.
 
     Raises ReachError for a time that cannot be one, and where this machine's clock ran backwards meanwhile.
     """
     taken: list[tuple[Offset, int]] = []
+    least_ns = LATEST_S * SECOND_NS
     while True:
         taken.append(_sandwich(read, clock, resolution_ns))
         now = clock.monotonic_ns()
+        least_ns = min(least_ns, now - taken[-1][1])
         offset = combine([aged(offset, now - at) for offset, at in taken])
         assert offset is not None
-        enough = TIGHT_NS if abs(offset.value_ns) < FAR_NS else TIGHT_WHERE_FAR_NS
-        if len(taken) == MOST_SAMPLES or (len(taken) >= SAMPLES and offset.error_ns <= enough):
-            return offset
+        far = abs(offset.value_ns) >= FAR_NS
+        samples, tight_ns = (SAMPLES_WHERE_FAR, TIGHT_WHERE_FAR_NS) if far else (SAMPLES, TIGHT_NS)
+        if len(taken) == MOST_SAMPLES or (len(taken) >= samples and offset.error_ns <= tight_ns):
+            return Reading(source, offset, clock.realtime_ns(), least_ns)
 
 
 def _sandwich(read: Read, clock: Clock, resolution_ns: int) -> tuple[Offset, int]:

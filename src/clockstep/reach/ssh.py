@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from uuid import UUID
 
 from clockstep.errors import ReachError, cut
-from clockstep.model import Offset
+from clockstep.model import Reading
 from clockstep.ports import Clock, Login, Output
 from clockstep.reach.absolute import AbsoluteSet
 from clockstep.reach.injection import PERL_NUMBER, UNAVAILABLE, WINDOW_NS, injection, require_done
@@ -95,13 +95,13 @@ class SshReach:
         self._closed = False
         self._using = threading.Lock()
 
-    def clock(self) -> Offset:
+    def clock(self) -> Reading:
         """Measure the node's clock over the open connection."""
         with self._using:
             shell = self._connected()
             try:
                 shell.enter(CLOCK, self._clock.monotonic_ns() + CONNECT_NS)
-                return sampled(lambda: self._read(shell), self._clock, 0)
+                return sampled(self.source, lambda: self._read(shell), self._clock, 0)
             except ReachError as error:
                 raise self._failed(error) from error
 

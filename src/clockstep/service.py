@@ -1,0 +1,239 @@
+"""The watcher as a service of systemd: the unit, the account it runs under, and what polkit lets that account ask.
+
+Everything written here begins with `MARK`, and only what does is ever replaced or removed.
+"""
+
+import subprocess
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+from clockstep.errors import ClockstepError, UsageError
+
+UNIT = "clockstep-watch.service"
+ACCOUNT = "clockstep"
+MARK = "written by clockstep watch --install"
+
+HEAD = """\
+# {mark}
+[Unit]
+Description=Right clocks in virtual machines, whoever reverts, resumes or wakes them
+After=libvirtd.service virtqemud.service network.target
+
+[Service]
+Type=notify
+ExecStart={command}
+ExecReload=/bin/kill -HUP $MAINPID
+WorkingDirectory={folder}
+WatchdogSec=60s
+Restart=on-failure
+RestartSec=5s
+UMask=0077
+"""
+
+# What seccomp(2) enforces needs no privilege. adjtimex(2) only reads here: there is no capability to set a clock with,
+# and ProtectClock= would forbid the reading too.
+CONFINED = """\
+NoNewPrivileges=yes
+LockPersonality=yes
+MemoryDenyWriteExecute=yes
+RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6
+RestrictNamespaces=yes
+RestrictRealtime=yes
+RestrictSUIDSGID=yes
+SystemCallArchitectures=native
+SystemCallFilter=@system-service adjtimex clock_adjtime
+SystemCallFilter=~@privileged @resources @mount @reboot @swap @module @raw-io @obsolete
+SystemCallErrorNumber=EPERM
+"""
+
+OF_SYSTEM = """\
+User={account}
+StateDirectory=clockstep
+CapabilityBoundingSet=
+DevicePolicy=closed
+KeyringMode=private
+PrivateDevices=yes
+PrivateTmp=yes
+PrivateUsers=yes
+ProcSubset=pid
+ProtectControlGroups=yes
+ProtectHome={home}
+ProtectHostname=yes
+ProtectKernelLogs=yes
+ProtectKernelModules=yes
+ProtectKernelTunables=yes
+ProtectProc=invisible
+ProtectSystem=strict
+RemoveIPC=yes
+"""
+
+TAIL = """
+[Install]
+WantedBy={target}
+"""
+
+SYSUSERS = f'# {MARK}\nu {ACCOUNT} - "clockstep watch" /var/lib/clockstep\n'
+
+RULES = """\
+// {mark}
+// Who may open libvirt's socket to write may do everything there, unless libvirtd.conf has access_drivers = ["polkit"].
+polkit.addRule(function (action, subject) {{
+    if (subject.user != "{account}" || action.id.indexOf("org.libvirt.") != 0)
+        return polkit.Result.NOT_HANDLED;
+    var needed = [
+        "org.libvirt.unix.monitor",
+        "org.libvirt.unix.manage",
+        "org.libvirt.api.connect.getattr",
+        "org.libvirt.api.connect.read",
+        "org.libvirt.api.connect.search-domains",
+        "org.libvirt.api.domain.getattr",
+        "org.libvirt.api.domain.read",
+        "org.libvirt.api.domain.set-time"{agent}
+    ];
+    return needed.indexOf(action.id) < 0 ? polkit.Result.NO : polkit.Result.YES;
+}});
+"""
+AGENT = """,
+        "org.libvirt.api.domain.write" // also to read the time by the guest agent (virDomainGetTime)"""
+
+Do = Callable[[Sequence[str]], None]
+
+
+class Service(NamedTuple):
+    """What is to run: `words` are the command line, `folder` is where it is to run, `of_user` whose systemd runs it."""
+
+    words: Sequence[str]
+    folder: Path
+    of_user: bool
+    by_agent: bool = True
+
+
+def files(service: Service, root: Path, home: Path) -> dict[Path, str]:
+    """Return what is to be written where; `root` is `/`, but in tests."""
+    head = HEAD.format(mark=MARK, command=" ".join(map(quoted, service.words)), folder=escaped(str(service.folder)))
+    if service.of_user:
+        return {unit_file(root, home, of_user=True): head + CONFINED + TAIL.format(target="default.target")}
+    at_home = any(Path(word).is_relative_to("/home") for word in (*service.words, str(service.folder)))
+    of_system = OF_SYSTEM.format(account=ACCOUNT, home="read-only" if at_home else "yes")
+    rules = RULES.format(mark=MARK, account=ACCOUNT, agent=AGENT if service.by_agent else "")
+    return {
+        root / "etc/sysusers.d/clockstep.conf": SYSUSERS,
+        root / "etc/polkit-1/rules.d/60-clockstep.rules": rules,
+        unit_file(root, home, of_user=False): head + CONFINED + of_system + TAIL.format(target="multi-user.target"),
+    }
+
+
+def unit_file(root: Path, home: Path, *, of_user: bool) -> Path:
+    """Return where the unit is (systemd.unit(5))."""
+    return home / ".config/systemd/user" / UNIT if of_user else root / "etc/systemd/system" / UNIT
+
+
+def install(service: Service, root: Path, home: Path, do: Do) -> list[Path]:
+    """Write the files, have systemd run the unit now and at every boot, and return what was written.
+
+    Raises ClockstepError where something else is in a file's place, or where the service does not come up: then nothing
+    stays behind.
+    """
+    wanted = files(service, root, home)
+    before = {file: refuse_others(file) for file in wanted}
+    try:
+        for file, text in wanted.items():
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(text, encoding="utf-8")
+        if not service.of_user:
+            do(["systemd-sysusers", "clockstep.conf"])
+        do([*systemctl(of_user=service.of_user), "daemon-reload"])
+        do([*systemctl(of_user=service.of_user), "enable", UNIT])
+        do([*systemctl(of_user=service.of_user), "restart", UNIT])
+    except (OSError, ClockstepError) as error:
+        put_back(before, do, of_user=service.of_user)
+        text = error.message if isinstance(error, ClockstepError) else str(error)
+        hint = "all is as it was; run the command without --install to see what it says"
+        raise ClockstepError(f"the service was not installed: {text}", hint) from error
+    return list(wanted)
+
+
+def put_back(before: Mapping[Path, str | None], do: Do, *, of_user: bool) -> None:
+    """Undo an installation: the service that was there before runs again, or none does."""
+    of_systemd = systemctl(of_user=of_user)
+    anew = not any(before.values())
+    if anew:
+        _attempt(do, [*of_systemd, "disable", "--now", UNIT])
+    for file, text in before.items():
+        with suppress(OSError):
+            file.unlink(missing_ok=True) if text is None else file.write_text(text, encoding="utf-8")
+    _attempt(do, [*of_systemd, "daemon-reload"])
+    if not anew:
+        _attempt(do, [*of_systemd, "restart", UNIT])
+
+
+def uninstall(root: Path, home: Path, do: Do, *, of_user: bool) -> list[Path]:
+    """End the service, remove what `install` wrote, and return that. The account stays: files may be its own."""
+    names = files(Service((), Path("/"), of_user), root, home)
+    there = [file for file in names if file.exists()]
+    for file in there:
+        refuse_others(file)
+    if unit_file(root, home, of_user=of_user) in there:
+        do([*systemctl(of_user=of_user), "disable", "--now", UNIT])
+    for file in there:
+        file.unlink()
+    if there:
+        do([*systemctl(of_user=of_user), "daemon-reload"])
+    return there
+
+
+def refuse_others(file: Path) -> str | None:
+    """Return what is in a file, None where there is none. Raises ClockstepError where clockstep has not written it."""
+    try:
+        text = file.read_text(encoding="utf-8", errors="replace")
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise ClockstepError(f"{file} cannot be read: {error}") from error
+    if MARK not in text.partition("\n")[0]:
+        raise ClockstepError(f"{file} is there, and not of clockstep's making", "move it away, and try again")
+    return text
+
+
+def refuse_unreadable(file: Path) -> None:
+    """Raise UsageError where the service's account could not read a file."""
+    for part in (file, *file.parents):
+        needed = 0o1 if part.is_dir() else 0o4
+        if part.exists() and not part.stat().st_mode & needed:
+            text = f"the service runs as the user {ACCOUNT}, who may not read {file}, because of {part}"
+            raise UsageError(text, "put it where all may read it, as in /etc or /opt")
+
+
+def run(command: Sequence[str]) -> None:
+    """Run a command of the system's. Raises ClockstepError with what it said where it fails."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise ClockstepError(f"{command[0]} cannot be run: {error}", "this needs systemd") from error
+    if done.returncode:
+        raise ClockstepError(f"{' '.join(command)} failed: {done.stderr.strip() or done.stdout.strip()}")
+
+
+def systemctl(*, of_user: bool) -> list[str]:
+    """Return the start of a command to systemd."""
+    return ["systemctl", "--user"] if of_user else ["systemctl"]
+
+
+def quoted(word: str) -> str:
+    """Return a word as ExecStart= takes it (systemd.service(5), "Command lines")."""
+    text = escaped(word).replace("\\", "\\\\").replace('"', '\\"').replace("$", "$$")
+    return text if text and not set(text) & set(" \t\"'\\;") else f'"{text}"'
+
+
+def escaped(text: str) -> str:
+    """Return a text in which a percent sign is no specifier (systemd.unit(5)). Raises UsageError for a line break."""
+    if "\n" in text:
+        raise UsageError(f"{text!r} cannot stand in a unit")
+    return text.replace("%", "%%")
+
+
+def _attempt(do: Do, command: Sequence[str]) -> None:
+    with suppress(ClockstepError):
+        do(command)

@@ -1,0 +1,158 @@
+"""The watcher as a service: what is written, judged by systemd's own tools, and the way back."""
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from clockstep.errors import ClockstepError, UsageError
+from clockstep.service import (
+    MARK,
+    UNIT,
+    Service,
+    files,
+    install,
+    quoted,
+    refuse_unreadable,
+    uninstall,
+    unit_file,
+)
+
+WORDS = [sys.executable, "-m", "clockstep", "watch", "web-*", "100% sure", "--config", "/etc/clock step.toml"]
+EXPOSED = 20  # of 100, as systemd-analyze counts: 11 is what it calls OK
+
+
+class Systemd:
+    """Takes the commands that systemd would get, and fails one of them where the test says so."""
+
+    def __init__(self, failing: str = "") -> None:
+        self.commands: list[str] = []
+        self._failing = failing
+
+    def __call__(self, command: Sequence[str]) -> None:
+        self.commands.append(" ".join(command))
+        if self._failing and self._failing in self.commands[-1]:
+            raise ClockstepError("systemd says no")
+
+
+def service(*, of_user: bool = False) -> Service:
+    return Service(WORDS, Path("/srv"), of_user)
+
+
+def unit(tmp_path: Path, *, of_user: bool) -> Path:
+    """The unit as it is installed, without the account that only an installation makes."""
+    text = files(service(of_user=of_user), Path("/"), Path("/home/me"))[
+        unit_file(Path("/"), Path("/home/me"), of_user=of_user)
+    ]
+    file = tmp_path / UNIT
+    file.write_text(text)
+    return file
+
+
+def analysed(*words: str) -> "subprocess.CompletedProcess[str]":
+    tool = shutil.which("systemd-analyze")
+    assert tool, "script/setup installs systemd"
+    return subprocess.run([tool, *words], capture_output=True, text=True, check=False, timeout=60)
+
+
+@pytest.mark.parametrize("of_user", [False, True])
+def test_systemd_understands_every_line_of_the_unit(tmp_path: Path, of_user: bool) -> None:
+    done = analysed("verify", "--man=no", "--recursive-errors=no", str(unit(tmp_path, of_user=of_user)))
+    assert (done.returncode, [line for line in done.stderr.splitlines() if UNIT in line]) == (0, [])
+
+
+def test_a_line_that_systemd_does_not_understand_would_be_found(tmp_path: Path) -> None:
+    file = unit(tmp_path, of_user=False)
+    file.write_text(file.read_text().replace("LockPersonality=", "LokPersonality="))
+    assert UNIT in analysed("verify", "--man=no", "--recursive-errors=no", str(file)).stderr
+
+
+def test_the_service_is_confined_by_systemds_own_measure(tmp_path: Path) -> None:
+    done = analysed("security", "--offline=true", f"--threshold={EXPOSED}", str(unit(tmp_path, of_user=False)))
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize("of_user", [False, True])
+def test_what_was_installed_runs_and_is_removed_without_a_trace(tmp_path: Path, of_user: bool) -> None:
+    systemd = Systemd()
+    written = install(service(of_user=of_user), tmp_path, tmp_path / "me", systemd)
+    assert all(MARK in file.read_text().splitlines()[0] for file in written)
+    assert systemd.commands[-1].endswith(f"restart {UNIT}")
+    assert all(("--user" in command) == of_user for command in systemd.commands if "systemctl" in command)
+    assert uninstall(tmp_path, tmp_path / "me", systemd, of_user=of_user) == written
+    assert f"disable --now {UNIT}" in systemd.commands[-2]
+    assert [file for file in tmp_path.rglob("*") if file.is_file()] == []
+    assert uninstall(tmp_path, tmp_path / "me", systemd, of_user=of_user) == []
+
+
+def test_a_service_that_does_not_come_up_leaves_nothing_behind(tmp_path: Path) -> None:
+    systemd = Systemd("restart")
+    with pytest.raises(ClockstepError, match="systemd says no"):
+        install(service(), tmp_path, tmp_path, systemd)
+    assert [file for file in tmp_path.rglob("*") if file.is_file()] == []
+    assert any("disable --now" in command for command in systemd.commands)
+
+
+def test_a_new_one_that_does_not_come_up_gives_way_to_the_one_before(tmp_path: Path) -> None:
+    install(service(), tmp_path, tmp_path, Systemd())
+    before = {file: file.read_text() for file in tmp_path.rglob("*") if file.is_file()}
+    systemd = Systemd("enable")
+    with pytest.raises(ClockstepError):
+        install(service()._replace(words=["/bin/false"]), tmp_path, tmp_path, systemd)
+    assert {file: file.read_text() for file in tmp_path.rglob("*") if file.is_file()} == before
+    assert systemd.commands[-1] == f"systemctl restart {UNIT}"
+
+
+@pytest.mark.parametrize("place", ["etc/systemd/system/clockstep-watch.service", "etc/sysusers.d/clockstep.conf"])
+def test_a_file_of_somebody_elses_is_neither_replaced_nor_removed(tmp_path: Path, place: str) -> None:
+    theirs = tmp_path / place
+    theirs.parent.mkdir(parents=True)
+    theirs.write_text("[Unit]\n")
+    systemd = Systemd()
+    with pytest.raises(ClockstepError, match="not of clockstep's making"):
+        install(service(), tmp_path, tmp_path, systemd)
+    with pytest.raises(ClockstepError, match="not of clockstep's making"):
+        uninstall(tmp_path, tmp_path, systemd, of_user=False)
+    assert theirs.read_text() == "[Unit]\n"
+    assert systemd.commands == []
+
+
+def test_who_reaches_nodes_by_ssh_needs_no_leave_to_write(tmp_path: Path) -> None:
+    rules = tmp_path / "etc/polkit-1/rules.d/60-clockstep.rules"
+    assert '"org.libvirt.api.domain.write"' in files(service(), tmp_path, tmp_path)[rules]
+    assert "domain.write" not in files(service()._replace(by_agent=False), tmp_path, tmp_path)[rules]
+
+
+@pytest.mark.parametrize(
+    ("word", "line"),
+    [
+        ("watch", "watch"),
+        ("", '""'),
+        ("web-*", "web-*"),
+        ("a b", '"a b"'),
+        ("100%", "100%%"),
+        ("$HOME", "$$HOME"),
+        ('say "x"', '"say \\"x\\""'),
+        ("a\\b", '"a\\\\b"'),
+        ("it's;", '"it\'s;"'),
+    ],
+)
+def test_words_are_quoted_as_systemd_reads_them(word: str, line: str) -> None:
+    assert quoted(word) == line
+
+
+def test_a_line_break_would_be_a_line_of_the_unit() -> None:
+    with pytest.raises(UsageError):
+        quoted("a\nExecStart=b")
+
+
+def test_what_the_services_account_may_not_read_is_refused_by_name(tmp_path: Path) -> None:
+    hidden = tmp_path / "hidden"
+    hidden.mkdir(mode=0o700)
+    (hidden / "clockstep.toml").touch()
+    with pytest.raises(UsageError, match=str(hidden)):
+        refuse_unreadable(hidden / "clockstep.toml")
+    refuse_unreadable(Path("/etc/passwd"))

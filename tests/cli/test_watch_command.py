@@ -1,0 +1,117 @@
+"""`clockstep watch` as a process: what it tells a service manager and Prometheus, and how it takes signals."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from conftest import until
+
+CONFIG = '[cluster.home]\nnodes = ["{nodes}"]\nconnect = "{connect}"\n'
+DRIVER = "test:///default"
+
+
+class Watch:
+    """A watcher of libvirt's test driver."""
+
+    def __init__(self, process: "subprocess.Popen[str]", manager: socket.socket, config: Path) -> None:
+        self.process = process
+        self._manager = manager
+        self._config = config
+
+    def hears(self, wanted: str) -> str:
+        """The next thing that the service manager is told and that has this in it."""
+        while wanted not in (said := self._manager.recv(4096).decode()):
+            pass
+        return said
+
+    def line(self, wanted: str) -> str:
+        assert self.process.stderr
+        return next(line for line in self.process.stderr if wanted in line)
+
+    def configure(self, nodes: str = "test", connect: str = DRIVER) -> None:
+        self._config.write_text(CONFIG.format(nodes=nodes, connect=connect))
+        self.process.send_signal(signal.SIGHUP)
+
+
+@contextmanager
+def watching(tmp_path: Path, *words: str, out: str = "/dev/null") -> Iterator[Watch]:
+    config, address = tmp_path / "clockstep.toml", str(tmp_path / "notify")
+    config.write_text(CONFIG.format(nodes="test", connect=DRIVER))
+    command = [sys.executable, "-m", "clockstep", "watch", "--config", str(config), "--every", "1s", *words]
+    environ = {**os.environ, "NOTIFY_SOCKET": address, "WATCHDOG_USEC": "3000000"}
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager, Path(out).open("w") as stdout:
+        manager.bind(address)
+        manager.settimeout(20)
+        with subprocess.Popen(command, env=environ, stdout=stdout, stderr=subprocess.PIPE, text=True) as process:
+            try:
+                yield Watch(process, manager, config)
+            finally:
+                process.kill()
+
+
+def test_a_service_manager_is_told_of_the_start_of_life_and_of_the_end(tmp_path: Path) -> None:
+    with watching(tmp_path) as watch:
+        assert watch.hears("READY=1") == "READY=1\nSTATUS=watching"
+        assert watch.hears("WATCHDOG=1") == "WATCHDOG=1"
+        watch.process.send_signal(signal.SIGTERM)
+        watch.hears("STOPPING=1")
+        assert watch.process.wait(20) == 0
+
+
+def test_it_reads_its_configuration_again_and_keeps_the_old_one_where_the_new_one_is_broken(tmp_path: Path) -> None:
+    with watching(tmp_path) as watch:
+        watch.hears("READY=1")
+        watch.configure(nodes='web", 5, "')
+        watch.hears("RELOADING=1")
+        assert "Expected `str`, got `int`" in watch.hears("READY=1")
+        assert "the configuration stays as it was" in watch.line("the configuration")
+        watch.configure(connect="qemu:///elsewhere")
+        assert "restart the watcher for that" in watch.hears("stays as it was")
+        watch.configure(nodes="web")
+        assert "was read again" in watch.hears("READY=1")
+        watch.process.send_signal(signal.SIGTERM)
+        assert watch.process.wait(20) == 0
+
+
+def test_metrics_are_served_while_it_watches(tmp_path: Path) -> None:
+    with watching(tmp_path, "--metrics", "0") as watch:
+        address = watch.line("metrics are served at").split()[-1]
+        watch.hears("READY=1")
+
+        def page() -> str:
+            with urllib.request.urlopen(address, timeout=10) as answer:
+                return str(answer.read().decode())
+
+        until(lambda: 'clockstep_node_offset_seconds{node="test"}' in page(), 20)
+        assert 'clockstep_connection_up{connection="test:///default"} 1.0' in page()
+
+
+def test_a_full_disk_ends_no_watch(tmp_path: Path) -> None:
+    with watching(tmp_path, out="/dev/full") as watch:
+        watch.hears("READY=1")
+        for _ in range(3):
+            watch.hears("WATCHDOG=1")
+        assert watch.process.poll() is None
+
+
+@pytest.mark.parametrize("words", [["--metrics", "web"], ["--every", "soon"], ["nobody"]])
+def test_a_mistake_on_its_command_line_is_told_at_once(tmp_path: Path, words: list[str]) -> None:
+    with watching(tmp_path, *words) as watch:
+        assert watch.process.wait(20) == 2
+
+
+def test_installing_without_systemd_leaves_nothing_behind(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "clockstep", "--connect", DRIVER, "watch", "test", "--install", "--user"]
+    environ = {**os.environ, "HOME": str(tmp_path), "XDG_RUNTIME_DIR": str(tmp_path), "DBUS_SESSION_BUS_ADDRESS": ""}
+    done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 1
+    assert "the service was not installed" in done.stderr
+    assert [file for file in tmp_path.rglob("*") if file.is_file()] == []
