@@ -12,7 +12,7 @@ import libvirt
 from .accel import may_open
 from .errors import LabError
 from .places import KVM_NODE, Account
-from .processes import start, wait_for
+from .processes import reaping, start, wait_for
 from .run import find, need, run
 
 libvirt.registerErrorHandler(lambda _context, _error: None, None)  # errors come as exceptions; stderr stays clean
@@ -64,7 +64,7 @@ def start_libvirtd(folder: Path, account: Account, kvm: bool) -> None:
     if KVM_NODE.exists() and not kvm:
         command = _without_kvm(command, folder, account)
     log = folder / "libvirtd.log"
-    process = start(command, account, log, environment(folder, account))
+    process = start(reaping(command), account, log, environment(folder, account))
     wait_for(lambda: alive(folder), process, log, 15)
 
 
