@@ -121,8 +121,10 @@ class Cluster:
         for name in self.names:
             act(name)
 
-    def snapshot(self, age_s: float, *, steps_left: bool = False) -> None:
+    def snapshot(self, age_s: float, *, steps_left: bool = False, take: Callable[[], object] | None = None) -> None:
         """Take a snapshot of each guest, its clock right and its chronyd in sync, and let it age.
+
+        `take` takes it; otherwise libvirt does, as by virsh.
 
         chronyd is started anew before: it then steps whatever the method before has left. Unless `steps_left`, it is
         brought to where one is that has run for long: the steps that `makestep 1 3` allows are used up.
@@ -133,16 +135,18 @@ class Cluster:
             self.one_by_one(lambda name: self.ssh(name, "chronyc makestep 1 0"))
         if not self.witness.await_right(10 * MILLISECOND_NS, 120):
             raise RuntimeError("the guests' clocks do not become right")
-        self.side_by_side(self._snapshot)
+        self.side_by_side(self._forget_snapshots)
+        (take or (lambda: self.side_by_side(self._snapshot)))()
         began = time.monotonic()
         while time.monotonic() - began < age_s:
             time.sleep(0.1)
 
-    def _snapshot(self, name: str) -> None:
-        domain = self.domain(name)
-        for old in domain.listAllSnapshots():
+    def _forget_snapshots(self, name: str) -> None:
+        for old in self.domain(name).listAllSnapshots():
             old.delete()
-        domain.snapshotCreateXML(f"<domainsnapshot><name>{SNAPSHOT}</name></domainsnapshot>", 0)
+
+    def _snapshot(self, name: str) -> None:
+        self.domain(name).snapshotCreateXML(f"<domainsnapshot><name>{SNAPSHOT}</name></domainsnapshot>", 0)
 
     def back_and_answering(self) -> None:
         """Put all guests back, let them run on, and wait until agent and sshd of each answer."""

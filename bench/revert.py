@@ -71,7 +71,6 @@ def revert(machines: Cluster, resumes: Resumes) -> Run:
             "--json",
             "revert",
             SNAPSHOT,
-            "--all",
             "--yes",
         ],
         stdout=subprocess.DEVNULL,
@@ -86,7 +85,7 @@ def revert(machines: Cluster, resumes: Resumes) -> Run:
 
 def reverts(results: Results, machines: Cluster, what: str, runs: int, age_s: float, others: list[Method]) -> list[Run]:
     """Reverts by clockstep and by other methods, in turns."""
-    machines.snapshot(age_s)
+    machines.snapshot(age_s, take=lambda: clockstep(machines, "snapshot", "create", SNAPSHOT, "--all"))
     resumes = Resumes(machines)
     ours: list[Run] = []
     theirs: dict[str, list[Run]] = {method.name: [] for method in others}

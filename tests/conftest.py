@@ -83,7 +83,7 @@ class Guests:
 
     def settle(self, name: str) -> None:
         """Bring a guest's chronyd to where one is that has run for long: in sync, and its `makestep 1 3` used up."""
-        self.ssh(name, "until chronyc waitsync 1; do sleep 1; done; chronyc makestep 1 0")
+        self.ssh(name, "until chronyc waitsync 1; do sleep 0.2; done; chronyc makestep 1 0")
 
 
 def until(condition: Callable[[], bool], seconds: float) -> None:

@@ -52,7 +52,9 @@ class LocalAgent:
             process.stdin = None
             self._started[process.pid] = process
             return json.dumps({"return": {"pid": process.pid}}).encode()
-        return json.dumps({"return": self._status(self._started[given["pid"]])}).encode()
+        if asked["execute"] == "guest-exec-status":
+            return json.dumps({"return": self._status(self._started[given["pid"]])}).encode()
+        raise ReachError(f"{asked['execute']}: No such file or directory")
 
     def _status(self, process: "subprocess.Popen[bytes]") -> dict[str, object]:
         try:

@@ -111,9 +111,11 @@ def test_a_command_that_prints_megabytes_is_cut_off_and_the_node_reached_again(c
 
 
 @pytest.mark.parametrize("script", ["cat >/dev/null; exit", "exec tail -f /dev/null", "exec 2>&-; cat >/dev/null; :"])
-def test_a_client_that_hangs_ends_at_the_deadline(connect: Connect, host: Host, script: str) -> None:
+def test_a_client_that_hangs_ends_at_the_deadline(host: Host, script: str) -> None:
+    reach = SshReach(Login("node"), host, command=client(script), connect_ns=SECOND)
     with pytest.raises(DeadlineError):
-        connect(client(script)).run(TRUE, b"x" * 10**6, host.within(0.3))
+        reach.run(TRUE, b"x" * 10**6, host.within(0.3))
+    reach.close()
 
 
 def test_a_shell_that_dies_is_an_error_and_the_next_use_connects_again_after_a_pause(

@@ -16,6 +16,7 @@ from clockstep.errors import ExecBlockedError, HypervisorError, NoProgramError, 
 from clockstep.kernel.timex import ADJ_NANO, ADJ_SETOFFSET, ADJ_TICK, NOMINAL_TICK_US, SIZE
 from clockstep.model import Guest, Happening, Snapshot
 from clockstep.ports import Listed
+from clockstep.reach import guard
 from clockstep.reach.agent import AgentReach
 from clockstep.reach.injection import CHOICE, PERL
 
@@ -79,6 +80,8 @@ class SimGuest:
     running: bool = True
     slew: int = 0
     synchronised_at: int | None = 0
+    guarded: bool = False
+    guard_latency_ns: int = 20 * MILLISECOND
     commands: list[str] = field(default_factory=list)
     steps: list[int] = field(default_factory=list)
     _ended: dict[int, tuple[int, str, str]] = field(default_factory=dict)
@@ -118,11 +121,23 @@ class SimGuest:
                 pid = 100 + len(self.commands)
                 self._ended[pid] = self._execute([path, *arg])
                 return json.dumps({"return": {"pid": pid}}).encode()
+            case {"execute": "guest-file-open", "arguments": {"path": guard.FIFO, "mode": "r+"}} if self.guarded:
+                return b'{"return": 1000}'
+            case {"execute": "guest-file-write", "arguments": {"handle": 1000, "buf-b64": content}}:
+                self._hear(base64.b64decode(content).decode())
+                return b'{"return": {"count": 1, "eof": false}}'
+            case {"execute": "guest-file-close", "arguments": {"handle": 1000}}:
+                return b'{"return": {}}'
             case {"execute": "guest-exec-status", "arguments": {"pid": pid}}:
                 if pid not in self._ended:
                     raise ReachError(f"PID {pid} does not exist")
                 return json.dumps({"return": self._status(pid)}).encode()
         raise ReachError(f"The command {asked.get('execute')} has not been found")
+
+    def _hear(self, line: str) -> None:
+        """What the guard does with a line."""
+        self.clock.sleep_ns(self.guard_latency_ns)
+        self._inject(bytes.fromhex(line.split(maxsplit=1)[0]), *map(int, line.split()[1:]))
 
     def _require_running(self) -> None:
         if self.deaf:
@@ -146,6 +161,9 @@ class SimGuest:
         self.commands.append(argv[2])
         if argv[2] in {PERL, CHOICE}:
             return self._inject(bytes.fromhex(argv[-4]), *map(int, argv[-3:]))
+        if argv[2] == guard.START:
+            self.guarded = self.has_tools and self.root
+            return 0 if self.guarded else 69, "", ""
         if argv[2] == ask_all():
             return self._ask()
         if argv[2] == chrony.RESYNC:

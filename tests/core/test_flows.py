@@ -281,7 +281,7 @@ def test_after_a_revert_nothing_is_opened_before_the_guest_runs_on(world: World,
     reverted = world._replace(hypervisor=hypervisor)
     taken(reverted)
     assert revert(reverted).complete
-    assert hypervisor.opened_on == [True] * 6
+    assert hypervisor.opened_on == [True] * 9
 
 
 def test_the_newest_set_is_taken_where_no_snapshot_is_named(world: World, hypervisor: SimHypervisor) -> None:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from clockstep.heal import heal, observe
 from clockstep.model import Cause, Episode, Policy, Reading, Resync, Step, Verdict
 from clockstep.ports import Node, Output
+from clockstep.reach.injection import CHOICE, PERL
 from core.simulation import MILLISECOND, SECOND, SimClock, SimGuest
 
 ASKED = Cause("asked for")
@@ -248,3 +249,24 @@ def test_looking_changes_nothing_and_says_what_a_step_would_do() -> None:
     assert (episode.verdict, episode.actions, guest.steps) == (Verdict.BAD, (), [])
     assert [type(action) for action in episode.planned] == [Step]
     assert any("claims to be synchronised" in finding.text for finding in episode.findings)
+
+
+@pytest.mark.parametrize("behind_s", [1, 60, 86_000])
+def test_a_guard_that_runs_already_makes_the_step_and_nothing_is_started_for_it(behind_s: int) -> None:
+    guest = SimGuest(SimClock(), -behind_s * SECOND, guarded=True)
+    assert healed(guest).verdict is Verdict.GOOD
+    assert len(guest.steps) == 1
+    assert not {CHOICE, PERL} & set(guest.commands)
+
+
+def test_a_guard_that_is_too_slow_does_not_step_a_second_time() -> None:
+    guest = SimGuest(SimClock(), -SECOND, guarded=True, guard_latency_ns=600 * MILLISECOND)
+    assert healed(guest).verdict is Verdict.GOOD
+    assert len(guest.steps) == 1
+    assert PERL in guest.commands
+
+
+def test_a_near_clock_is_no_guards_work() -> None:
+    guest = SimGuest(SimClock(), -50 * MILLISECOND, guarded=True)
+    assert healed(guest).verdict is Verdict.GOOD
+    assert PERL in guest.commands

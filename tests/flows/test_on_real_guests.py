@@ -12,7 +12,7 @@ import pytest
 from conftest import Guests, pass_time, until
 from flows.commands import SECOND_NS, all_proven, clockstep, put_behind, run
 
-AWAY_S = 20
+AWAY_S = 8
 
 
 def test_status_lists_every_node_with_a_bound_and_what_its_daemon_claims(nodes: Guests) -> None:

@@ -69,7 +69,7 @@ def test_an_agent_that_lies_is_not_believed_and_costs_the_others_nothing(
 ) -> None:
     name = guests.names[1]
     with lying(guests, name, mode):
-        for words in (["status"], ["step", "--all", "--deadline", "4s"]):
+        for words in (["status"], ["step", "--all", "--deadline", "2s"]):
             report = clockstep(guests, *words, code=3 if verdict == "unreachable" else 1)
             assert verdicts(report) == {guests.names[0]: "good", name: verdict, guests.names[2]: "good"}
             (episode,) = [episode for episode in report["episodes"] if episode["node"] == name]
@@ -181,3 +181,17 @@ def test_a_libvirt_that_is_not_there_is_one_line_with_a_hint() -> None:
     assert done.returncode == 3
     assert done.stderr.startswith("clockstep: cannot connect to libvirt at ")
     assert "--connect" in done.stderr.splitlines()[1]
+
+
+def test_the_guard_that_a_snapshot_has_steps_a_real_clock_without_anything_started(guests: Guests) -> None:
+    name = guests.names[0]
+    clockstep(guests, "snapshot", "create", "guarded", name)
+    guests.ssh(name, "cd /usr/bin; mv perl perl.away; mv python3 python3.away; mv /usr/sbin/hwclock /usr/sbin/hw.away")
+    try:  # neither a program nor guest-set-time can do it now: without hwclock(8) qemu-ga sets nothing
+        put_behind(guests, name, 3)
+        (episode,) = clockstep(guests, "step", name)["episodes"]
+        all_proven(guests, [episode])
+    finally:
+        guests.ssh(
+            name, "cd /usr/bin; mv perl.away perl; mv python3.away python3; mv /usr/sbin/hw.away /usr/sbin/hwclock"
+        )

@@ -13,7 +13,7 @@ from clockstep.core.targets import Found, Scope, targets
 from clockstep.errors import ClockstepError, UsageError
 from clockstep.fleet import failures, side_by_side
 from clockstep.flows.hold import SNAPSHOT_NS, Failures, Hold
-from clockstep.flows.step import step
+from clockstep.flows.step import nodes, step
 from clockstep.heal import troubled
 from clockstep.model import (
     Cause,
@@ -28,6 +28,7 @@ from clockstep.model import (
     SnapshotSet,
 )
 from clockstep.ports import Hypervisor, World
+from clockstep.reach.guard import START_NS, start
 from clockstep.units import SECOND_NS
 
 RUN_ON = "letting all run on"
@@ -122,6 +123,16 @@ def objections(asked: Mapping[str, Sequence[str] | ClockstepError]) -> list[str]
     return [f"{name}: {reason}" for name, reasons in said.items() for reason in reasons]
 
 
+def guard_all(world: World, guests: Sequence[Guest]) -> None:
+    """Start a guard in each guest that takes one, so that it is in the snapshot."""
+    with nodes(world) as node:
+
+        def job(guest: Guest) -> bool:
+            return start(node(guest).reach, world.clock.monotonic_ns() + START_NS)
+
+        side_by_side(guests, job, START_NS)
+
+
 def _begin(world: World, guests: Sequence[Guest], name: str, policy: Policy, behind_ns: int = 0) -> SetReport:
     """Take the snapshot; `behind_ns` is what an earlier pause may have left the clocks behind by."""
     snapshots = found(world.hypervisor, guests)
@@ -132,6 +143,7 @@ def _begin(world: World, guests: Sequence[Guest], name: str, policy: Policy, beh
     _refuse_unfit(
         world.hypervisor, guests, [*reasons, *(f"{guest} has a snapshot {name!r} already" for guest in named)]
     )
+    guard_all(world, guests)
     hold = Hold(world, guests, "snapshot")
     snapshot = Snapshot(name, world.clock.realtime_ns(), uuid4().hex, tuple(guest.name for guest in guests))
     try:

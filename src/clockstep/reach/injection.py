@@ -29,27 +29,32 @@ exit 69 unless $number && $class == 2 && $order == 1;
 """Perl has no adjtimex(2), only the numbers of system calls: its own ELF header says whether x86_64's (machine 62) or
 aarch64's (183) is the one, without a module."""
 
-PERL = (
+PERL_STEP = (
     PERL_NUMBER % (159, 171)
-    + r"""my ($wanted, $at_s, $at_ns, $window) = @ARGV;
-sub adjtimex { return if syscall($number, $_[0]) >= 0; print STDERR "adjtimex: $!\n"; exit 77 }
-my $now = "\0" x 208;
-adjtimex($now);
-my ($status, $s, $ns, $tick) = unpack("x40 l x28 q3", $now);
-$ns *= 1000 unless $status & 0x2000;
-my $elapsed = ($s - $at_s) * 1000000000 + $ns - $at_ns;
-exit 75 if abs($elapsed) > $window;
-my $step = pack("H*", $wanted);
-my ($by_s, $by_ns) = unpack("x72 q2", $step);
-$by_ns -= int($elapsed * ($tick - 10000) / $tick);
-if ($by_ns < 0) { $by_s -= 1; $by_ns += 1000000000 }
-if ($by_ns >= 1000000000) { $by_s += 1; $by_ns -= 1000000000 }
-substr($step, 72, 16) = pack("q2", $by_s, $by_ns);
-adjtimex($step);
-print "$by_s $by_ns\n";"""
+    + r"""sub adjtimex { return 1 if syscall($number, $_[0]) >= 0; print STDERR "adjtimex: $!\n"; 0 }
+sub step {
+    my ($wanted, $at_s, $at_ns, $window) = @_;
+    my $now = "\0" x 208;
+    adjtimex($now) or return 77;
+    my ($status, $s, $ns, $tick) = unpack("x40 l x28 q3", $now);
+    $ns *= 1000 unless $status & 0x2000;
+    my $elapsed = ($s - $at_s) * 1000000000 + $ns - $at_ns;
+    return 75 if abs($elapsed) > $window;
+    my $step = pack("H*", $wanted);
+    my ($by_s, $by_ns) = unpack("x72 q2", $step);
+    $by_ns -= int($elapsed * ($tick - 10000) / $tick);
+    if ($by_ns < 0) { $by_s -= 1; $by_ns += 1000000000 }
+    if ($by_ns >= 1000000000) { $by_s += 1; $by_ns -= 1000000000 }
+    substr($step, 72, 16) = pack("q2", $by_s, $by_ns);
+    adjtimex($step) or return 77;
+    print "$by_s $by_ns\n";
+    return 0;
+}
+"""
 )
+PERL = PERL_STEP + "exit step(@ARGV);"
 
-PYTHON = r"""import sys
+PYTHON_STEP = r"""import sys
 try:
     import ctypes, struct
     call = ctypes.CDLL(None, use_errno=True).adjtimex
@@ -58,24 +63,30 @@ except (ImportError, OSError, AttributeError):
 if ctypes.sizeof(ctypes.c_long) != 8 or sys.byteorder != "little":
     sys.exit(69)
 def adjtimex(packed):
-    if call(packed) < 0:
-        sys.stderr.write("adjtimex: errno %d\n" % ctypes.get_errno())
-        sys.exit(77)
-wanted, at_s, at_ns, window = bytes.fromhex(sys.argv[1]), *map(int, sys.argv[2:])
-now = ctypes.create_string_buffer(208)
-adjtimex(now)
-status, = struct.unpack_from("i", now, 40)
-s, ns, tick = struct.unpack_from("3q", now, 72)
-elapsed = (s - at_s) * 10**9 + (ns if status & 0x2000 else ns * 1000) - at_ns
-if abs(elapsed) > window:
-    sys.exit(75)
-step = ctypes.create_string_buffer(wanted, 208)
-by_s, by_ns = struct.unpack_from("2q", step, 72)
-by_ns -= elapsed * (tick - 10000) // tick
-by_s, by_ns = by_s + by_ns // 10**9, by_ns % 10**9
-struct.pack_into("2q", step, 72, by_s, by_ns)
-adjtimex(step)
-print(by_s, by_ns)"""
+    if call(packed) >= 0:
+        return True
+    sys.stderr.write("adjtimex: errno %d\n" % ctypes.get_errno())
+    return False
+def step(wanted, at_s, at_ns, window):
+    now = ctypes.create_string_buffer(208)
+    if not adjtimex(now):
+        return 77
+    status, = struct.unpack_from("i", now, 40)
+    s, ns, tick = struct.unpack_from("3q", now, 72)
+    elapsed = (s - int(at_s)) * 10**9 + (ns if status & 0x2000 else ns * 1000) - int(at_ns)
+    if abs(elapsed) > int(window):
+        return 75
+    step = ctypes.create_string_buffer(bytes.fromhex(wanted), 208)
+    by_s, by_ns = struct.unpack_from("2q", step, 72)
+    by_ns -= elapsed * (tick - 10000) // tick
+    by_s, by_ns = by_s + by_ns // 10**9, by_ns % 10**9
+    struct.pack_into("2q", step, 72, by_s, by_ns)
+    if not adjtimex(step):
+        return 77
+    print(by_s, by_ns)
+    return 0
+"""
+PYTHON = PYTHON_STEP + "sys.exit(step(*sys.argv[1:]))"
 
 CHOICE = r"""perl=$1 python=$2; shift 2
 command -v perl >/dev/null 2>&1 && exec perl -e "$perl" "$@"
@@ -86,16 +97,17 @@ exit 69"""
 
 def injection(by_ns: int, expected_ns: int) -> list[str]:
     """Return the command that steps a node's clock by `by_ns`, if that clock is about at `expected_ns` since 1970."""
-    return ["/bin/sh", "-c", CHOICE, "clockstep", PERL, PYTHON, *_asked(by_ns, expected_ns)]
+    return ["/bin/sh", "-c", CHOICE, "clockstep", PERL, PYTHON, *asked(by_ns, expected_ns, WINDOW_NS)]
 
 
 def by_perl(by_ns: int, expected_ns: int) -> list[str]:
     """Return the same without a shell, for a node that has perl: on a guest that is emulated a shell costs 50 ms."""
-    return ["perl", "-e", PERL, *_asked(by_ns, expected_ns)]
+    return ["perl", "-e", PERL, *asked(by_ns, expected_ns, WINDOW_NS)]
 
 
-def _asked(by_ns: int, expected_ns: int) -> list[str]:
-    return [pack_step(by_ns).hex(), *(str(part) for part in divmod(expected_ns, SECOND_NS)), str(WINDOW_NS)]
+def asked(by_ns: int, expected_ns: int, window_ns: int) -> list[str]:
+    """Return what the scripts' `step` is told: what to add, where the clock is expected, and how far from there."""
+    return [pack_step(by_ns).hex(), *(str(part) for part in divmod(expected_ns, SECOND_NS)), str(window_ns)]
 
 
 def require_done(output: Output, hint: str) -> None:

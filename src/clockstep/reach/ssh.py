@@ -13,6 +13,7 @@ from clockstep.errors import ReachError, cut
 from clockstep.model import Reading
 from clockstep.ports import Clock, Login, Output
 from clockstep.reach.absolute import AbsoluteSet
+from clockstep.reach.guard import FIFO, SEND, Guard
 from clockstep.reach.injection import PERL_NUMBER, UNAVAILABLE, WINDOW_NS, injection, require_done
 from clockstep.reach.logins import SSH
 from clockstep.reach.sampling import sampled
@@ -77,20 +78,25 @@ ANSWER = re.compile(r"(\d{1,10}) (\d{9})", re.ASCII)
 class SshReach:
     """A node that ssh knows as `host`; the connection is made when it is first needed, and again after an error.
 
-    `uuid` is the machine that must be there, so that no other is taken for it; `command` starts the client.
+    `uuid` is the machine that must be there, so that no other is taken for it; `command` starts the client, and a login
+    may take `connect_ns`.
     """
 
     source = "ssh"
 
-    def __init__(self, login: Login, clock: Clock, uuid: str = "", command: Sequence[str] = SSH) -> None:
+    def __init__(
+        self, login: Login, clock: Clock, uuid: str = "", command: Sequence[str] = SSH, connect_ns: int = CONNECT_NS
+    ) -> None:
         options = [word for option in OPTIONS for word in ("-o", option)]
         self._argv = [*command, *login.arguments, *options, "--", login.host, "sh"]
         self._clock = clock
+        self._connect_ns = connect_ns
         self._uuid, self._sure = uuid, login.sure
         self._shell: Shell | None = None
         self._as_root: list[str] = []
         self._unprivileged = ""
         self._set = AbsoluteSet(self._set_date, clock)
+        self._guard = Guard(self._tell_guard, lambda: self.clock().offset, clock)
         self._not_before_ns = 0
         self._closed = False
         self._using = threading.Lock()
@@ -100,7 +106,7 @@ class SshReach:
         with self._using:
             shell = self._connected()
             try:
-                shell.enter(CLOCK, self._clock.monotonic_ns() + CONNECT_NS)
+                shell.enter(CLOCK, self._clock.monotonic_ns() + self._connect_ns)
                 return sampled(self.source, lambda: self._read(shell), self._clock, 0)
             except ReachError as error:
                 raise self._failed(error) from error
@@ -112,6 +118,8 @@ class SshReach:
         if self._unprivileged:
             text = f"the clock is root's to step, and sudo does not let us: {self._unprivileged}"
             raise ReachError(text, "allow sudo without a password there, or log in as root", lasting=True)
+        if self._guard.steps(by_ns):
+            return
         deadline = self._clock.monotonic_ns() + WINDOW_NS + SECOND_NS
         output = self.run(injection(by_ns, self._clock.realtime_ns() - by_ns), b"", deadline)
         if output.code == UNAVAILABLE:
@@ -136,6 +144,10 @@ class SshReach:
         if self._using.acquire(blocking=False):
             self._drop()
             self._using.release()
+
+    def _tell_guard(self, line: str) -> bool:
+        deadline = self._clock.monotonic_ns() + SECOND_NS
+        return self.run(["/bin/sh", "-c", SEND, "clockstep", FIFO, line], b"", deadline).code == 0
 
     def _set_date(self, seconds: int, nanoseconds: int) -> None:
         """Set the node's clock by date(1), at the next whole second: a busybox's takes no others."""
@@ -166,7 +178,7 @@ class SshReach:
 
     def _recognise(self, shell: Shell) -> None:
         """Learn who one is there. Raises ReachError where that is another machine than the one that is meant."""
-        who = shell.run(["/bin/sh", "-c", WHO], b"", self._clock.monotonic_ns() + CONNECT_NS)
+        who = shell.run(["/bin/sh", "-c", WHO], b"", self._clock.monotonic_ns() + self._connect_ns)
         user, *rest = who.out.split() or [""]
         self._as_root = ["sudo", "-n"] if "sudo" in rest else []
         self._unprivileged = "" if user == "0" or self._as_root else who.err.strip() or "it did not say why"

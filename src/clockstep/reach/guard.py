@@ -1,0 +1,107 @@
+"""The guard: a small process that is in a node before a snapshot is taken, and is therefore in the snapshot.
+
+After a revert it runs already, so it steps the clock at once, where a program would have to be started first. It waits
+for lines in a fifo, and ends when its lease of monotonic seconds is over; the snapshot keeps what is left of that.
+"""
+
+from collections.abc import Callable
+
+from clockstep.errors import ReachError
+from clockstep.model import Offset
+from clockstep.ports import Clock, Reach
+from clockstep.reach.injection import PERL_STEP, PYTHON_STEP, asked
+from clockstep.units import MILLISECOND_NS, SECOND_NS
+
+FIFO = "/run/clockstep/guard"
+LEASE_S = 60
+START_NS = 5 * SECOND_NS
+WINDOW_NS = SECOND_NS // 2
+"""How long after it was sent a step may still be made; see WINDOW_NS in injection.py."""
+GIVE_UP_NS = WINDOW_NS + 200 * MILLISECOND_NS
+LEAST_NS = 100 * MILLISECOND_NS
+"""That a clock was stepped by less than this cannot be told for sure from how it reads."""
+POLL_NS = 5 * MILLISECOND_NS
+
+PERL = (
+    PERL_STEP
+    + r"""
+my ($lease, $fifo) = @ARGV;
+$SIG{ALRM} = sub { unlink $fifo; exit };
+alarm $lease;
+syswrite STDOUT, "ready\n";
+open STDOUT, ">", "/dev/null";
+my $heard = "";
+while (sysread STDIN, $heard, 4096, length $heard) {
+    step(split " ", $1) while $heard =~ s/^(.*)\n//;
+}"""
+)
+PYTHON = (
+    PYTHON_STEP
+    + r"""
+import os, signal
+lease, fifo = sys.argv[1:]
+def over(number, frame):
+    os.unlink(fifo)
+    os._exit(0)
+signal.signal(signal.SIGALRM, over)
+signal.alarm(int(lease))
+os.write(1, b"ready\n")
+os.dup2(os.open("/dev/null", os.O_WRONLY), 1)
+for line in open(0, "rb", 0):
+    step(*line.decode().split())"""
+)
+START = r"""perl=$1 python=$2 lease=$3 fifo=$4
+umask 077
+mkdir -p "${fifo%/*}" && rm -f "$fifo" "$fifo.ready" && mkfifo "$fifo" || exit 69
+if command -v perl >/dev/null 2>&1; then set -- perl -e "$perl"
+elif command -v python3 >/dev/null 2>&1; then set -- python3 -I -S -c "$python"
+else exit 69; fi
+"$@" "$lease" "$fifo" <>"$fifo" >"$fifo.ready" 2>/dev/null &
+tries=0
+until [ -s "$fifo.ready" ]; do
+    tries=$((tries + 1))
+    [ $tries -lt 300 ] || exit 69
+    sleep 0.01
+done"""
+"""The fifo is opened for both directions, so that it never ends and opening it never waits (fifo(7))."""
+SEND = r"""[ -p "$1" ] && printf '%s\n' "$2" 1<>"$1" """
+
+Send = Callable[[str], bool]
+"""Writes a line into the fifo; whether there is one."""
+
+
+def start(reach: Reach, deadline_ns: int) -> bool:
+    """Start a guard in a node, in place of one that may be there, and wait until it listens; whether it does.
+
+    A node without one is only slower, so nothing is raised.
+    """
+    command = ["/bin/sh", "-c", START, "clockstep", PERL, PYTHON, str(LEASE_S), FIFO]
+    try:
+        return reach.run(command, b"", deadline_ns).code == 0
+    except ReachError:
+        return False
+
+
+class Guard:
+    """A node's guard, if it has one, as its reach uses it: once, because a clock that is near needs no haste."""
+
+    def __init__(self, send: Send, look: Callable[[], Offset], clock: Clock) -> None:
+        self._send = send
+        self._look = look
+        self._clock = clock
+        self._unused = True
+
+    def steps(self, by_ns: int) -> bool:
+        """Have the guard step the clock, and return whether it did so. What it did not do by then, it does no more."""
+        if not self._unused or abs(by_ns) < LEAST_NS:
+            return False
+        self._unused = False
+        sent_ns = self._clock.monotonic_ns()
+        if not self._send(" ".join(asked(by_ns, self._clock.realtime_ns() - by_ns, WINDOW_NS))):
+            return False
+        while True:
+            if abs(self._look().value_ns) < abs(by_ns) // 2:
+                return True
+            if self._clock.monotonic_ns() - sent_ns > GIVE_UP_NS:
+                return False
+            self._clock.sleep_ns(POLL_NS)

@@ -1,0 +1,88 @@
+"""The guard's own scripts, run here: they start, listen, give way to a new one, and end with their lease."""
+
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from adapters.test_injection import TOOLS
+from clockstep.kernel.timex import pack_step
+from clockstep.reach.guard import PERL, PYTHON, SEND, START
+from conftest import until
+
+SECOND = 10**9
+OTHERS = ("sh", "mkdir", "rm", "mkfifo", "sleep")
+
+
+@pytest.fixture(params=TOOLS)
+def path(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A PATH with only one of the tools."""
+    for name in (request.param, *OTHERS):
+        (tmp_path / name).symlink_to(shutil.which(name, path="/usr/bin:/bin") or "")
+    return str(tmp_path)
+
+
+@pytest.fixture
+def fifo(tmp_path: Path) -> Iterator[Path]:
+    fifo = tmp_path / "run" / "guard"
+    yield fifo
+    for process in listening(fifo):
+        os.kill(process, 9)
+
+
+def start(fifo: Path, path: str, lease_s: int = 60) -> int:
+    command = ["/bin/sh", "-c", START, "clockstep", PERL, PYTHON, str(lease_s), str(fifo)]
+    return subprocess.run(command, env={"PATH": path}, check=False, timeout=20).returncode
+
+
+def send(fifo: Path, line: str) -> int:
+    return subprocess.run(["/bin/sh", "-c", SEND, "clockstep", str(fifo), line], check=False, timeout=20).returncode
+
+
+def listening(fifo: Path) -> list[int]:
+    """The ids of this fifo's guards."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (entry / "cmdline").read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if str(fifo).encode() in words and b"/bin/sh" not in words:
+            found.append(int(entry.name))
+    return found
+
+
+def harmless(expected_ns: int, window_ns: int) -> str:
+    at_s, at_ns = divmod(expected_ns, SECOND)
+    return f"{(bytes(4) + pack_step(SECOND)[4:]).hex()} {at_s} {at_ns} {window_ns}"
+
+
+def test_it_listens_to_line_after_line_until_its_lease_is_over(fifo: Path, path: str) -> None:
+    assert start(fifo, path, lease_s=2) == 0
+    assert fifo.stat().st_mode & 0o777 == 0o600
+    assert fifo.parent.stat().st_mode & 0o777 == 0o700
+    (guard,) = listening(fifo)
+    for _ in range(3):
+        assert send(fifo, harmless(time.time_ns(), SECOND)) == 0
+    assert send(fifo, harmless(0, 1)) == 0  # elsewhere: not stepped, and no reason to end
+    assert listening(fifo) == [guard]
+    until(lambda: listening(fifo) == [], 10)
+    assert not fifo.exists()
+    assert send(fifo, "nobody") != 0
+
+
+def test_a_new_one_takes_the_place_of_one_that_is_there(fifo: Path, path: str) -> None:
+    for _ in range(2):
+        assert start(fifo, path) == 0
+    assert len(listening(fifo)) == 2  # the one before hears nothing any more, and ends with its lease
+    assert send(fifo, harmless(time.time_ns(), SECOND)) == 0
+
+
+def test_without_perl_and_python_there_is_none(fifo: Path, tmp_path: Path) -> None:
+    for name in OTHERS:
+        (tmp_path / name).symlink_to(shutil.which(name, path="/usr/bin:/bin") or "")
+    assert start(fifo, str(tmp_path)) == 69
