@@ -10,12 +10,14 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import libvirt
 
+from clockstep.hypervisors.connection import connect
 from clockstep_lab import lab as labs
 from clockstep_lab.lab import Lab
-from clockstep_lab.witness import Look, Witness, right_since
+from clockstep_lab.witness import Witness, right_since
 
 RESULTS = Path(__file__).parent / "results"
 MILLISECOND_NS = 1_000_000
@@ -130,7 +132,7 @@ class Cluster:
         brought to where one is that has run for long: the steps that `makestep 1 3` allows are used up.
         """
         self.one_by_one(lambda name: self.ssh(name, RESTART_CHRONYD))
-        self.one_by_one(lambda name: self.ssh(name, "chronyc waitsync 120 0.01 0 1", 180))
+        self.settle()
         if not steps_left:
             self.one_by_one(lambda name: self.ssh(name, "chronyc makestep 1 0"))
         if not self.witness.await_right(10 * MILLISECOND_NS, 120):
@@ -155,6 +157,10 @@ class Cluster:
         for name in self.names:
             while not self._answers(name):
                 time.sleep(0.02)
+
+    def settle(self) -> None:
+        """Wait until all daemons are in sync, as they would be long before the next revert."""
+        self.one_by_one(lambda name: self.ssh(name, "chronyc waitsync 120 0.01 0 1", 180))
 
     def _answers(self, name: str) -> bool:
         try:
@@ -193,17 +199,20 @@ class Cluster:
 
     def _await(self, limit_ns: int, began_ns: int, cut_off_s: float) -> float | None:
         """Seconds until all guests are right, once they have stayed so for a second."""
+        came = [self.right_after(name, limit_ns, began_ns, cut_off_s) for name in self.names]
+        return None if None in came else max(filter(None, came))
+
+    def right_after(self, name: str, limit_ns: int, began_ns: int, cut_off_s: float) -> float | None:
+        """Seconds from then until a guest was right, once it has stayed so for a second; None for not in time."""
         while True:
             now_ns = time.monotonic_ns()
-            since = [right_since(looks, limit_ns) if looks else None for looks in self._looks(began_ns)]
-            if None not in since and now_ns - max(filter(None, since)) > STAYS_NS:
-                return (max(filter(None, since)) - began_ns) / 1e9
+            looks = self.witness.heard[name].since(began_ns).looks
+            since_ns = right_since(looks, limit_ns) if looks else None
+            if since_ns is not None and now_ns - since_ns > STAYS_NS:
+                return (since_ns - began_ns) / 1e9
             if (now_ns - began_ns) / 1e9 > cut_off_s:
                 return None
             time.sleep(0.05)
-
-    def _looks(self, began_ns: int) -> Iterator[list[Look]]:
-        return (self.witness.heard[name].since(began_ns).looks for name in self.names)
 
     def _await_sync(self, began_ns: int, cut_off_s: float) -> float | None:
         """Seconds until every guest's daemon says that it is in sync."""
@@ -217,6 +226,25 @@ class Cluster:
         with ThreadPoolExecutor(len(self.names)) as threads:
             came = list(threads.map(wait, self.names))
         return None if None in came else max(filter(None, came))
+
+
+@dataclass
+class Resumes:
+    """When each guest was last resumed, by libvirt's own events, on this machine's monotonic clock."""
+
+    cluster: Cluster
+
+    def __post_init__(self) -> None:
+        self.at_ns: dict[str, int] = {}
+        self._connection = connect(self.cluster.lab.uri)
+        self._connection.domainEventRegisterAny(None, libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE, self._note, None)
+
+    def _note(self, _connection: object, domain: Any, event: int, _detail: int, _opaque: object) -> None:
+        if event == libvirt.VIR_DOMAIN_EVENT_RESUMED:
+            self.at_ns[domain.name()] = time.monotonic_ns()
+
+    def last(self) -> int:
+        return max(self.at_ns.values())
 
 
 @contextmanager

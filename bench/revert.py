@@ -12,16 +12,12 @@ import os
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
 from typing import Any
 
-import libvirt
-
 from baseline import EXPERT, INSTALL, Method, domtime
-from clockstep.hypervisors.connection import connect
-from harness import MILLISECOND_NS, SNAPSHOT, Cluster, Results, Run, cluster, median
+from harness import MILLISECOND_NS, SNAPSHOT, Cluster, Results, Resumes, Run, cluster, median
 
 CUT_OFF_S = 30.0
 TRIES = 2
@@ -36,25 +32,6 @@ def clockstep(machines: Cluster, *words: str) -> Any:
     """Run a command with --json and return its report."""
     command = [sys.executable, "-m", "clockstep", "--connect", machines.lab.uri, "--json", *words]
     return json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=False).stdout)
-
-
-@dataclass
-class Resumes:
-    """When each guest was last resumed, by libvirt's own events, on this machine's monotonic clock."""
-
-    machines: Cluster
-
-    def __post_init__(self) -> None:
-        self.at_ns: dict[str, int] = {}
-        self._connection = connect(self.machines.lab.uri)
-        self._connection.domainEventRegisterAny(None, libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE, self._note, None)
-
-    def _note(self, _connection: object, domain: Any, event: int, _detail: int, _opaque: object) -> None:
-        if event == libvirt.VIR_DOMAIN_EVENT_RESUMED:
-            self.at_ns[domain.name()] = time.monotonic_ns()
-
-    def last(self) -> int:
-        return max(self.at_ns.values())
 
 
 def revert(machines: Cluster, resumes: Resumes) -> Run:

@@ -5,6 +5,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import libvirt
 import pytest
@@ -35,10 +36,11 @@ class Guests:
     def domain(self, name: str) -> libvirt.virDomain:
         return self.libvirt.lookupByName(name)
 
-    def ssh(self, name: str, command: str) -> str:
+    def ssh(self, name: str, command: str, stdin: bytes | None = None) -> str:
         """Run a shell command in a guest and return what it printed."""
         config = self.lab.folder / "ssh_config"
-        return run(["ssh", "-F", config, "-o", "ConnectTimeout=20", name, command], timeout_s=300).decode()
+        words: list[str | Path] = ["ssh", "-F", config, "-o", "ConnectTimeout=20", name, command]
+        return run(words, timeout_s=300, stdin=stdin).decode()
 
     def snapshot(self, name: str, snapshot: str) -> None:
         """Take a snapshot the way virsh does, without clockstep."""

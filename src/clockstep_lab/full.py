@@ -22,7 +22,12 @@ PACKAGES = (
     "systemd,systemd-sysv,systemd-timesyncd,udev,dbus,linux-image-cloud-amd64,initramfs-tools,qemu-guest-agent,"
     "openssh-server,sudo,util-linux-extra,iproute2,nftables,curl,ca-certificates,python3,tzdata"
 )
-SERVED = ("chrony", "systemd-timesyncd", "ntpsec", "openntpd")
+TIME_DAEMONS = ("chrony", "systemd-timesyncd", "ntpsec", "openntpd")
+SERVED = {
+    "bookworm": TIME_DAEMONS,
+    "trixie": (*TIME_DAEMONS, "python3-libvirt", "python3-click", "python3-msgspec", "polkitd", "libvirt-common"),
+}
+"""What full guests may install; Debian 13's is enough to run clockstep itself in one."""
 LEFT_OUT = ("/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*", "/usr/share/info/*")
 FILES = GUEST_FILES / "full"
 KERNEL_ARGUMENTS = "quiet net.ifnames=0"
@@ -79,7 +84,7 @@ def _install(suite: str, overlay: Path, packages: Path, tar: Path) -> None:
     hooks = [
         "--hook-dir=/usr/share/mmdebstrap/hooks/maybe-merged-usr",
         f"--essential-hook=tar-in {quote(str(own))} /",
-        f'--customize-hook=chroot "$1" sh -eu /usr/lib/clockstep-lab/customize {" ".join(SERVED)}',
+        f'--customize-hook=chroot "$1" sh -eu /usr/lib/clockstep-lab/customize {" ".join(SERVED[suite])}',
         f"--customize-hook=sync-out /packages {quote(str(packages))}",
         '--customize-hook=rm -r "$1/packages"',
     ]

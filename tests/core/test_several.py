@@ -1,11 +1,13 @@
 """Several hypervisors as one: every guest knows its connection, and names stay apart."""
 
+import threading
+
 import pytest
 
 from clockstep.errors import HypervisorError
 from clockstep.hypervisors.several import Several
 from clockstep.model import Guest, Snapshot
-from core.simulation import SimClock, SimHypervisor
+from core.simulation import MILLISECOND, SECOND, SimClock, SimHypervisor
 
 MARKED = Snapshot("base", 1, "set", ("web",))
 
@@ -56,3 +58,25 @@ def test_a_connection_that_fails_is_not_taken_for_one_without_guests(here: SimHy
 
     with pytest.raises(HypervisorError):
         Several({"a": here, "b": Broken(SimClock(), [])}).guests()
+
+
+def test_one_that_does_not_answer_holds_up_none_of_the_others_and_is_listened_to_later(here: SimHypervisor) -> None:
+    answered = threading.Event()
+    asked: list[int] = []
+
+    class Slow(SimHypervisor):
+        def guests(self) -> list[Guest]:
+            asked.append(1)
+            assert answered.wait(20)
+            return super().guests()
+
+    both = Several({"a": here, "b": Slow(SimClock(), ["web"])})
+    for _ in range(2):
+        quick, slow = both.survey(50 * MILLISECOND)
+        assert [guest.name for guest in quick.guests] == ["db", "web"]
+        assert slow.error is not None
+    answered.set()
+    quick, slow = both.survey(20 * SECOND)
+    assert [guest.name for guest in slow.guests] == ["web@b"]
+    assert [guest.name for guest in quick.guests] == ["db", "web@a"]
+    assert len(asked) == 1

@@ -1,6 +1,8 @@
 """What the watcher makes of what happens, and what it does about it, on simulated machines."""
 
+import gc
 import threading
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -95,11 +97,10 @@ class Watch:
         self.take_in(lambda: not any(watched.busy for watched in self.watcher._watched.values()))
 
     def take_in(self, condition: Callable[[], bool]) -> None:
-        def step() -> bool:
-            self.watcher.take_in(MILLISECOND)
-            return condition()
-
-        until(step, 10)
+        end = time.monotonic() + 10
+        while not condition():
+            assert time.monotonic() < end, "the awaited condition never came"
+            self.watcher.take_in(20 * MILLISECOND)
 
     def happens(self, name: str, *whats: What) -> None:
         (guest,) = [guest for guest in self.hypervisor.guests() if guest.name == name]
@@ -288,6 +289,38 @@ def test_it_runs_until_it_is_over(watch: Watch) -> None:
     running.join(10)
     assert not running.is_alive()
     assert watch.told[0].verdict is Verdict.GOOD
+
+
+def test_memory_stays_flat_over_a_thousand_episodes(watch: Watch) -> None:
+    def reverts(count: int) -> int:
+        for _ in range(count):
+            watch.clock.sleep_ns(5 * SECOND)
+            watch.put_behind("node1", 3600)
+            watch.happens("node1", What.REVERTED)
+            watch.settle(1)
+            watch.told.clear()
+            watch.all.clear()
+            watch.said.clear()
+            machine = watch.hypervisor.machines["node1"]
+            machine.steps.clear()
+            machine.commands.clear()
+        gc.collect()
+        return len(gc.get_objects())
+
+    before = reverts(50)
+    assert reverts(1000) - before < 100
+
+
+def test_a_hypervisor_that_does_not_answer_is_said_once_and_nothing_is_forgotten(watch: Watch) -> None:
+    known = dict(watch.watcher._watched)
+    watch.hypervisor.silent = True
+    for _ in range(3):
+        watch.sweep()
+    assert [text for text in watch.said if "does not answer" in text] == ["libvirt does not answer; trying again"]
+    assert watch.watcher._watched == known
+    watch.hypervisor.silent = False
+    watch.sweep()
+    assert watch.said[-1] == "libvirt at its default address answers again"
 
 
 def test_guests_that_come_and_go_are_no_trouble(watch: Watch) -> None:

@@ -1,13 +1,16 @@
 """A full Debian with its own time daemon: the same trouble, the same cure, and packages from the lab's repository."""
 
 import os
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from conftest import Guests, lab_of, pass_time
+import clockstep as clockstep_package
+from clockstep.service import ACCOUNT, UNIT
+from conftest import Guests, lab_of, pass_time, until
 from flows.commands import SECOND_NS, all_proven, clockstep, put_behind
 
 AWAY_S = 8
@@ -17,6 +20,7 @@ SYNCED = "timedatectl show --property NTPSynchronized --value"
 
 TIMESYNCD = "systemd-timesyncd"
 BOTH = pytest.mark.parametrize("full", ["debian-12", "debian-13"], indirect=True)
+DEBIAN_13 = pytest.mark.parametrize("full", ["debian-13"], indirect=True)
 DEBIAN_12 = pytest.mark.parametrize("full", ["debian-12"], indirect=True)
 
 
@@ -114,6 +118,43 @@ def test_another_daemon_is_named_and_left_alone(full: Guests) -> None:
     all_proven(full, [episode])
     assert [action["type"] for action in episode["actions"]] == ["step"]
     assert any("ntpd runs, and does not say how it stands" in finding["text"] for finding in episode["findings"])
+
+
+@DEBIAN_13
+def test_the_watcher_is_a_service_of_a_real_systemd_and_polkit_lets_it_do_what_it_needs(full: Guests) -> None:
+    """In the guest, on libvirt's test driver: the unit, its account and its rule are what counts here."""
+    (name,) = full.names
+    packages = "python3-libvirt python3-click python3-msgspec polkitd libvirt-common"
+    full.ssh(name, f"apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y {packages}")
+    pack = ["tar", "-c", "--exclude=__pycache__", "-C", str(Path(clockstep_package.__file__).parents[1]), "clockstep"]
+    source = subprocess.run(pack, capture_output=True, check=True).stdout
+    full.ssh(name, "tar -x --no-same-owner -C /usr/lib/python3/dist-packages", source)
+    watch = "cd /srv && python3 -m clockstep --connect test:///default --json watch"
+    assert f"wrote /etc/systemd/system/{UNIT}" in full.ssh(name, f"{watch} test --install 2>&1")
+
+    def shown(field: str) -> str:
+        return full.ssh(name, f"systemctl show --value --property {field} {UNIT}").strip()
+
+    def granted(action: str) -> str:
+        asked = f"pkcheck --action-id {action} --process {shown('MainPID')}"
+        return full.ssh(name, f"{asked} >/dev/null 2>&1 && echo yes || echo no").strip()
+
+    assert [shown(field) for field in ("ActiveState", "User", "StatusText")] == ["active", ACCOUNT, "watching"]
+    assert granted("org.libvirt.unix.manage") == "yes"
+    assert granted("org.libvirt.api.domain.set-time") == "yes"
+    assert granted("org.libvirt.api.domain.start") == "no"
+    journal = f"journalctl --unit {UNIT} --output cat"
+    until(lambda: '{"node":"test"' in full.ssh(name, journal), 30)
+    full.ssh(name, f"systemctl reload {UNIT}")
+    until(lambda: "was read again" in shown("StatusText"), 30)
+    first = shown("MainPID")
+    full.ssh(name, f"systemctl kill --signal KILL {UNIT}")
+    until(lambda: shown("ActiveState") == "active" and shown("MainPID") not in {"0", first}, 60)
+    assert "not there" in full.ssh(name, f"{watch} nobody --install 2>&1 || echo 'not there'")
+    assert shown("ActiveState") == "active"
+    assert f"removed /etc/systemd/system/{UNIT}" in full.ssh(name, f"{watch} --uninstall 2>&1")
+    assert shown("LoadState") == "not-found"
+    assert full.ssh(name, "ls /etc/polkit-1/rules.d /etc/sysusers.d | grep clockstep || true") == ""
 
 
 @BOTH

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import libvirt
 
@@ -18,6 +19,7 @@ from conftest import Guests, pass_time, quiet, until
 from flows.commands import SECOND_NS, agrees, clockstep, command, put_behind
 
 AWAY_S = 5
+AGENT = "org.qemu.guest_agent.0"
 
 
 class Watch:
@@ -50,10 +52,25 @@ def watching(guests: Guests, tmp_path: Path, *words: str) -> Iterator[Watch]:
             assert process.stderr
             assert any(line.startswith("watching") for line in process.stderr)
             yield Watch(process, told)
-            process.send_signal(signal.SIGTERM)
-            assert process.wait(20) == 0
+            if process.poll() is None:
+                process.send_signal(signal.SIGTERM)
+                assert process.wait(20) == 0
         finally:
             process.kill()
+
+
+def restart_libvirtd(guests: Guests) -> None:
+    """Kill it, and start it again."""
+    for pid in of_lab(guests.lab.folder):
+        if Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[0].endswith(b"libvirtd"):
+            os.kill(pid, signal.SIGKILL)
+    labs.up(guests.lab.name, len(guests.names), None, quiet)
+    guests.libvirt = libvirt.open(guests.lab.uri)
+
+
+def large_steps(episodes: list[Any]) -> int:
+    actions = [action for episode in episodes for action in episode["actions"] if action["type"] == "step"]
+    return sum(abs(step["by_ns"]) > SECOND_NS for step in actions)
 
 
 def proven(guests: Guests, episode: Any, cause: str) -> None:
@@ -78,8 +95,7 @@ def test_whatever_others_do_to_a_node_its_clock_is_right_at_once(guests: Guests,
         guests.domain(saved).create()
         proven(guests, watch.until_good(saved), "restored from a saved state")
         for each in guests.names:
-            steps = [action for episode in watch.of(each) for action in episode["actions"] if action["type"] == "step"]
-            assert len([step for step in steps if step["by_ns"] > SECOND_NS]) == 1
+            assert large_steps(watch.of(each)) == 1
 
 
 def test_a_clock_that_is_wrong_without_an_event_is_found_and_one_that_is_not_chosen_is_only_shown(
@@ -124,9 +140,7 @@ def test_a_revert_by_clockstep_is_stepped_once_by_one_of_them(guests: Guests, tm
         pass_time(4)
         for name in guests.names:
             (own,) = [episode for episode in report["episodes"] if episode["node"] == name]
-            steps = [action for episode in [own, *watch.of(name)] for action in episode["actions"]]
-            large = [step for step in steps if step["type"] == "step" and abs(step["by_ns"]) > SECOND_NS]
-            assert len(large) == 1
+            assert large_steps([own, *watch.of(name)]) == 1
 
 
 def test_a_second_watcher_of_the_same_machines_refuses(guests: Guests, tmp_path: Path) -> None:
@@ -138,11 +152,7 @@ def test_a_second_watcher_of_the_same_machines_refuses(guests: Guests, tmp_path:
 def test_a_libvirtd_that_is_restarted_is_listened_to_again(guests: Guests, tmp_path: Path) -> None:
     name = guests.names[0]
     with watching(guests, tmp_path, "--all", "--every", "2s") as watch:
-        for pid in of_lab(guests.lab.folder):
-            if Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[0].endswith(b"libvirtd"):
-                os.kill(pid, signal.SIGKILL)
-        labs.up(guests.lab.name, len(guests.names), None, quiet)
-        guests.libvirt = libvirt.open(guests.lab.uri)
+        restart_libvirtd(guests)
         pass_time(5)
         seen = len(watch.of(name))
         put_behind(guests, name, 3)
@@ -162,3 +172,52 @@ def test_an_agent_that_hangs_delays_nobody_and_is_back_when_it_answers(guests: G
         watch.until_good(hung)
         assert agrees(guests, watch.of(hung)[-1])
         assert watch.process.poll() is None
+
+
+def test_a_libvirtd_that_dies_while_a_node_is_worked_on_costs_no_clock_and_no_second_step(
+    guests: Guests, tmp_path: Path
+) -> None:
+    name = guests.names[0]
+    with watching(guests, tmp_path, "--all", "--every", "1s") as watch:
+        put_behind(guests, name, 3)
+        restart_libvirtd(guests)
+        until(lambda: abs(guests.offset_ns(name)) < 5_000_000, 60)
+        until(lambda: bool(watch.of(name)) and watch.of(name)[-1]["verdict"] == "good", 60)
+        assert large_steps(watch.of(name)) <= 1
+        assert watch.process.poll() is None
+
+
+def test_a_watcher_that_is_killed_between_step_and_look_is_followed_by_one_that_steps_no_more(
+    guests: Guests, tmp_path: Path
+) -> None:
+    name = guests.names[0]
+    with watching(guests, tmp_path, "--all") as killed:
+        put_behind(guests, name, 3)
+        until(lambda: abs(guests.offset_ns(name)) < SECOND_NS, 30)
+        killed.process.kill()
+        killed.process.wait()
+        with watching(guests, tmp_path, "--all", "--every", "1s") as watch:
+            pass_time(3)
+            assert large_steps(watch.of(name)) == 0
+            assert abs(guests.offset_ns(name)) < SECOND_NS
+            put_behind(guests, name, 2)
+            watch.until_good(name)
+
+
+def test_a_node_without_a_channel_for_its_agent_is_told_with_what_to_do(guests: Guests, tmp_path: Path) -> None:
+    bare, other = guests.names[:2]
+    channels = ElementTree.fromstring(guests.domain(bare).XMLDesc()).findall("devices/channel")
+    (channel,) = [
+        each for each in channels if (target := each.find("target")) is not None and AGENT in target.attrib.values()
+    ]
+    guests.domain(bare).detachDevice(ElementTree.tostring(channel, encoding="unicode"))
+    until(lambda: AGENT not in guests.domain(bare).XMLDesc(), 30)
+    try:
+        with watching(guests, tmp_path, "--all", "--every", "1s", "--reach", "agent") as watch:
+            until(lambda: bool(watch.of(bare)), 30)
+            assert watch.of(bare)[0]["verdict"] == "unreachable"
+            assert any("give the domain a channel" in finding["remedy"] for finding in watch.of(bare)[0]["findings"])
+            put_behind(guests, other, 2)
+            watch.until_good(other)
+    finally:
+        guests.domain(bare).destroy()  # its definition has the channel yet

@@ -1,0 +1,170 @@
+"""How soon clocks are right when somebody else reverts: with the watcher, with a peer that only sweeps, with nothing.
+
+    bench/watch.py [--rounds N] [--age SECONDS] [--quick]
+
+Guests are reverted the way `virsh snapshot-revert` does it, to snapshots that libvirt took, with chronyd at its default
+poll. Times are from the moment libvirt tells of the resume, by the witness. The peer does what Lima does: every ten
+seconds it pushes this machine's time to each guest that is off by more than 100 ms.
+"""
+
+import argparse
+import os
+import resource
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+import libvirt
+
+from baseline import INSTALL
+from harness import MILLISECOND_NS, SNAPSHOT, Cluster, Results, Resumes, cluster, median
+
+CUT_OFF_S = 30.0
+LIMIT_NS = 10 * MILLISECOND_NS
+PUSH_EVERY_S, PUSH_ABOVE_S = 10, 0.1
+IDLE_S = 60
+
+
+@contextmanager
+def watcher(machines: Cluster) -> Iterator[int]:
+    """`clockstep watch` of all guests; its process id."""
+    command = [sys.executable, "-m", "clockstep", "--connect", machines.lab.uri, "watch", "--all"]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr
+        next(line for line in process.stderr if line.startswith("watching"))
+        try:
+            yield process.pid
+        finally:
+            process.terminate()
+
+
+@contextmanager
+def sweeper(machines: Cluster) -> Iterator[None]:
+    """The peer that only sweeps."""
+    over = threading.Event()
+
+    def push(name: str) -> None:
+        domain = machines.domain(name)
+        try:
+            read = domain.getTime()
+            now = time.time_ns()
+            if abs(read["seconds"] + read["nseconds"] / 1e9 - now / 1e9) > PUSH_ABOVE_S:
+                domain.setTime({"seconds": now // 10**9, "nseconds": now % 10**9})
+        except libvirt.libvirtError:
+            return  # it is being reverted just now
+
+    def work() -> None:
+        while not over.wait(PUSH_EVERY_S):
+            machines.side_by_side(push)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def revert(machines: Cluster, name: str) -> None:
+    """What `virsh snapshot-revert` does."""
+    domain = machines.domain(name)
+    domain.revertToSnapshot(domain.snapshotLookupByName(SNAPSHOT), 0)
+
+
+def one_by_one(machines: Cluster, resumes: Resumes, rounds: int, cut_off_s: float) -> list[float | None]:
+    """Reverts of each guest in turn: seconds from its resume to right."""
+    came: list[float | None] = []
+    for _ in range(rounds):
+        for name in machines.names:
+            resumes.at_ns.clear()
+            revert(machines, name)
+            came.append(machines.right_after(name, LIMIT_NS, resumed(resumes, name), cut_off_s))
+    return came
+
+
+def all_at_once(machines: Cluster, resumes: Resumes, rounds: int) -> list[float | None]:
+    """Reverts of all side by side: the longest time that one of them took from its own resume."""
+    came: list[float | None] = []
+    for _ in range(rounds):
+        resumes.at_ns.clear()
+        machines.side_by_side(partial(revert, machines))
+        each = [machines.right_after(n, LIMIT_NS, resumed(resumes, n), CUT_OFF_S) for n in machines.names]
+        came.append(None if None in each else max(filter(None, each)))
+        machines.settle()
+    return came
+
+
+def resumed(resumes: Resumes, name: str) -> int:
+    while name not in resumes.at_ns:
+        time.sleep(0.001)
+    return resumes.at_ns[name]
+
+
+def idle(results: Results, pid: int) -> None:
+    """What the watcher costs while nothing happens."""
+    before, began = used_s(pid), time.monotonic()
+    while time.monotonic() - began < IDLE_S:
+        time.sleep(0.5)
+    percent = 100 * (used_s(pid) - before) / (time.monotonic() - began)
+    status = Path(f"/proc/{pid}/status").read_text().splitlines()
+    rss_mb = int(next(line for line in status if line.startswith("VmRSS:")).split()[1]) * 1024 / 1e6
+    results.add("clockstep watch, ten idle guests", "of one core", [percent], "%")
+    results.add("clockstep watch, ten idle guests", "memory", [rss_mb], "MB")
+    results.goal("idle_core_percent", percent, 0.5)
+    results.goal("rss_mb", rss_mb, 60)
+
+
+def used_s(pid: int) -> float:
+    """The processor time that a process has used (proc_pid_stat(5): utime and stime)."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--rounds", type=int, default=7, help="reverts of each guest by each method (default 7)")
+    parser.add_argument("--age", type=float, default=60, help="the snapshot's least age in seconds (default 60)")
+    parser.add_argument("--quick", action="store_true", help="only the watcher on three minimal guests")
+    options = parser.parse_args()
+    resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
+    results = Results("watch")
+    results.head()
+    name = f"bench{os.getpid()}"
+    with cluster(name, 3, "minimal") as machines:
+        machines.snapshot(options.age)
+        resumes = Resumes(machines)
+        with watcher(machines):
+            came = one_by_one(machines, resumes, options.rounds, CUT_OFF_S)
+        results.add("clockstep watch", "three minimal: 10 ms", came)
+        results.goal("event_10ms_s", median(came), 0.4)
+        if not options.quick:
+            with sweeper(machines):
+                came = one_by_one(machines, resumes, options.rounds, CUT_OFF_S)
+            results.add("a push every 10 s above 100 ms", "three minimal: 10 ms", came)
+            results.add("nothing", "three minimal: 10 ms", one_by_one(machines, resumes, 1, CUT_OFF_S))
+    if not options.quick:
+        with cluster(name, 1, "debian-12") as machines:
+            machines.one_by_one(partial(machines.ssh, command=INSTALL, seconds=600))
+            machines.snapshot(options.age)
+            with watcher(machines):
+                came = one_by_one(machines, Resumes(machines), options.rounds, CUT_OFF_S)
+            results.add("clockstep watch", "one full: 10 ms", came)
+            results.goal("event_full_10ms_s", median(came), 1.2)
+        with cluster(name, 10, "minimal") as machines:
+            machines.snapshot(options.age)
+            with watcher(machines) as pid:
+                idle(results, pid)
+                came = all_at_once(machines, Resumes(machines), options.rounds)
+            results.add("clockstep watch", "ten minimal at once", came)
+            results.goal("ten_10ms_s", median(came), 2)
+    results.write()
+
+
+if __name__ == "__main__":
+    main()
