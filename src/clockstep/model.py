@@ -300,6 +300,77 @@ class Report(Record, frozen=True):
     schema_version: int = 1
 
 
+class TimeSource(Record, frozen=True):
+    """One of chronyd's sources: `mode` and `state` as in `chronyc sources`; `reach` is whether it answered lately."""
+
+    mode: str
+    state: str
+    name: str
+    reach: bool
+
+
+class Inside(Record, frozen=True):
+    """What a node's own system says of its timekeeping; empty or None where it does not say.
+
+    `daemons` are time daemons that run, `others` other programs that may set the clock. `ptp` are the hardware clocks
+    by their files, each with its name in /sys/class/ptp; `refclocks` those that chrony's configuration names.
+    `makestep` is its threshold and limit. `rtc_ahead_s` is the RTC minus the clock.
+    """
+
+    daemons: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()
+    sources: tuple[TimeSource, ...] = ()
+    makestep: str | None = None
+    refclocks: tuple[str, ...] = ()
+    rtcsync: bool = False
+    ptp: tuple[tuple[str, str], ...] = ()
+    kernel: str = ""
+    has_ptp_kvm: bool | None = None
+    clocksource: str = ""
+    may_set_time: bool | None = None
+    container: bool = False
+    rtc_ahead_s: int | None = None
+    rtc_local: bool = False
+    tai_s: int | None = None
+
+
+class Around(Record, frozen=True):
+    """What a node's hypervisor gives it for keeping time: `snapshot_ns` is when its current snapshot was taken."""
+
+    agent_channel: bool
+    generation_id: bool
+    clock_offset: str = "utc"
+    rtc_track: str = ""
+    snapshot_ns: int | None = None
+
+
+class Examination(Record, frozen=True):
+    """All that was found of a node; None where it could not be looked at."""
+
+    node: str
+    facts: Facts
+    around: Around | None = None
+    inside: Inside | None = None
+    exec_blocked: bool = False
+    host_tai_s: int = 0
+
+
+class Diagnosis(Record, frozen=True):
+    """What is to be said of a node, worst first; nothing where all is in order."""
+
+    node: str
+    findings: tuple[Finding, ...]
+
+
+class DoctorReport(Record, frozen=True):
+    """What `doctor` prints; `general` is of this machine, and of all nodes together."""
+
+    host: HostClock
+    general: tuple[Finding, ...]
+    nodes: tuple[Diagnosis, ...]
+    schema_version: int = 1
+
+
 class Outcome(Enum):
     """What a snapshot, a revert, a pause or a resume came to for one node."""
 

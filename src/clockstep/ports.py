@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager
 from typing import NamedTuple, Protocol
 
 from clockstep.errors import ClockstepError
-from clockstep.model import Claim, Guest, Happening, HostClock, Pause, Reading, Snapshot
+from clockstep.model import Around, Claim, Guest, Happening, HostClock, Pause, Reading, Snapshot
 
 
 class Clock(Protocol):
@@ -92,6 +92,9 @@ class Hypervisor(Protocol):
 
     def current(self, guest: Guest) -> Snapshot | None:
         """Return the snapshot that the guest was taken or put back last; None where there is none."""
+
+    def around(self, guest: Guest) -> Around:
+        """Return what the guest is given for keeping time."""
 
     def objections(self, guest: Guest, target: Snapshot | None = None) -> list[str]:
         """Return what stands against a snapshot of the guest, or against its revert to `target`, in sentences."""

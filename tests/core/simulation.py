@@ -14,7 +14,7 @@ from uuid import uuid4, uuid5
 from clockstep.daemons import ask_all, chrony
 from clockstep.errors import ExecBlockedError, HypervisorError, NoProgramError, NotRunningError, ReachError
 from clockstep.kernel.timex import ADJ_NANO, ADJ_SETOFFSET, ADJ_TICK, NOMINAL_TICK_US, SIZE
-from clockstep.model import Guest, Happening, Snapshot
+from clockstep.model import Around, Guest, Happening, Snapshot
 from clockstep.ports import Listed
 from clockstep.reach import guard
 from clockstep.reach.agent import AgentReach
@@ -231,6 +231,10 @@ class SimHypervisor:
 
     def current(self, guest: Guest) -> Snapshot | None:
         return max(self.snapshots(guest), key=lambda snapshot: snapshot.created_ns, default=None)
+
+    def around(self, guest: Guest) -> Around:
+        current = self.current(guest)
+        return Around(agent_channel=True, generation_id=True, snapshot_ns=current.created_ns if current else None)
 
     def objections(self, guest: Guest, target: Snapshot | None = None) -> list[str]:
         return self.unfit.get(guest.name, [])

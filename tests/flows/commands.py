@@ -22,7 +22,7 @@ def run(guests: Guests, *words: str) -> "subprocess.CompletedProcess[str]":
 
 def command(guests: Guests, *words: str) -> list[str]:
     """Return the whole command line of a command on a lab."""
-    reaches = {"status", "step", "create", "revert"} & set(words)
+    reaches = {"status", "step", "doctor", "create", "revert"} & set(words)
     lab = ["--connect", f"lab:{guests.lab.name}"]
     return [sys.executable, "-m", "clockstep", *lab, *words, *(guests.words if reaches else [])]
 

@@ -11,6 +11,7 @@ COMMANDS = {
     "nodes": "clockstep.cli.nodes",
     "status": "clockstep.cli.status",
     "step": "clockstep.cli.step",
+    "doctor": "clockstep.cli.doctor",
     "snapshot": "clockstep.cli.snapshot",
     "revert": "clockstep.cli.revert",
     "watch": "clockstep.cli.watch",

@@ -18,10 +18,11 @@ import libvirt_qemu
 import msgspec
 
 from clockstep.errors import HypervisorError, LostConnectionError, ReachError
+from clockstep.hypervisors import hardware
 from clockstep.hypervisors.connection import alive, connect, refused, unanswered
 from clockstep.hypervisors.events import register
 from clockstep.hypervisors.fitness import against_revert, against_snapshot, disk_files, has_memory, is_external
-from clockstep.model import Guest, Happening, Snapshot
+from clockstep.model import Around, Guest, Happening, Snapshot
 from clockstep.ports import Clock, Reach, Ways
 from clockstep.reach.agent import AgentReach
 from clockstep.reach.logins import login
@@ -52,7 +53,6 @@ RESTART_NS = 30 * SECOND_NS
 AGAIN_NS = SECOND_NS // 5
 """For how long a guest is tried to be resumed while libvirtd is away, and how often."""
 
-AGENT_CHANNEL = "devices/channel/target[@type='virtio'][@name='org.qemu.guest_agent.0']"
 ANY_WAY = Ways()
 MARK = "clockstep: "
 REDEFINE = libvirt.VIR_DOMAIN_SNAPSHOT_CREATE_REDEFINE | libvirt.VIR_DOMAIN_SNAPSHOT_CREATE_CURRENT
@@ -109,6 +109,14 @@ class Libvirt:
             return parse_snapshot(domain.snapshotCurrent().getXMLDesc()) if domain.hasCurrentSnapshot() else None
         except libvirt.libvirtError as error:
             raise refused(error, f"asking for the current snapshot of {guest.name}") from error
+
+    def around(self, guest: Guest) -> Around:
+        """Return what the domain gives its guest for keeping time, as it runs now."""
+        current = self.current(guest)
+        try:
+            return hardware.parse(self._domain(guest).XMLDesc(), current.created_ns if current else None)
+        except libvirt.libvirtError as error:
+            raise refused(error, f"describing {guest.name}") from error
 
     def objections(self, guest: Guest, target: Snapshot | None = None) -> list[str]:
         """Return what stands against a snapshot of the domain, or against its revert to `target`."""
@@ -330,7 +338,7 @@ def mib(size: int) -> str:
 
 def has_agent_channel(xml: str) -> bool:
     """Return whether libvirt's XML of a domain has a channel for the guest agent."""
-    return ElementTree.fromstring(xml).find(AGENT_CHANNEL) is not None  # noqa: S314 - from libvirt itself
+    return ElementTree.fromstring(xml).find(hardware.AGENT_CHANNEL) is not None  # noqa: S314 - from libvirt itself
 
 
 def describe_snapshot(snapshot: Snapshot) -> str:

@@ -9,7 +9,7 @@ from functools import partial
 import msgspec
 
 from clockstep.errors import ClockstepError, HypervisorError
-from clockstep.model import Guest, Happening, Snapshot
+from clockstep.model import Around, Guest, Happening, Snapshot
 from clockstep.ports import Hypervisor, Listed, Reach
 from clockstep.units import SECOND_NS
 
@@ -66,6 +66,10 @@ class Several:
     def current(self, guest: Guest) -> Snapshot | None:
         """Return the snapshot that the guest was taken or put back last."""
         return self._part(guest).current(own(guest))
+
+    def around(self, guest: Guest) -> Around:
+        """Return what the guest is given for keeping time."""
+        return self._part(guest).around(own(guest))
 
     def objections(self, guest: Guest, target: Snapshot | None = None) -> list[str]:
         """Return what stands against a snapshot of the guest, or against its revert to `target`."""

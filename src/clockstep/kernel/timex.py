@@ -65,6 +65,13 @@ def read_host_clock() -> HostClock:
     return HostClock(synchronised, timex.maxerror * MICROSECOND_NS)
 
 
+def read_host_tai() -> int:
+    """Return how many seconds this machine's kernel takes TAI to be ahead of UTC; 0 where nobody told it."""
+    timex = Timex()
+    ctypes.CDLL(None).adjtimex(ctypes.byref(timex))
+    return int(timex.tai)
+
+
 def pack_step(by_ns: int) -> bytes:
     """Return the struct timex, as 64-bit little-endian Linux lays it out, that steps a clock by `by_ns` at once.
 

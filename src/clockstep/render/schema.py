@@ -2,9 +2,9 @@
 
 import msgspec
 
-from clockstep.model import Report, Selection, SetReport, SnapshotList
+from clockstep.model import DoctorReport, Report, Selection, SetReport, SnapshotList
 
-PRINTED = (Selection, Report, SetReport, SnapshotList)
+PRINTED = (Selection, Report, DoctorReport, SetReport, SnapshotList)
 
 
 def schema() -> str:

@@ -5,7 +5,9 @@ from typing import NamedTuple
 
 from clockstep.model import (
     Action,
+    DoctorReport,
     Episode,
+    Finding,
     Guest,
     HostClock,
     Member,
@@ -65,6 +67,21 @@ def plan_page(report: Report) -> Page:
 def step_page(report: Report) -> Page:
     """Say what was done to every node, and how right it is now."""
     return Page((), *_healed(report.episodes), tuple(_remarks(report.episodes)))
+
+
+def doctor_page(report: DoctorReport) -> Page:
+    """List what was found, worst first for each, and where to read on."""
+    header = ("NODE", "VERDICT", "SECTION", "FOUND", "DO")
+    general = [_found("all", finding) for finding in report.general]
+    rows = [_found(one.node, finding) for one in report.nodes for finding in one.findings]
+    well = [one.node for one in report.nodes if not one.findings]
+    explained = ("what each section means: docs/diagnosis.md",) if general or rows else ()
+    below = (*((f"nothing found: {', '.join(well)}",) if well else ()), *explained)
+    return Page((host_line(report.host),), header, (*general, *rows), below)
+
+
+def _found(node: str, finding: Finding) -> tuple[str, ...]:
+    return (node, finding.verdict.value, finding.check, finding.text, finding.remedy or "-")
 
 
 def episode_line(episode: Episode) -> str:

@@ -1,0 +1,277 @@
+"""Why a clock is wrong, or will be after the next revert: what was found in a node and around it, to one finding each.
+
+The verdict of a finding says how bad it is: BAD breaks a clock, UNSURE may, GOOD with a remedy is worth knowing. Its
+`check` is the heading of its part of docs/diagnosis.md.
+"""
+
+from collections.abc import Callable, Sequence
+
+from clockstep.core.checks import judge, measured
+from clockstep.model import Claim, Examination, Finding, HostClock, Inside, Policy, TimeSource, Verdict
+from clockstep.units import SECOND_NS, show_duration, show_offset
+
+Check = Callable[[Examination], Finding | None]
+
+HOST_CLOCKS = {
+    "KVM virtual PTP": "ptp_kvm",
+    "hyperv": "Hyper-V",
+    "ptp_vmw": "VMware",
+    "ENA PTP": "Amazon ENA",
+    "ena-ptp": "Amazon ENA",
+    "virtio_rtc": "virtio",
+    "vmclock": "vmclock",
+}
+"""By /sys/class/ptp/*/clock_name: hardware clocks that are the hypervisor's. All others count something else, as a
+network card's, which follows the guest or nothing."""
+SLOW_CLOCKSOURCES = {"acpi_pm", "hpet", "jiffies", "refined-jiffies", "pit"}
+WRONG_HOST_NS = SECOND_NS // 10
+RTC_APART_S = 3
+"""An RTC counts whole seconds, and reading it takes a moment."""
+ORDER = (Verdict.UNREACHABLE, Verdict.BAD, Verdict.UNSURE, Verdict.GOOD)
+
+
+def diagnose(examination: Examination, policy: Policy) -> tuple[Finding, ...]:
+    """Return all that is to be said of a node, worst first; nothing of what is in order."""
+    of_clock = [finding for finding in judge(examination.facts, policy) if _says(finding)]
+    found = [*of_clock, *(finding for check in CHECKS if (finding := check(examination)))]
+    return tuple(sorted(found, key=lambda finding: ORDER.index(finding.verdict)))
+
+
+def compare_snapshots(examinations: Sequence[Examination]) -> Finding | None:
+    """Nodes that would be put back to moments far apart do not belong together."""
+    ages = {one.node: one.around.snapshot_ns for one in examinations if one.around and one.around.snapshot_ns}
+    if len(ages) < 2:
+        return None
+    apart_ns = max(ages.values()) - min(ages.values())
+    if apart_ns <= 60 * SECOND_NS:
+        return None
+    text = (
+        f"the nodes' current snapshots are {show_duration(apart_ns)} apart, from {min(ages, key=ages.__getitem__)} on"
+    )
+    return Finding("snapshots", Verdict.UNSURE, text, "take one of all together: clockstep snapshot create")
+
+
+def examine_host(host: HostClock, claim: Claim | None) -> tuple[Finding, ...]:
+    """Return what is to be said of the machine that all nodes are compared with; `claim` is of its own daemon."""
+    found: list[Finding] = []
+    if claim and claim.offset and claim.offset.surely_beyond(WRONG_HOST_NS):
+        offset = show_offset(claim.offset.value_ns, claim.offset.error_ns)
+        text = f"this machine's own clock is {offset} by its own {claim.daemon}: all nodes would follow it"
+        found.append(Finding("host-wrong", Verdict.BAD, text, "bring this machine's clock right first"))
+    if not host.synchronised:
+        daemon = f"{claim.daemon} runs" if claim else "no time daemon answers here"
+        text = f"this machine's clock is not synchronised ({daemon}), and nodes are only as right as it is"
+        found.append(Finding("host-unsynchronised", Verdict.UNSURE, text, "have a time daemon keep it"))
+    return tuple(found)
+
+
+def check_daemon(found: Examination) -> Finding | None:
+    """Nobody keeps the clock right between reverts."""
+    if found.inside is None or found.inside.daemons:
+        return None
+    return Finding("no-daemon", Verdict.BAD, "no time daemon runs in the node", "install chrony there")
+
+
+def check_two_daemons(found: Examination) -> Finding | None:
+    """Two that set one clock fight."""
+    inside = found.inside
+    if inside is None or len(inside.daemons) + len(inside.others) < 2:
+        return None
+    verdict = Verdict.BAD if len(inside.daemons) > 1 else Verdict.UNSURE
+    text = f"several programs set the clock: {', '.join((*inside.daemons, *inside.others))}"
+    return Finding("two-daemons", verdict, text, "leave one running, and switch time setting off in the others")
+
+
+def check_may_step(found: Examination) -> Finding | None:
+    """A daemon without the capability only measures."""
+    inside = found.inside
+    if inside is None or inside.may_set_time is not False:
+        return None
+    where = ", which is a container" if inside.container else ""
+    text = f"{inside.daemons[0] if inside.daemons else 'the daemon'} may not set the clock of this node{where}"
+    return Finding(
+        "cannot-step", Verdict.BAD, text, "give it CAP_SYS_TIME, or keep the clock from outside the container"
+    )
+
+
+def check_one_source(found: Examination) -> Finding | None:
+    """A single source cannot be outvoted, and cannot be told from a wrong one."""
+    if found.inside is None or len(found.inside.sources) != 1:
+        return None
+    text = f"chronyd has one source only: {found.inside.sources[0].name}"
+    return Finding("one-source", Verdict.GOOD, text, "add servers, so that a wrong one can be outvoted")
+
+
+def check_falsetickers(found: Examination) -> Finding | None:
+    """chronyd drops a source that disagrees: after a revert that is the right one."""
+    wrong = [source for source in _sources(found) if source.state in "x~"]
+    if not wrong:
+        return None
+    names = ", ".join(f"{source.mode}{source.state} {source.name}" for source in wrong)
+    text = f"chronyd takes these for wrong: {names}"
+    return Finding(
+        "falseticker", Verdict.BAD, text, "clockstep step has it measure anew; else see which of them is right"
+    )
+
+
+def check_unreachable_sources(found: Examination) -> Finding | None:
+    """No source that answers, no time."""
+    sources = _sources(found)
+    if not sources or any(source.reach for source in sources):
+        return None
+    names = ", ".join(source.name for source in sources)
+    return Finding("no-answer", Verdict.BAD, f"none of its sources answers: {names}", "see the node's network")
+
+
+def check_makestep(found: Examination) -> Finding | None:
+    """`makestep 1 3` is used up minutes after boot; what comes later is slewed, an hour in twelve."""
+    inside = found.inside
+    if inside is None or "chronyd" not in inside.daemons or (inside.makestep or "").split()[1:] == ["-1"]:
+        return None
+    said = f"`makestep {inside.makestep}` is used up soon after boot" if inside.makestep else "it has no makestep"
+    text = f"chronyd only slews a clock that a revert leaves behind: {said}"
+    return Finding("makestep", Verdict.UNSURE, text, "write `makestep 1 -1` for a machine that is virtual")
+
+
+def check_reference(found: Examination) -> Finding | None:
+    """Network time notices a revert at the next poll; the hypervisor's own clock at once."""
+    inside = found.inside
+    if inside is None or not inside.daemons or _host_clock(inside):
+        return None
+    text = "no reference sees a revert at once: the hypervisor's clock (PHC) is not among the daemon's sources"
+    return Finding("no-phc", Verdict.UNSURE, text, "add `refclock PHC /dev/ptp_kvm poll 2`, or run clockstep watch")
+
+
+def check_phc(found: Examination) -> Finding | None:
+    """The clock of a network card is no truth for a guest."""
+    inside = found.inside
+    if inside is None:
+        return None
+    names = dict(inside.ptp)
+    wrong = [file for file in inside.refclocks if names.get(file, "") and names[file] not in HOST_CLOCKS]
+    missing = [file for file in inside.refclocks if file not in names]
+    if wrong:
+        text = f"chronyd follows {wrong[0]}, which is {names[wrong[0]]!r} and not the hypervisor's clock"
+        return Finding("wrong-phc", Verdict.BAD, text, "name the hypervisor's by its stable link, as /dev/ptp_kvm")
+    if missing:
+        text = f"chronyd is to follow {missing[0]}, which is not there"
+        remedy = (
+            "load its module (modprobe ptp_kvm), or take the line out: chronyd before 4.9 does not start without it"
+        )
+        return Finding("wrong-phc", Verdict.BAD, text, remedy)
+    return None
+
+
+def check_kernel(found: Examination) -> Finding | None:
+    """Debian's cloud kernels have no ptp_kvm, others do."""
+    inside = found.inside
+    if inside is None or inside.has_ptp_kvm is not False or any(name in HOST_CLOCKS for _, name in inside.ptp):
+        return None
+    text = f"its kernel {inside.kernel} has no ptp_kvm, so it cannot read the hypervisor's clock"
+    return Finding("no-ptp-kvm", Verdict.GOOD, text, "install a kernel that has it, as Debian's linux-image-amd64")
+
+
+def check_clocksource(found: Examination) -> Finding | None:
+    """What counts coarsely or slowly is worth knowing."""
+    inside = found.inside
+    if inside is None or inside.clocksource not in SLOW_CLOCKSOURCES:
+        return None
+    text = f"its kernel counts by {inside.clocksource}, which is slow to read, or coarse"
+    return Finding(
+        "clocksource", Verdict.GOOD, text, "kvm-clock or tsc is better; see whether kvmclock is switched off"
+    )
+
+
+def check_agent(found: Examination) -> Finding | None:
+    """Without an agent's channel nothing outside can reach the node but ssh."""
+    if found.around is None or found.around.agent_channel:
+        return None
+    text = "its domain has no channel for a guest agent"
+    return Finding("no-agent", Verdict.GOOD, text, "add one for org.qemu.guest_agent.0, or keep ssh working")
+
+
+def check_commands(found: Examination) -> Finding | None:
+    """RHEL's agent runs no commands by default."""
+    if not found.exec_blocked:
+        return None
+    text = "its guest agent runs no commands: the clock can be set, but not stepped, and no daemon resynchronised"
+    return Finding("exec-blocked", Verdict.UNSURE, text, "allow guest-exec in the node's /etc/qemu/qemu-ga.conf")
+
+
+def check_generation(found: Examination) -> Finding | None:
+    """A generation id is how a kernel learns that it was put back."""
+    if found.around is None or found.around.generation_id:
+        return None
+    text = "its domain has no generation id, so its kernel does not learn of a revert"
+    return Finding("no-genid", Verdict.GOOD, text, "add <genid/> to the domain; it counts from the next cold start on")
+
+
+def check_rtc(found: Examination) -> Finding | None:
+    """An RTC that follows the guest is as wrong as the guest, and local time breaks at each change of it."""
+    around, inside = found.around, found.inside
+    if around and around.rtc_track == "guest":
+        text = (
+            "its RTC stands still with the guest (<timer name='rtc' track='guest'>), so a boot after a pause is wrong"
+        )
+        return Finding("rtc", Verdict.UNSURE, text, "remove track='guest' from the domain")
+    if (around and around.clock_offset == "localtime") or (inside and inside.rtc_local):
+        return Finding("rtc", Verdict.UNSURE, "its RTC is kept in local time", "keep it in UTC: <clock offset='utc'/>")
+    return None
+
+
+def check_rtc_written(found: Examination) -> Finding | None:
+    """`rtcsync` has a wrong guest overwrite its RTC every eleven minutes; then a reboot does not help either."""
+    inside, offset = found.inside, measured(found.facts)
+    if inside is None or inside.rtc_ahead_s is None or offset is None or inside.rtc_local:
+        return None
+    from_host_s = inside.rtc_ahead_s + offset.value_ns / SECOND_NS
+    if abs(from_host_s) <= RTC_APART_S:
+        return None
+    by_daemon = ", and rtcsync has its daemon write it" if inside.rtcsync else ""
+    text = f"its RTC is {show_duration(int(abs(from_host_s) * SECOND_NS))} off{by_daemon}"
+    return Finding("rtc-wrong", Verdict.BAD, text, "bring the clock right, then run hwclock --systohc in the node")
+
+
+def check_tai(found: Examination) -> Finding | None:
+    """Programs that ask for TAI get a wrong time from a kernel that was told a wrong difference."""
+    inside = found.inside
+    if inside is None or inside.tai_s in {None, 0, found.host_tai_s} or not found.host_tai_s:
+        return None
+    text = f"its kernel takes TAI to be {inside.tai_s} s from UTC, this machine's {found.host_tai_s} s"
+    return Finding(
+        "tai", Verdict.UNSURE, text, "see leapsectz or leapseclist in chrony.conf, and a PHC that counts TAI"
+    )
+
+
+def _says(finding: Finding) -> bool:
+    return finding.verdict is not Verdict.GOOD or bool(finding.remedy)
+
+
+def _sources(found: Examination) -> Sequence[TimeSource]:
+    return found.inside.sources if found.inside else ()
+
+
+def _host_clock(inside: Inside) -> bool:
+    names = dict(inside.ptp)
+    return any(names.get(file) in HOST_CLOCKS for file in inside.refclocks)
+
+
+CHECKS: tuple[Check, ...] = (
+    check_daemon,
+    check_two_daemons,
+    check_may_step,
+    check_one_source,
+    check_falsetickers,
+    check_unreachable_sources,
+    check_makestep,
+    check_reference,
+    check_phc,
+    check_kernel,
+    check_clocksource,
+    check_agent,
+    check_commands,
+    check_generation,
+    check_rtc,
+    check_rtc_written,
+    check_tai,
+)

@@ -1,0 +1,101 @@
+"""What a node's system says of itself: the script as it runs here, and how its answers are read."""
+
+import subprocess
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from clockstep.daemons.inside import ASK, parse
+from clockstep.hypervisors import hardware
+from clockstep.model import Around, Inside, TimeSource
+
+ANSWER = """#clockstep daemons
+chronyd
+#clockstep others
+VBoxService
+#clockstep capability
+CapEff:\t0000000002000400
+CapEff:\t0000000000000000
+#clockstep container
+#clockstep clocksource
+kvm-clock
+#clockstep kernel
+6.1.0-30-amd64
+#clockstep ptp_kvm
+yes
+#clockstep ptp
+/dev/ptp0 e1000e
+/dev/ptp1 KVM virtual PTP
+#clockstep links
+/dev/ptp_kvm /dev/ptp1
+#clockstep configuration
+# makestep 1 -1
+makestep 1 3
+refclock PHC /dev/ptp_kvm poll 2
+ rtcsync
+#clockstep sources
+#,*,PHC0,0,2,377,3,0.000000919,0.000001851,0.000004506
+^,x,10.0.2.2,1,6,0,3,0.000000919,0.000001851,0.000004506
+506 Cannot talk to daemon
+#clockstep rtc
+1800000005
+1800000000
+#clockstep adjtime
+0.0 0 0.0
+0
+LOCAL
+#clockstep tai
+37"""
+
+
+def test_an_answer_is_read_as_it_was_meant() -> None:
+    assert parse(ANSWER) == Inside(
+        daemons=("chronyd",),
+        others=("VBoxService",),
+        sources=(TimeSource("#", "*", "PHC0", reach=True), TimeSource("^", "x", "10.0.2.2", reach=False)),
+        makestep="1 3",
+        refclocks=("/dev/ptp_kvm",),
+        rtcsync=True,
+        ptp=(("/dev/ptp0", "e1000e"), ("/dev/ptp1", "KVM virtual PTP"), ("/dev/ptp_kvm", "KVM virtual PTP")),
+        kernel="6.1.0-30-amd64",
+        has_ptp_kvm=True,
+        clocksource="kvm-clock",
+        may_set_time=True,
+        container=False,
+        rtc_ahead_s=5,
+        rtc_local=True,
+        tai_s=37,
+    )
+
+
+def test_the_script_runs_here_and_changes_nothing() -> None:
+    done = subprocess.run(["/bin/sh", "-c", ASK], capture_output=True, text=True, check=False, timeout=30)
+    found = parse(done.stdout)
+    assert found.kernel
+    assert found.clocksource
+
+
+@given(st.text())
+def test_any_other_answer_is_no_crash(output: str) -> None:
+    parse(output)
+
+
+@given(st.lists(st.sampled_from(ANSWER.splitlines()), max_size=40))
+def test_an_answer_that_is_torn_apart_is_no_crash(lines: list[str]) -> None:
+    parse("\n".join(lines))
+
+
+@pytest.mark.parametrize(
+    ("xml", "around"),
+    [
+        ("<domain/>", Around(agent_channel=False, generation_id=False)),
+        (
+            "<domain><genid>x</genid><clock offset='localtime'><timer name='rtc' track='guest'/></clock><devices>"
+            "<channel><target type='virtio' name='org.qemu.guest_agent.0'/></channel></devices></domain>",
+            Around(agent_channel=True, generation_id=True, clock_offset="localtime", rtc_track="guest"),
+        ),
+    ],
+)
+def test_what_surrounds_a_node_is_read_from_its_domain(xml: str, around: Around) -> None:
+    assert hardware.parse(xml, None) == around

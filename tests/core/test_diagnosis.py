@@ -1,0 +1,147 @@
+"""What the doctor says: each reason by what is seen, worst first, and nothing of what is in order."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from clockstep.core import diagnosis
+from clockstep.core.diagnosis import CHECKS, compare_snapshots, diagnose, examine_host
+from clockstep.model import (
+    Around,
+    Claim,
+    Examination,
+    Facts,
+    Finding,
+    HostClock,
+    Inside,
+    Offset,
+    Policy,
+    Reading,
+    TimeSource,
+    Trouble,
+    Verdict,
+)
+
+ROOT = Path(__file__).parents[2]
+SECOND = 1_000_000_000
+RIGHT = Facts((Reading("guest agent", Offset(0, 300_000), 0, 0),), Claim("chrony", synchronised=True))
+PHC = TimeSource("#", "*", "PHC0", reach=True)
+SERVER = TimeSource("^", "+", "10.0.0.1", reach=True)
+WELL = Inside(
+    daemons=("chronyd",),
+    sources=(PHC, SERVER),
+    makestep="1 -1",
+    refclocks=("/dev/ptp_kvm",),
+    ptp=(("/dev/ptp0", "KVM virtual PTP"), ("/dev/ptp_kvm", "KVM virtual PTP")),
+    kernel="6.12.0",
+    has_ptp_kvm=True,
+    clocksource="kvm-clock",
+    may_set_time=True,
+    rtc_ahead_s=0,
+    tai_s=37,
+)
+AROUND = Around(agent_channel=True, generation_id=True)
+
+
+def seen(inside: Inside | None = WELL, around: Around | None = AROUND, facts: Facts = RIGHT) -> Examination:
+    return Examination("web", facts, around, inside, host_tai_s=37)
+
+
+def but(**fields: object) -> Inside:
+    return msgspec.structs.replace(WELL, **fields)
+
+
+def apart(**fields: object) -> Around:
+    return msgspec.structs.replace(AROUND, **fields)
+
+
+def said(examination: Examination) -> dict[str, Verdict]:
+    return {finding.check: finding.verdict for finding in diagnose(examination, Policy())}
+
+
+def test_of_a_node_that_is_well_nothing_is_said() -> None:
+    assert diagnose(seen(), Policy()) == ()
+
+
+@pytest.mark.parametrize(
+    ("examination", "check", "verdict"),
+    [
+        (seen(but(daemons=())), "no-daemon", Verdict.BAD),
+        (seen(but(daemons=("chronyd", "ntpd"))), "two-daemons", Verdict.BAD),
+        (seen(but(others=("vmtoolsd",))), "two-daemons", Verdict.UNSURE),
+        (seen(but(may_set_time=False)), "cannot-step", Verdict.BAD),
+        (seen(but(sources=(PHC,))), "one-source", Verdict.GOOD),
+        (seen(but(sources=(PHC, msgspec.structs.replace(SERVER, state="x")))), "falseticker", Verdict.BAD),
+        (seen(but(sources=(PHC, msgspec.structs.replace(SERVER, state="~")))), "falseticker", Verdict.BAD),
+        (seen(but(sources=(TimeSource("^", "?", "a", reach=False),) * 2)), "no-answer", Verdict.BAD),
+        (seen(but(makestep="1 3")), "makestep", Verdict.UNSURE),
+        (seen(but(makestep=None)), "makestep", Verdict.UNSURE),
+        (seen(but(refclocks=())), "no-phc", Verdict.UNSURE),
+        (seen(but(refclocks=("/dev/ptp0",), ptp=(("/dev/ptp0", "e1000e"),))), "wrong-phc", Verdict.BAD),
+        (seen(but(refclocks=("/dev/ptp1",))), "wrong-phc", Verdict.BAD),
+        (seen(but(has_ptp_kvm=False, ptp=(), refclocks=())), "no-ptp-kvm", Verdict.GOOD),
+        (seen(but(clocksource="hpet")), "clocksource", Verdict.GOOD),
+        (seen(around=apart(agent_channel=False)), "no-agent", Verdict.GOOD),
+        (seen(around=apart(generation_id=False)), "no-genid", Verdict.GOOD),
+        (seen(around=apart(rtc_track="guest")), "rtc", Verdict.UNSURE),
+        (seen(around=apart(clock_offset="localtime")), "rtc", Verdict.UNSURE),
+        (seen(but(rtc_local=True)), "rtc", Verdict.UNSURE),
+        (seen(but(rtc_ahead_s=-600)), "rtc-wrong", Verdict.BAD),
+        (seen(but(tai_s=36)), "tai", Verdict.UNSURE),
+        (msgspec.structs.replace(seen(None), exec_blocked=True), "exec-blocked", Verdict.UNSURE),
+        (seen(None, facts=Facts(trouble=(Trouble("no agent", "start it"),))), "reach", Verdict.UNREACHABLE),
+    ],
+)
+def test_each_reason_is_named_by_what_is_seen(examination: Examination, check: str, verdict: Verdict) -> None:
+    assert said(examination)[check] is verdict
+    (finding,) = [finding for finding in diagnose(examination, Policy()) if finding.check == check]
+    assert finding.text
+    assert finding.remedy
+
+
+def test_a_daemon_that_says_synchronised_and_is_wrong_is_named_with_the_cure() -> None:
+    late = Facts((Reading("guest agent", Offset(-60 * SECOND, 1), 0, 0),), Claim("chrony", synchronised=True))
+    (finding,) = [finding for finding in diagnose(seen(facts=late), Policy()) if finding.check == "daemon"]
+    assert (finding.verdict, finding.remedy) == (Verdict.BAD, "run clockstep step")
+
+
+def test_an_rtc_that_is_right_where_the_clock_is_not_is_no_reason() -> None:
+    late = Facts((Reading("guest agent", Offset(-60 * SECOND, 1), 0, 0),), None)
+    assert "rtc-wrong" not in said(seen(but(rtc_ahead_s=60), facts=late))
+    assert "rtc-wrong" in said(seen(but(rtc_ahead_s=0), facts=late))
+
+
+def test_the_worst_comes_first() -> None:
+    verdicts = list(said(seen(but(makestep="1 3", sources=(PHC,), may_set_time=False))).values())
+    assert verdicts == [Verdict.BAD, Verdict.UNSURE, Verdict.GOOD]
+
+
+@pytest.mark.parametrize(("other_s", "far"), [(59, False), (61, True), (-3600, True)])
+def test_snapshots_far_apart_do_not_belong_together(other_s: int, far: bool) -> None:
+    taken = [seen(around=apart(snapshot_ns=10**6 * SECOND)), seen(around=apart(snapshot_ns=(10**6 + other_s) * SECOND))]
+    nodes = [msgspec.structs.replace(one, node=name) for one, name in zip(taken, "ab", strict=True)]
+    assert (compare_snapshots(nodes) is not None) == far
+    assert compare_snapshots([nodes[0], msgspec.structs.replace(seen(), node="c")]) is None
+
+
+def test_a_host_that_is_wrong_by_its_own_sources_is_said_first() -> None:
+    claim = Claim("chrony", synchronised=True, offset=Offset(-2 * SECOND, 1000))
+    unsynchronised = HostClock(synchronised=False, max_error_ns=0)
+    assert [finding.check for finding in examine_host(unsynchronised, claim)] == ["host-wrong", "host-unsynchronised"]
+    assert examine_host(HostClock(synchronised=True, max_error_ns=1), None) == ()
+
+
+@pytest.mark.parametrize("check", CHECKS)
+def test_where_nothing_could_be_looked_at_nothing_is_made_up(check: Callable[[Examination], Finding | None]) -> None:
+    assert check(Examination("web", Facts())) is None
+    assert check(seen(Inside())) is None or check is diagnosis.check_daemon
+
+
+def test_every_section_that_is_named_is_in_the_documentation() -> None:
+    source = "".join((ROOT / "src/clockstep/core" / name).read_text() for name in ("diagnosis.py", "checks.py"))
+    named = set(re.findall(r'Finding\(\s*"([a-z-]+)"', source))
+    written = set(re.findall(r"^## ([a-z-]+)$", (ROOT / "docs/diagnosis.md").read_text(), re.MULTILINE))
+    assert named == written
