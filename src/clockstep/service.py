@@ -15,6 +15,7 @@ UNIT = "clockstep-watch.service"
 ACCOUNT = "clockstep"
 MARK = "written by clockstep watch --install"
 
+# A session daemon that libvirt started itself would be of this unit, with its machines, and end with it.
 HEAD = """\
 # {mark}
 [Unit]
@@ -23,6 +24,7 @@ After=libvirtd.service virtqemud.service network.target
 
 [Service]
 Type=notify
+Environment=LIBVIRT_AUTOSTART=0
 ExecStart={command}
 ExecReload=/bin/kill -HUP $MAINPID
 WorkingDirectory={folder}
@@ -33,7 +35,7 @@ UMask=0077
 """
 
 # What seccomp(2) enforces needs no privilege. adjtimex(2) only reads here: there is no capability to set a clock with,
-# and ProtectClock= would forbid the reading too.
+# and ProtectClock= would forbid the reading too, as @privileged does: so these two calls are allowed last.
 CONFINED = """\
 NoNewPrivileges=yes
 LockPersonality=yes
@@ -43,21 +45,21 @@ RestrictNamespaces=yes
 RestrictRealtime=yes
 RestrictSUIDSGID=yes
 SystemCallArchitectures=native
-SystemCallFilter=@system-service adjtimex clock_adjtime
-SystemCallFilter=~@privileged @resources @mount @reboot @swap @module @raw-io @obsolete
+SystemCallFilter=@system-service
+SystemCallFilter=~@privileged @resources
+SystemCallFilter=adjtimex clock_adjtime
 SystemCallErrorNumber=EPERM
 """
 
 OF_SYSTEM = """\
 User={account}
-StateDirectory=clockstep
+StateDirectory=clockstep-watch
 CapabilityBoundingSet=
 DevicePolicy=closed
 KeyringMode=private
 PrivateDevices=yes
 PrivateTmp=yes
 PrivateUsers=yes
-ProcSubset=pid
 ProtectControlGroups=yes
 ProtectHome={home}
 ProtectHostname=yes
@@ -74,7 +76,7 @@ TAIL = """
 WantedBy={target}
 """
 
-SYSUSERS = f'# {MARK}\nu {ACCOUNT} - "clockstep watch" /var/lib/clockstep\n'
+SYSUSERS = f'# {MARK}\nu {ACCOUNT} - "clockstep watch" /var/lib/clockstep-watch\n'
 
 RULES = """\
 // {mark}
@@ -98,16 +100,21 @@ polkit.addRule(function (action, subject) {{
 AGENT = """,
         "org.libvirt.api.domain.write" // also to read the time by the guest agent (virDomainGetTime)"""
 
+AS_WHO = "the system's service is root's to change; --user is for your own"
 Do = Callable[[Sequence[str]], None]
 
 
 class Service(NamedTuple):
-    """What is to run: `words` are the command line, `folder` is where it is to run, `of_user` whose systemd runs it."""
+    """What is to run: `words` are the command line, `folder` is where it is to run, `of_user` whose systemd runs it.
+
+    `needed` are files that it reads.
+    """
 
     words: Sequence[str]
     folder: Path
     of_user: bool
     by_agent: bool = True
+    needed: Sequence[Path] = ()
 
 
 def files(service: Service, root: Path, home: Path) -> dict[Path, str]:
@@ -115,7 +122,7 @@ def files(service: Service, root: Path, home: Path) -> dict[Path, str]:
     head = HEAD.format(mark=MARK, command=" ".join(map(quoted, service.words)), folder=escaped(str(service.folder)))
     if service.of_user:
         return {unit_file(root, home, of_user=True): head + CONFINED + TAIL.format(target="default.target")}
-    at_home = any(Path(word).is_relative_to("/home") for word in (*service.words, str(service.folder)))
+    at_home = any(path.is_relative_to("/home") for path in (service.folder, *service.needed))
     of_system = OF_SYSTEM.format(account=ACCOUNT, home="read-only" if at_home else "yes")
     rules = RULES.format(mark=MARK, account=ACCOUNT, agent=AGENT if service.by_agent else "")
     return {
@@ -138,27 +145,33 @@ def install(service: Service, root: Path, home: Path, do: Do) -> list[Path]:
     """
     wanted = files(service, root, home)
     before = {file: refuse_others(file) for file in wanted}
+    if not service.of_user:
+        for file in (service.folder, *service.needed):
+            refuse_unreadable(file)
     try:
         for file, text in wanted.items():
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(text, encoding="utf-8")
+            file.chmod(0o644)  # whatever the umask: polkitd is not root
         if not service.of_user:
             do(["systemd-sysusers", "clockstep.conf"])
         do([*systemctl(of_user=service.of_user), "daemon-reload"])
         do([*systemctl(of_user=service.of_user), "enable", UNIT])
         do([*systemctl(of_user=service.of_user), "restart", UNIT])
-    except (OSError, ClockstepError) as error:
-        put_back(before, do, of_user=service.of_user)
+    except BaseException as error:
+        put_back(before, unit_file(root, home, of_user=service.of_user), do, of_user=service.of_user)
+        if not isinstance(error, OSError | ClockstepError):
+            raise
         text = error.message if isinstance(error, ClockstepError) else str(error)
-        hint = "all is as it was; run the command without --install to see what it says"
-        raise ClockstepError(f"the service was not installed: {text}", hint) from error
+        journal = f"journalctl {'--user ' if service.of_user else ''}--unit {UNIT}"
+        raise ClockstepError(f"the service was not installed: {text}", f"all is as it was; why: {journal}") from error
     return list(wanted)
 
 
-def put_back(before: Mapping[Path, str | None], do: Do, *, of_user: bool) -> None:
+def put_back(before: Mapping[Path, str | None], unit: Path, do: Do, *, of_user: bool) -> None:
     """Undo an installation: the service that was there before runs again, or none does."""
     of_systemd = systemctl(of_user=of_user)
-    anew = not any(before.values())
+    anew = before[unit] is None
     if anew:
         _attempt(do, [*of_systemd, "disable", "--now", UNIT])
     for file, text in before.items():
@@ -172,16 +185,22 @@ def put_back(before: Mapping[Path, str | None], do: Do, *, of_user: bool) -> Non
 def uninstall(root: Path, home: Path, do: Do, *, of_user: bool) -> list[Path]:
     """End the service, remove what `install` wrote, and return that. The account stays: files may be its own."""
     names = files(Service((), Path("/"), of_user), root, home)
-    there = [file for file in names if file.exists()]
-    for file in there:
-        refuse_others(file)
+    there = [file for file in names if refuse_others(file) is not None]
     if unit_file(root, home, of_user=of_user) in there:
         do([*systemctl(of_user=of_user), "disable", "--now", UNIT])
     for file in there:
-        file.unlink()
+        remove(file)
     if there:
         do([*systemctl(of_user=of_user), "daemon-reload"])
     return there
+
+
+def remove(file: Path) -> None:
+    """Remove a file. Raises ClockstepError where that is not allowed."""
+    try:
+        file.unlink()
+    except OSError as error:
+        raise ClockstepError(f"{file} cannot be removed: {error}", AS_WHO) from error
 
 
 def refuse_others(file: Path) -> str | None:
@@ -191,7 +210,7 @@ def refuse_others(file: Path) -> str | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise ClockstepError(f"{file} cannot be read: {error}") from error
+        raise ClockstepError(f"{file} cannot be read: {error}", AS_WHO) from error
     if MARK not in text.partition("\n")[0]:
         raise ClockstepError(f"{file} is there, and not of clockstep's making", "move it away, and try again")
     return text
@@ -199,7 +218,7 @@ def refuse_others(file: Path) -> str | None:
 
 def refuse_unreadable(file: Path) -> None:
     """Raise UsageError where the service's account could not read a file."""
-    for part in (file, *file.parents):
+    for part in (file.resolve(), *file.resolve().parents):
         needed = 0o1 if part.is_dir() else 0o4
         if part.exists() and not part.stat().st_mode & needed:
             text = f"the service runs as the user {ACCOUNT}, who may not read {file}, because of {part}"

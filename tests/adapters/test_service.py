@@ -1,5 +1,6 @@
 """The watcher as a service: what is written, judged by systemd's own tools, and the way back."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -106,6 +107,41 @@ def test_a_new_one_that_does_not_come_up_gives_way_to_the_one_before(tmp_path: P
     assert systemd.commands[-1] == f"systemctl restart {UNIT}"
 
 
+def test_one_that_is_interrupted_leaves_nothing_behind_either(tmp_path: Path) -> None:
+    def interrupted(command: Sequence[str]) -> None:
+        if "restart" in command:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        install(service(), tmp_path, tmp_path, interrupted)
+    assert [file for file in tmp_path.rglob("*") if file.is_file()] == []
+
+
+def test_a_rule_that_was_left_over_is_no_service_that_was_there_before(tmp_path: Path) -> None:
+    install(service(), tmp_path, tmp_path, Systemd())
+    unit_file(tmp_path, tmp_path, of_user=False).unlink()
+    systemd = Systemd("restart")
+    with pytest.raises(ClockstepError):
+        install(service(), tmp_path, tmp_path, systemd)
+    assert any("disable --now" in command for command in systemd.commands)
+    assert not unit_file(tmp_path, tmp_path, of_user=False).exists()
+
+
+def test_polkit_can_read_its_rule_whatever_the_umask(tmp_path: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        written = install(service(), tmp_path, tmp_path, Systemd())
+    finally:
+        os.umask(before)
+    assert {file.stat().st_mode & 0o777 for file in written} == {0o644}
+
+
+def test_the_two_calls_that_read_this_machines_clock_are_allowed_after_all_that_is_not(tmp_path: Path) -> None:
+    text = unit(tmp_path, of_user=False).read_text()
+    filters = [line for line in text.splitlines() if line.startswith("SystemCallFilter=")]
+    assert filters[-1] == "SystemCallFilter=adjtimex clock_adjtime"
+
+
 @pytest.mark.parametrize("place", ["etc/systemd/system/clockstep-watch.service", "etc/sysusers.d/clockstep.conf"])
 def test_a_file_of_somebody_elses_is_neither_replaced_nor_removed(tmp_path: Path, place: str) -> None:
     theirs = tmp_path / place
@@ -153,6 +189,10 @@ def test_what_the_services_account_may_not_read_is_refused_by_name(tmp_path: Pat
     hidden = tmp_path / "hidden"
     hidden.mkdir(mode=0o700)
     (hidden / "clockstep.toml").touch()
+    for unread in (service()._replace(needed=[hidden / "clockstep.toml"]), service()._replace(folder=hidden)):
+        with pytest.raises(UsageError, match=str(hidden)):
+            install(unread, tmp_path / "root", tmp_path, Systemd())
+    assert not (tmp_path / "root").exists()
     with pytest.raises(UsageError, match=str(hidden)):
         refuse_unreadable(hidden / "clockstep.toml")
     refuse_unreadable(Path("/etc/passwd"))

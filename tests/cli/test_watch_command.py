@@ -76,6 +76,8 @@ def test_it_reads_its_configuration_again_and_keeps_the_old_one_where_the_new_on
         watch.configure(connect="qemu:///elsewhere")
         assert "restart the watcher for that" in watch.hears("stays as it was")
         watch.configure(nodes="web")
+        assert "stays as it was" in watch.hears("READY=1")
+        watch.configure(nodes="t*")
         assert "was read again" in watch.hears("READY=1")
         watch.process.send_signal(signal.SIGTERM)
         assert watch.process.wait(20) == 0
@@ -102,7 +104,21 @@ def test_a_full_disk_ends_no_watch(tmp_path: Path) -> None:
         assert watch.process.poll() is None
 
 
-@pytest.mark.parametrize("words", [["--metrics", "web"], ["--every", "soon"], ["nobody"]])
+def test_when_nobody_reads_it_any_more_it_ends(tmp_path: Path) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    with watching(tmp_path, out=f"/proc/self/fd/{writer}") as watch:
+        os.close(writer)
+        assert watch.process.wait(20) in {0, 1}
+
+
+def test_a_service_waits_for_machines_that_are_not_there_yet(tmp_path: Path) -> None:
+    with watching(tmp_path, "nobody") as watch:
+        assert "nobody" in watch.line("nobody")
+        watch.hears("READY=1")
+
+
+@pytest.mark.parametrize("words", [["--metrics", "web"], ["--every", "soon"]])
 def test_a_mistake_on_its_command_line_is_told_at_once(tmp_path: Path, words: list[str]) -> None:
     with watching(tmp_path, *words) as watch:
         assert watch.process.wait(20) == 2

@@ -1,13 +1,15 @@
 """Several hypervisors as one: every guest knows its connection, and names stay apart."""
 
 import threading
+import time
 
 import pytest
 
 from clockstep.errors import HypervisorError
 from clockstep.hypervisors.several import Several
 from clockstep.model import Guest, Snapshot
-from core.simulation import MILLISECOND, SECOND, SimClock, SimHypervisor
+from conftest import until
+from core.simulation import MILLISECOND, SECOND, SimClock, SimGuest, SimHypervisor
 
 MARKED = Snapshot("base", 1, "set", ("web",))
 
@@ -71,12 +73,29 @@ def test_one_that_does_not_answer_holds_up_none_of_the_others_and_is_listened_to
             return super().guests()
 
     both = Several({"a": here, "b": Slow(SimClock(), ["web"])})
-    for _ in range(2):
+    for silent in (False, True, True):  # only one that has not answered by the next survey is said to be silent
         quick, slow = both.survey(50 * MILLISECOND)
         assert [guest.name for guest in quick.guests] == ["db", "web"]
-        assert slow.error is not None
+        assert (slow.error is not None) == silent
+    assert len(asked) == 1
     answered.set()
     quick, slow = both.survey(20 * SECOND)
     assert [guest.name for guest in slow.guests] == ["web@b"]
     assert [guest.name for guest in quick.guests] == ["db", "web@a"]
-    assert len(asked) == 1
+
+
+def test_one_that_is_always_slow_is_asked_anew_each_time_and_never_said_to_be_silent(here: SimHypervisor) -> None:
+    class Slow(SimHypervisor):
+        def guests(self) -> list[Guest]:
+            time.sleep(0.08)
+            return super().guests()
+
+    machines = Slow(SimClock(), ["web"])
+    both = Several({"a": here, "b": machines})
+    both.survey(10 * MILLISECOND)
+    for count in range(3):
+        until(lambda: all(asked.done() for asked in both._asked.values()), 5)
+        machines.machines[f"new{count}"] = SimGuest(machines.clock)
+        assert both.survey(10 * MILLISECOND)[1].error is None
+    until(lambda: all(asked.done() for asked in both._asked.values()), 5)
+    assert "new2" in {guest.name for guest in both.survey(10 * MILLISECOND)[1].guests}

@@ -17,7 +17,7 @@ from clockstep.cli.options import Duration, examples, nodes, option, policy, sha
 if TYPE_CHECKING:
     from clockstep.core.selection import Wanted
     from clockstep.flows.watch import Orders
-    from clockstep.model import Episode
+    from clockstep.model import Episode, Guest
     from clockstep.ports import Listed
     from clockstep.render.metrics import Metrics
     from clockstep.systemd import Notifier
@@ -58,6 +58,8 @@ def command(context: click.Context, /, names: tuple[str, ...], *, everything: bo
     SIGHUP has it read its configuration again.
     """
     from clockstep.cli.session import asked, opened, selected
+    from clockstep.core.selection import select
+    from clockstep.errors import UsageError
     from clockstep.flows.watch import Watcher
     from clockstep.model import Guest
     from clockstep.systemd import Notifier
@@ -66,20 +68,28 @@ def command(context: click.Context, /, names: tuple[str, ...], *, everything: bo
         return _uninstall(of_user=_of_user(context))
     wanted = asked(context, names, everything=everything)
     world = opened(context, wanted, _tell)
-    selected(world, wanted, changing=True)  # a typing error is told now
+    try:
+        selected(world, wanted, changing=True)  # a typing error is told now
+    except UsageError as error:
+        if not (everything or "NOTIFY_SOCKET" in os.environ):  # a service waits for machines that are not there yet
+            raise
+        _tell("", error.message)
     if options["install"]:
         return _install(context, wanted, of_user=_of_user(context))
     over, again = threading.Event(), threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda _number, _frame: over.set())
-    signal.signal(signal.SIGHUP, lambda _number, _frame: again.set())
+    if not sys.stderr.isatty():  # a terminal that is closed ends it
+        signal.signal(signal.SIGHUP, lambda _number, _frame: again.set())
     notifier = Notifier(os.environ, world.clock)
     with world.locks.hold([Guest("the same machines", _identity(wanted), "")], 0):
-        front = _Front(notifier, _metrics(options["metrics"]), again, as_json=option(context, "json"))
+        front = _Front(notifier, _metrics(options["metrics"]), over, again, as_json=option(context, "json"))
         watcher = Watcher(world, _orders(context, wanted), front)
 
         def reread() -> None:
-            watcher.orders = _orders(context, _asked_again(context, names, wanted, everything=everything))
+            anew = _asked_again(context, names, wanted, everything=everything)
+            select(front.guests, anew, changing=True)
+            watcher.orders = _orders(context, anew)
 
         front.reread = reread
         watcher.run(every, over)
@@ -91,9 +101,17 @@ class _Front:
     """What the watcher's listener does here: print, count, and tell the service manager."""
 
     def __init__(
-        self, notifier: "Notifier", metrics: "Metrics | None", again: threading.Event, *, as_json: bool
+        self,
+        notifier: "Notifier",
+        metrics: "Metrics | None",
+        over: threading.Event,
+        again: threading.Event,
+        *,
+        as_json: bool,
     ) -> None:
+        self.guests: list[Guest] = []
         self._notifier = notifier
+        self._over = over
         self._metrics = metrics
         self._again = again
         self._as_json = as_json
@@ -104,6 +122,7 @@ class _Front:
         """Take what the hypervisors listed."""
         from clockstep.kernel.timex import read_host_clock
 
+        self.guests = [guest for one in listed for guest in one.guests]
         if self._metrics:
             self._metrics.surveyed(listed, read_host_clock())
 
@@ -112,8 +131,12 @@ class _Front:
         if self._metrics:
             self._metrics.seen(episode)
         if new:
-            with suppress(OSError):  # a disk that is full for a while must not end the watch
+            try:
                 self._print(episode)
+            except BrokenPipeError:  # whoever read it is gone
+                self._over.set()
+            except OSError:  # a disk that is full for a while must not end the watch
+                return
 
     def alive(self) -> None:
         """Take the time."""
@@ -204,14 +227,16 @@ def _of_user(context: click.Context) -> bool:
 
 def _install(context: click.Context, wanted: "Wanted", *, of_user: bool) -> int:
     from clockstep import service
+    from clockstep.core.selection import addresses
+    from clockstep.hypervisors.connection import connect
 
     own = {"--install", "--user", "--system"}
-    words = [sys.executable, "-m", "clockstep", *(word for word in sys.argv[1:] if word not in own)]
-    if not of_user:
-        needed = [sys.executable, service.__file__, wanted.cluster and wanted.cluster.origin]
-        for file in filter(None, [*needed, context.params["ssh_config"]]):
-            service.refuse_unreadable(Path(file).absolute())
-    wished = service.Service(words, Path.cwd(), of_user, context.params["reach"] != "ssh")
+    words = [sys.executable, "-P", "-m", "clockstep", *(word for word in sys.argv[1:] if word not in own)]
+    if addresses(wanted) == ("",):  # its account's default, or another shell's, would be another
+        words += ["--connect", connect(None).getURI()]
+    files = [sys.executable, service.__file__, wanted.cluster and wanted.cluster.origin, context.params["ssh_config"]]
+    needed = [Path(file).resolve() for file in files if file]
+    wished = service.Service(words, Path.cwd(), of_user, context.params["reach"] != "ssh", needed)
     for file in service.install(wished, Path("/"), Path.home(), service.run):
         _tell("", f"wrote {file}")
     _tell("", f"it runs: {' '.join([*service.systemctl(of_user=of_user), 'status', service.UNIT])}")

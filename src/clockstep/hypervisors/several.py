@@ -27,17 +27,27 @@ class Several:
 
     def guests(self) -> list[Guest]:
         """Return the guests of all, by name, each with its connection; raises where one does not tell."""
-        surveyed = self.survey(PATIENCE_NS)
+        surveyed = self._survey(PATIENCE_NS, late=set(self._parts))
         for error in (listed.error for listed in surveyed if listed.error):
             raise error
         return sorted((guest for listed in surveyed for guest in listed.guests), key=lambda guest: guest.name)
 
     def survey(self, within_ns: int) -> list[Listed]:
-        """Ask all side by side. One that does not answer in time is listened to by the next survey, not asked again."""
+        """Ask all side by side. One that does not answer in time counts as silent if it has not by the next survey."""
+        for address in [address for address, asked in self._asked.items() if asked.done()]:
+            self._answer(address)
+        return self._survey(within_ns, late=set(self._asked))
+
+    def _survey(self, within_ns: int, late: set[str]) -> list[Listed]:
         for address in self._parts.keys() - self._asked.keys():
             self._asked[address] = begun(self._parts[address].guests)
         wait(self._asked.values(), timeout=within_ns / SECOND_NS)
-        surveyed = [self._answer(address) for address in self._parts]
+        surveyed = [
+            self._answer(address)
+            if address in late or self._asked[address].done()
+            else Listed(address, self._last.get(address, []))
+            for address in self._parts
+        ]
         count = Counter(guest.name for guests in self._last.values() for guest in guests)
         return [
             listed._replace(guests=[qualified(guest) if count[guest.name] > 1 else guest for guest in listed.guests])

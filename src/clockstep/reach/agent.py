@@ -7,6 +7,7 @@ the guest may be broken or hostile.
 import base64
 import binascii
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Generic, Protocol, TypeVar
 
 import msgspec
@@ -119,11 +120,12 @@ class AgentReach:
             handle = self._ask("guest-file-open", {"path": FIFO, "mode": "r+"}, _Return[int], deadline).value
         except ReachError:  # there is none, or files are switched off
             return False
-        try:
-            content = base64.b64encode(f"{line}\n".encode()).decode()
+        content = base64.b64encode(f"{line}\n".encode()).decode()
+        with suppress(ReachError):  # what came of it is seen by how the clock reads
             self._ask("guest-file-write", {"handle": handle, "buf-b64": content}, _Return[object], deadline)
-        finally:
-            self._ask("guest-file-close", {"handle": handle}, _Return[object], deadline)
+        with suppress(ReachError):
+            own = self._clock.monotonic_ns() + SECOND_NS
+            self._ask("guest-file-close", {"handle": handle}, _Return[object], own)
         return True
 
     def _ask(self, name: str, arguments: object, answer: type[T], deadline_ns: int) -> T:
