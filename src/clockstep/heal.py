@@ -32,6 +32,8 @@ from clockstep.ports import Clock, Node, Tell
 from clockstep.units import MILLISECOND_NS, SECOND_NS, show_offset
 
 BETWEEN_LOOKS_NS = 10 * MILLISECOND_NS
+UNREACHED_NS = 25 * MILLISECOND_NS
+"""How often a node that does not answer is asked again: ten that come up at once are held up by being asked."""
 WAITING_FOR_DAEMON_NS = 250 * MILLISECOND_NS
 COMMAND_NS = 5 * SECOND_NS
 RESYNC_TAKES_NS = 8 * SECOND_NS
@@ -76,7 +78,14 @@ def heal(node: Node, cause: Cause, policy: Policy, clock: Clock, tell: Tell) -> 
         if trouble and trouble.lasting:
             return conclude(run, msgspec.structs.replace(facts, trouble=(*facts.trouble, trouble)))
         if trouble or not todo:
-            clock.sleep_ns(WAITING_FOR_DAEMON_NS if facts.claim else BETWEEN_LOOKS_NS)
+            clock.sleep_ns(pause(facts))
+
+
+def pause(facts: Facts) -> int:
+    """Return how long to wait before the next look, where nothing is to be done."""
+    if facts.claim:
+        return WAITING_FOR_DAEMON_NS
+    return BETWEEN_LOOKS_NS if facts.readings else UNREACHED_NS
 
 
 def observe(node: Node, cause: Cause, policy: Policy, clock: Clock) -> Episode:

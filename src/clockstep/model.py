@@ -312,16 +312,18 @@ class TimeSource(Record, frozen=True):
 class Inside(Record, frozen=True):
     """What a node's own system says of its timekeeping; empty or None where it does not say.
 
-    `daemons` are time daemons that run, `others` other programs that may set the clock. `ptp` are the hardware clocks
-    by their files, each with its name in /sys/class/ptp; `refclocks` those that chrony's configuration names.
-    `makestep` is its threshold and limit. `rtc_ahead_s` is the RTC minus the clock.
+    `daemons` are time daemons that run, None where that cannot be told; `others` other programs that may set the clock.
+    `ptp` are the hardware clocks by their files, each with its name in /sys/class/ptp; `refclocks` are the files that
+    chrony's configuration names, each with what it leads to. `configured` is whether that configuration could be read,
+    `makestep` its threshold and limit. `rtc_ahead_s` is the RTC minus the clock.
     """
 
-    daemons: tuple[str, ...] = ()
+    daemons: tuple[str, ...] | None = None
     others: tuple[str, ...] = ()
     sources: tuple[TimeSource, ...] = ()
     makestep: str | None = None
-    refclocks: tuple[str, ...] = ()
+    refclocks: tuple[tuple[str, str], ...] = ()
+    configured: bool = False
     rtcsync: bool = False
     ptp: tuple[tuple[str, str], ...] = ()
     kernel: str = ""
@@ -345,13 +347,14 @@ class Around(Record, frozen=True):
 
 
 class Examination(Record, frozen=True):
-    """All that was found of a node; None where it could not be looked at."""
+    """All that was found of a node; None where it could not be looked at, and `unasked` says why not inside."""
 
     node: str
     facts: Facts
     around: Around | None = None
     inside: Inside | None = None
     exec_blocked: bool = False
+    unasked: str = ""
     host_tai_s: int = 0
 
 

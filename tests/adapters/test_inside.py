@@ -27,13 +27,14 @@ yes
 #clockstep ptp
 /dev/ptp0 e1000e
 /dev/ptp1 KVM virtual PTP
-#clockstep links
-/dev/ptp_kvm /dev/ptp1
 #clockstep configuration
 # makestep 1 -1
-makestep 1 3
-refclock PHC /dev/ptp_kvm poll 2
+makestep 1 -1
+refclock PHC /dev/ptp_kvm:nocrossts poll 2
  rtcsync
+MakeStep 1 3
+#clockstep links
+/dev/ptp_kvm /dev/ptp1
 #clockstep sources
 #,*,PHC0,0,2,377,3,0.000000919,0.000001851,0.000004506
 ^,x,10.0.2.2,1,6,0,3,0.000000919,0.000001851,0.000004506
@@ -46,7 +47,9 @@ refclock PHC /dev/ptp_kvm poll 2
 0
 LOCAL
 #clockstep tai
-37"""
+37
+#clockstep end
+"""
 
 
 def test_an_answer_is_read_as_it_was_meant() -> None:
@@ -55,9 +58,10 @@ def test_an_answer_is_read_as_it_was_meant() -> None:
         others=("VBoxService",),
         sources=(TimeSource("#", "*", "PHC0", reach=True), TimeSource("^", "x", "10.0.2.2", reach=False)),
         makestep="1 3",
-        refclocks=("/dev/ptp_kvm",),
+        refclocks=(("/dev/ptp_kvm", "/dev/ptp1"),),
+        configured=True,
         rtcsync=True,
-        ptp=(("/dev/ptp0", "e1000e"), ("/dev/ptp1", "KVM virtual PTP"), ("/dev/ptp_kvm", "KVM virtual PTP")),
+        ptp=(("/dev/ptp0", "e1000e"), ("/dev/ptp1", "KVM virtual PTP")),
         kernel="6.1.0-30-amd64",
         has_ptp_kvm=True,
         clocksource="kvm-clock",
@@ -72,6 +76,8 @@ def test_an_answer_is_read_as_it_was_meant() -> None:
 def test_the_script_runs_here_and_changes_nothing() -> None:
     done = subprocess.run(["/bin/sh", "-c", ASK], capture_output=True, text=True, check=False, timeout=30)
     found = parse(done.stdout)
+    assert found is not None
+    assert found.daemons is not None
     assert found.kernel
     assert found.clocksource
 
@@ -83,7 +89,24 @@ def test_any_other_answer_is_no_crash(output: str) -> None:
 
 @given(st.lists(st.sampled_from(ANSWER.splitlines()), max_size=40))
 def test_an_answer_that_is_torn_apart_is_no_crash(lines: list[str]) -> None:
-    parse("\n".join(lines))
+    parse("\n".join([*lines, "#clockstep end"]))
+
+
+@pytest.mark.parametrize("output", ["", ANSWER.partition("#clockstep rtc")[0], "'sh' is not recognized"])
+def test_an_answer_that_is_not_whole_is_none(output: str) -> None:
+    assert parse(output) is None
+
+
+def test_numbers_beyond_all_sense_are_left_out() -> None:
+    found = parse(ANSWER.replace("1800000005", "9" * 5000).replace("\n37\n", f"\n{'3' * 5000}\n"))
+    assert found is not None
+    assert (found.rtc_ahead_s, found.tai_s) == (None, None)
+
+
+def test_where_processes_cannot_be_told_no_daemon_is_said_to_be_missing() -> None:
+    found = parse(ANSWER.replace("#clockstep daemons\nchronyd\n", ""))
+    assert found is not None
+    assert found.daemons is None
 
 
 @pytest.mark.parametrize(

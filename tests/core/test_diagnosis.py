@@ -34,8 +34,9 @@ WELL = Inside(
     daemons=("chronyd",),
     sources=(PHC, SERVER),
     makestep="1 -1",
-    refclocks=("/dev/ptp_kvm",),
-    ptp=(("/dev/ptp0", "KVM virtual PTP"), ("/dev/ptp_kvm", "KVM virtual PTP")),
+    refclocks=(("/dev/ptp_kvm", "/dev/ptp0"),),
+    configured=True,
+    ptp=(("/dev/ptp0", "KVM virtual PTP"),),
     kernel="6.12.0",
     has_ptp_kvm=True,
     clocksource="kvm-clock",
@@ -69,19 +70,28 @@ def test_of_a_node_that_is_well_nothing_is_said() -> None:
 @pytest.mark.parametrize(
     ("examination", "check", "verdict"),
     [
-        (seen(but(daemons=())), "no-daemon", Verdict.BAD),
+        (seen(but(daemons=(), sources=()), facts=Facts(RIGHT.readings)), "no-daemon", Verdict.BAD),
         (seen(but(daemons=("chronyd", "ntpd"))), "two-daemons", Verdict.BAD),
         (seen(but(others=("vmtoolsd",))), "two-daemons", Verdict.UNSURE),
         (seen(but(may_set_time=False)), "cannot-step", Verdict.BAD),
         (seen(but(sources=(PHC,))), "one-source", Verdict.GOOD),
-        (seen(but(sources=(PHC, msgspec.structs.replace(SERVER, state="x")))), "falseticker", Verdict.BAD),
-        (seen(but(sources=(PHC, msgspec.structs.replace(SERVER, state="~")))), "falseticker", Verdict.BAD),
+        (seen(but(sources=(PHC, TimeSource("^", "?", "a", reach=False)))), "one-source", Verdict.GOOD),
+        (seen(but(sources=(PHC, msgspec.structs.replace(SERVER, state="x")))), "falseticker", Verdict.GOOD),
+        (seen(but(sources=(msgspec.structs.replace(SERVER, state="~"),))), "falseticker", Verdict.BAD),
+        (seen(but(sources=(SERVER, msgspec.structs.replace(PHC, state="x")))), "falseticker", Verdict.BAD),
+        (seen(but(sources=())), "no-answer", Verdict.BAD),
         (seen(but(sources=(TimeSource("^", "?", "a", reach=False),) * 2)), "no-answer", Verdict.BAD),
         (seen(but(makestep="1 3")), "makestep", Verdict.UNSURE),
         (seen(but(makestep=None)), "makestep", Verdict.UNSURE),
+        (seen(but(makestep="3600 -1")), "makestep", Verdict.UNSURE),
         (seen(but(refclocks=())), "no-phc", Verdict.UNSURE),
-        (seen(but(refclocks=("/dev/ptp0",), ptp=(("/dev/ptp0", "e1000e"),))), "wrong-phc", Verdict.BAD),
-        (seen(but(refclocks=("/dev/ptp1",))), "wrong-phc", Verdict.BAD),
+        (seen(but(refclocks=(("/dev/ptp0", "/dev/ptp0"),), ptp=(("/dev/ptp0", "e1000e"),))), "wrong-phc", Verdict.BAD),
+        (seen(but(refclocks=(("/dev/ptp1", "/dev/ptp1"),))), "wrong-phc", Verdict.BAD),
+        (
+            seen(but(refclocks=(("/dev/p", "/dev/p"),), ptp=(("/dev/p", "Virtio PTP type 1/"),))),
+            "wrong-phc",
+            Verdict.BAD,
+        ),
         (seen(but(has_ptp_kvm=False, ptp=(), refclocks=())), "no-ptp-kvm", Verdict.GOOD),
         (seen(but(clocksource="hpet")), "clocksource", Verdict.GOOD),
         (seen(around=apart(agent_channel=False)), "no-agent", Verdict.GOOD),
@@ -92,6 +102,8 @@ def test_of_a_node_that_is_well_nothing_is_said() -> None:
         (seen(but(rtc_ahead_s=-600)), "rtc-wrong", Verdict.BAD),
         (seen(but(tai_s=36)), "tai", Verdict.UNSURE),
         (msgspec.structs.replace(seen(None), exec_blocked=True), "exec-blocked", Verdict.UNSURE),
+        (msgspec.structs.replace(seen(None), unasked="it broke"), "unasked", Verdict.UNSURE),
+        (seen(facts=Facts((Reading("ssh", Offset(-SECOND, 1), 0, 0),))), "offset", Verdict.BAD),
         (seen(None, facts=Facts(trouble=(Trouble("no agent", "start it"),))), "reach", Verdict.UNREACHABLE),
     ],
 )
@@ -130,14 +142,46 @@ def test_snapshots_far_apart_do_not_belong_together(other_s: int, far: bool) -> 
 def test_a_host_that_is_wrong_by_its_own_sources_is_said_first() -> None:
     claim = Claim("chrony", synchronised=True, offset=Offset(-2 * SECOND, 1000))
     unsynchronised = HostClock(synchronised=False, max_error_ns=0)
-    assert [finding.check for finding in examine_host(unsynchronised, claim)] == ["host-wrong", "host-unsynchronised"]
-    assert examine_host(HostClock(synchronised=True, max_error_ns=1), None) == ()
+    said = [finding.check for finding in examine_host(unsynchronised, claim, None)]
+    assert said == ["host-wrong", "host-unsynchronised"]
+    assert examine_host(HostClock(synchronised=True, max_error_ns=1), None, WELL) == ()
+
+
+def test_a_source_that_the_host_does_not_follow_does_not_make_it_wrong() -> None:
+    claim = Claim("chrony", synchronised=False, source="^? 9.9.9.9", offset=Offset(3 * SECOND, 1000))
+    assert examine_host(HostClock(synchronised=True, max_error_ns=1), claim, None) == ()
+
+
+def test_the_host_is_held_to_what_nodes_are() -> None:
+    two = but(daemons=("chronyd", "ntpd"), makestep="1 3", clocksource="hpet")
+    found = examine_host(HostClock(synchronised=True, max_error_ns=1), None, two)
+    assert [finding.check for finding in found] == ["two-daemons"]
+
+
+def test_in_a_healthy_pool_one_that_varies_is_nothing_to_say() -> None:
+    pool = (TimeSource("^", "*", "a", reach=True), SERVER, TimeSource("^", "~", "c", reach=True))
+    assert "falseticker" not in said(seen(but(sources=pool)))
+
+
+@pytest.mark.parametrize("name", ["KVM virtual PTP", "vmclock0", "ena-ptp-05", "Virtio PTP type 0/variant 0"])
+def test_every_hypervisors_clock_is_known(name: str) -> None:
+    assert said(seen(but(ptp=(("/dev/ptp0", name),)))) == {}
+
+
+def test_what_is_advised_about_a_phc_is_what_can_be_done_there() -> None:
+    def advice(inside: Inside) -> str:
+        return next(finding.remedy for finding in diagnose(seen(inside), Policy()) if finding.check == "no-phc")
+
+    assert "refclock PHC /dev/ptp0" in advice(but(refclocks=()))
+    assert "modprobe ptp_kvm" in advice(but(refclocks=(), ptp=()))
+    assert advice(but(refclocks=(), ptp=(), has_ptp_kvm=False)) == "run clockstep watch"
+    assert advice(but(refclocks=(), daemons=("systemd-timesyncd",))) == "run clockstep watch"
 
 
 @pytest.mark.parametrize("check", CHECKS)
 def test_where_nothing_could_be_looked_at_nothing_is_made_up(check: Callable[[Examination], Finding | None]) -> None:
     assert check(Examination("web", Facts())) is None
-    assert check(seen(Inside())) is None or check is diagnosis.check_daemon
+    assert check(seen(Inside())) in {None, diagnosis.check_unreachable_sources(seen(Inside()))}
 
 
 def test_every_section_that_is_named_is_in_the_documentation() -> None:

@@ -260,7 +260,7 @@ def test_a_guard_that_runs_already_makes_the_step_and_nothing_is_started_for_it(
 
 
 def test_a_guard_that_is_too_slow_does_not_step_a_second_time() -> None:
-    guest = SimGuest(SimClock(), -SECOND, guarded=True, guard_latency_ns=600 * MILLISECOND)
+    guest = SimGuest(SimClock(), -SECOND, guarded=True, guard_latency_ns=2100 * MILLISECOND)
     assert healed(guest).verdict is Verdict.GOOD
     assert len(guest.steps) == 1
     assert PERL in guest.commands

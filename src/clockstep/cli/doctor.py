@@ -33,9 +33,11 @@ def command(context: click.Context, /, names: tuple[str, ...], *, everything: bo
         wanted = asked(context, names, everything=everything)
         world = opened(context, wanted, story.tell)
         guests = selected(world, wanted, changing=False)
-        report = doctor(world, guests, policy_of(context, wanted), _run_here, read_host_tai())
+        together = bool(wanted.names or wanted.cluster or wanted.project)
+        report = doctor(world, guests, policy_of(context, wanted), _run_here, read_host_tai(), together=together)
     printed(context, report, doctor_page)
-    verdicts = {finding.verdict for one in report.nodes for finding in one.findings}
+    found = [*report.general, *(finding for one in report.nodes for finding in one.findings)]
+    verdicts = {finding.verdict for finding in found}
     if Verdict.UNREACHABLE in verdicts:
         return 3
     return int(bool(verdicts & {Verdict.BAD, Verdict.UNSURE}))

@@ -59,8 +59,9 @@ def check_offset(facts: Facts, policy: Policy) -> Finding:
     if offset.surely_within(policy.tolerance_ns):
         return Finding("offset", Verdict.GOOD, f"{shown} is within {tolerance}")
     if offset.surely_beyond(policy.tolerance_ns):
-        return Finding("offset", Verdict.BAD, f"{shown} is beyond {tolerance}")
-    return Finding("offset", Verdict.UNSURE, f"{shown} may or may not be within {tolerance}")
+        return Finding("offset", Verdict.BAD, f"{shown} is beyond {tolerance}", "run clockstep step")
+    text = f"{shown} may or may not be within {tolerance}"
+    return Finding("offset", Verdict.UNSURE, text, "look again, or allow more with --tolerance")
 
 
 def check_forward(facts: Facts, policy: Policy) -> Finding:

@@ -7,25 +7,21 @@ The verdict of a finding says how bad it is: BAD breaks a clock, UNSURE may, GOO
 from collections.abc import Callable, Sequence
 
 from clockstep.core.checks import judge, measured
-from clockstep.model import Claim, Examination, Finding, HostClock, Inside, Policy, TimeSource, Verdict
-from clockstep.units import SECOND_NS, show_duration, show_offset
+from clockstep.model import Claim, Examination, Facts, Finding, HostClock, Inside, Policy, TimeSource, Verdict
+from clockstep.units import MINUTE_NS, SECOND_NS, show_duration, show_offset
 
 Check = Callable[[Examination], Finding | None]
 
-HOST_CLOCKS = {
-    "KVM virtual PTP": "ptp_kvm",
-    "hyperv": "Hyper-V",
-    "ptp_vmw": "VMware",
-    "ENA PTP": "Amazon ENA",
-    "ena-ptp": "Amazon ENA",
-    "virtio_rtc": "virtio",
-    "vmclock": "vmclock",
-}
-"""By /sys/class/ptp/*/clock_name: hardware clocks that are the hypervisor's. All others count something else, as a
-network card's, which follows the guest or nothing."""
+HOST_CLOCKS = ("KVM virtual PTP", "hyperv", "ptp_vmw", "ena-ptp-", "Virtio PTP type 0/", "vmclock")
+"""How the names of hardware clocks in /sys/class/ptp/*/clock_name begin that are the hypervisor's (drivers/ptp, and ENA's
+driver). virtio's types other than 0 count TAI or something else. A network card's follows what it likes."""
+EXEC_REMEDY = (
+    "allow guest-exec and guest-exec-status, in /etc/sysconfig/qemu-ga on RHEL, Fedora and SUSE, in "
+    "/etc/qemu/qemu-ga.conf elsewhere; then restart qemu-guest-agent"
+)
 SLOW_CLOCKSOURCES = {"acpi_pm", "hpet", "jiffies", "refined-jiffies", "pit"}
 WRONG_HOST_NS = SECOND_NS // 10
-RTC_APART_S = 3
+RTC_APART_NS = 3 * SECOND_NS
 """An RTC counts whole seconds, and reading it takes a moment."""
 ORDER = (Verdict.UNREACHABLE, Verdict.BAD, Verdict.UNSURE, Verdict.GOOD)
 
@@ -40,21 +36,20 @@ def diagnose(examination: Examination, policy: Policy) -> tuple[Finding, ...]:
 def compare_snapshots(examinations: Sequence[Examination]) -> Finding | None:
     """Nodes that would be put back to moments far apart do not belong together."""
     ages = {one.node: one.around.snapshot_ns for one in examinations if one.around and one.around.snapshot_ns}
-    if len(ages) < 2:
-        return None
-    apart_ns = max(ages.values()) - min(ages.values())
-    if apart_ns <= 60 * SECOND_NS:
+    oldest, newest = min(ages, key=ages.__getitem__, default=""), max(ages, key=ages.__getitem__, default="")
+    apart_ns = ages[newest] - ages[oldest] if ages else 0
+    if apart_ns <= MINUTE_NS:
         return None
     text = (
-        f"the nodes' current snapshots are {show_duration(apart_ns)} apart, from {min(ages, key=ages.__getitem__)} on"
+        f"the nodes' current snapshots are {show_duration(apart_ns)} apart, from that of {oldest} to that of {newest}"
     )
     return Finding("snapshots", Verdict.UNSURE, text, "take one of all together: clockstep snapshot create")
 
 
-def examine_host(host: HostClock, claim: Claim | None) -> tuple[Finding, ...]:
+def examine_host(host: HostClock, claim: Claim | None, inside: Inside | None) -> tuple[Finding, ...]:
     """Return what is to be said of the machine that all nodes are compared with; `claim` is of its own daemon."""
     found: list[Finding] = []
-    if claim and claim.offset and claim.offset.surely_beyond(WRONG_HOST_NS):
+    if claim and claim.synchronised and claim.offset and claim.offset.surely_beyond(WRONG_HOST_NS):
         offset = show_offset(claim.offset.value_ns, claim.offset.error_ns)
         text = f"this machine's own clock is {offset} by its own {claim.daemon}: all nodes would follow it"
         found.append(Finding("host-wrong", Verdict.BAD, text, "bring this machine's clock right first"))
@@ -62,23 +57,31 @@ def examine_host(host: HostClock, claim: Claim | None) -> tuple[Finding, ...]:
         daemon = f"{claim.daemon} runs" if claim else "no time daemon answers here"
         text = f"this machine's clock is not synchronised ({daemon}), and nodes are only as right as it is"
         found.append(Finding("host-unsynchronised", Verdict.UNSURE, text, "have a time daemon keep it"))
-    return tuple(found)
+    here = Examination("this machine", Facts(claim=claim), None, inside)
+    return (*found, *(finding for check in HOST_CHECKS if (finding := check(here))))
+
+
+def check_asked(found: Examination) -> Finding | None:
+    """Where the node's system could not be asked, nothing found is not nothing wrong."""
+    if not found.unasked:
+        return None
+    return Finding("unasked", Verdict.UNSURE, f"its system could not be asked: {found.unasked}", "run it again")
 
 
 def check_daemon(found: Examination) -> Finding | None:
     """Nobody keeps the clock right between reverts."""
-    if found.inside is None or found.inside.daemons:
+    if found.inside is None or found.inside.daemons != () or found.facts.claim or found.inside.sources:
         return None
     return Finding("no-daemon", Verdict.BAD, "no time daemon runs in the node", "install chrony there")
 
 
 def check_two_daemons(found: Examination) -> Finding | None:
     """Two that set one clock fight."""
-    inside = found.inside
-    if inside is None or len(inside.daemons) + len(inside.others) < 2:
+    inside, daemons = found.inside, _daemons(found)
+    if inside is None or len(daemons) + len(inside.others) < 2:
         return None
-    verdict = Verdict.BAD if len(inside.daemons) > 1 else Verdict.UNSURE
-    text = f"several programs set the clock: {', '.join((*inside.daemons, *inside.others))}"
+    verdict = Verdict.BAD if len(daemons) > 1 else Verdict.UNSURE
+    text = f"several programs set the clock: {', '.join((*daemons, *inside.others))}"
     return Finding("two-daemons", verdict, text, "leave one running, and switch time setting off in the others")
 
 
@@ -88,7 +91,7 @@ def check_may_step(found: Examination) -> Finding | None:
     if inside is None or inside.may_set_time is not False:
         return None
     where = ", which is a container" if inside.container else ""
-    text = f"{inside.daemons[0] if inside.daemons else 'the daemon'} may not set the clock of this node{where}"
+    text = f"{next(iter(_daemons(found)), 'the daemon')} may not set the clock of this node{where}"
     return Finding(
         "cannot-step", Verdict.BAD, text, "give it CAP_SYS_TIME, or keep the clock from outside the container"
     )
@@ -96,76 +99,97 @@ def check_may_step(found: Examination) -> Finding | None:
 
 def check_one_source(found: Examination) -> Finding | None:
     """A single source cannot be outvoted, and cannot be told from a wrong one."""
-    if found.inside is None or len(found.inside.sources) != 1:
+    answering = [source for source in _sources(found) if source.reach]
+    if len(answering) != 1:
         return None
-    text = f"chronyd has one source only: {found.inside.sources[0].name}"
+    text = f"chronyd has one source only that answers: {answering[0].name}"
     return Finding("one-source", Verdict.GOOD, text, "add servers, so that a wrong one can be outvoted")
 
 
 def check_falsetickers(found: Examination) -> Finding | None:
-    """chronyd drops a source that disagrees: after a revert that is the right one."""
-    wrong = [source for source in _sources(found) if source.state in "x~"]
+    """chronyd drops a source that disagrees: after a revert that is the right one. One among many does no harm."""
+    sources, offset = _sources(found), measured(found.facts)
+    selected = any(source.state == "*" for source in sources)
+    wrong = [source for source in sources if source.state == "x" or (source.state == "~" and not selected)]
     if not wrong:
         return None
-    names = ", ".join(f"{source.mode}{source.state} {source.name}" for source in wrong)
-    text = f"chronyd takes these for wrong: {names}"
-    return Finding(
-        "falseticker", Verdict.BAD, text, "clockstep step has it measure anew; else see which of them is right"
-    )
+    text = f"chronyd takes these for wrong: {', '.join(f'{one.mode}{one.state} {one.name}' for one in wrong)}"
+    right = offset is None or not offset.surely_beyond(WRONG_HOST_NS)
+    if selected and right and not any(source.mode == "#" for source in wrong):
+        return Finding("falseticker", Verdict.GOOD, text, "see whether they are wrong; the others outvote them")
+    return Finding("falseticker", Verdict.BAD, text, "clockstep step has it measure anew; else see which is right")
 
 
 def check_unreachable_sources(found: Examination) -> Finding | None:
     """No source that answers, no time."""
-    sources = _sources(found)
-    if not sources or any(source.reach for source in sources):
+    sources, claim = _sources(found), found.facts.claim
+    if any(source.reach for source in sources):
         return None
-    names = ", ".join(source.name for source in sources)
-    return Finding("no-answer", Verdict.BAD, f"none of its sources answers: {names}", "see the node's network")
+    if sources:
+        text = f"none of its sources answers: {', '.join(source.name for source in sources)}"
+        return Finding("no-answer", Verdict.BAD, text, "see the node's network: routes, names, UDP port 123")
+    if found.inside and claim and claim.daemon == "chrony":
+        return Finding(
+            "no-answer", Verdict.BAD, "chronyd has no sources", "name servers in chrony.conf, and see its DNS"
+        )
+    return None
 
 
 def check_makestep(found: Examination) -> Finding | None:
     """`makestep 1 3` is used up minutes after boot; what comes later is slewed, an hour in twelve."""
     inside = found.inside
-    if inside is None or "chronyd" not in inside.daemons or (inside.makestep or "").split()[1:] == ["-1"]:
+    if inside is None or "chronyd" not in _daemons(found) or not inside.configured or _steps(inside.makestep):
         return None
-    said = f"`makestep {inside.makestep}` is used up soon after boot" if inside.makestep else "it has no makestep"
+    said = f"its `makestep {inside.makestep}` is not for that" if inside.makestep else "it has no makestep"
     text = f"chronyd only slews a clock that a revert leaves behind: {said}"
-    return Finding("makestep", Verdict.UNSURE, text, "write `makestep 1 -1` for a machine that is virtual")
+    return Finding("makestep", Verdict.UNSURE, text, "change it to `makestep 1 -1`, which steps at any time")
+
+
+def _steps(makestep: str | None) -> bool:
+    """Whether chronyd steps at any time what a revert leaves: its limit is -1 and its threshold a second or less."""
+    words = (makestep or "").split()
+    try:
+        return len(words) == 2 and int(words[1]) < 0 and float(words[0]) <= 1
+    except ValueError:
+        return False
 
 
 def check_reference(found: Examination) -> Finding | None:
     """Network time notices a revert at the next poll; the hypervisor's own clock at once."""
     inside = found.inside
-    if inside is None or not inside.daemons or _host_clock(inside):
+    if inside is None or not _daemons(found) or any(is_hosts(name) for _, name in _followed(inside)):
         return None
     text = "no reference sees a revert at once: the hypervisor's clock (PHC) is not among the daemon's sources"
-    return Finding("no-phc", Verdict.UNSURE, text, "add `refclock PHC /dev/ptp_kvm poll 2`, or run clockstep watch")
+    there = next((file for file, name in inside.ptp if is_hosts(name)), "")
+    if there and "chronyd" in _daemons(found):
+        remedy = f"add `refclock PHC {there} poll 2` to chrony.conf, or run clockstep watch"
+    elif inside.has_ptp_kvm and "chronyd" in _daemons(found):
+        remedy = "run clockstep watch; or modprobe ptp_kvm, and if /dev/ptp_kvm comes of it, add it as a refclock PHC"
+    else:
+        remedy = "run clockstep watch"
+    return Finding("no-phc", Verdict.UNSURE, text, remedy)
 
 
 def check_phc(found: Examination) -> Finding | None:
-    """The clock of a network card is no truth for a guest."""
-    inside = found.inside
-    if inside is None:
+    """The clock of a network card is no truth for a guest, and one that is not there stops chronyd."""
+    if found.inside is None:
         return None
-    names = dict(inside.ptp)
-    wrong = [file for file in inside.refclocks if names.get(file, "") and names[file] not in HOST_CLOCKS]
-    missing = [file for file in inside.refclocks if file not in names]
-    if wrong:
-        text = f"chronyd follows {wrong[0]}, which is {names[wrong[0]]!r} and not the hypervisor's clock"
-        return Finding("wrong-phc", Verdict.BAD, text, "name the hypervisor's by its stable link, as /dev/ptp_kvm")
-    if missing:
-        text = f"chronyd is to follow {missing[0]}, which is not there"
-        remedy = (
-            "load its module (modprobe ptp_kvm), or take the line out: chronyd before 4.9 does not start without it"
-        )
-        return Finding("wrong-phc", Verdict.BAD, text, remedy)
+    for file, name in _followed(found.inside):
+        if not name:
+            text = f"chronyd is to follow {file}, which is not there"
+            remedy = "take the line out, or load its module: chronyd before 4.9 does not start without it"
+            return Finding("wrong-phc", Verdict.BAD, text, remedy)
+        if not is_hosts(name):
+            text = f"chronyd follows {file}, which is {name!r} and not known as a hypervisor's clock"
+            remedy = "make sure that it is no emulated card's; name the hypervisor's by its link, as /dev/ptp_kvm"
+            return Finding("wrong-phc", Verdict.BAD, text, remedy)
     return None
 
 
 def check_kernel(found: Examination) -> Finding | None:
     """Debian's cloud kernels have no ptp_kvm, others do."""
     inside = found.inside
-    if inside is None or inside.has_ptp_kvm is not False or any(name in HOST_CLOCKS for _, name in inside.ptp):
+    if inside is None or inside.has_ptp_kvm is not False or any(is_hosts(name) for _, name in inside.ptp):
         return None
     text = f"its kernel {inside.kernel} has no ptp_kvm, so it cannot read the hypervisor's clock"
     return Finding("no-ptp-kvm", Verdict.GOOD, text, "install a kernel that has it, as Debian's linux-image-amd64")
@@ -195,7 +219,7 @@ def check_commands(found: Examination) -> Finding | None:
     if not found.exec_blocked:
         return None
     text = "its guest agent runs no commands: the clock can be set, but not stepped, and no daemon resynchronised"
-    return Finding("exec-blocked", Verdict.UNSURE, text, "allow guest-exec in the node's /etc/qemu/qemu-ga.conf")
+    return Finding("exec-blocked", Verdict.UNSURE, text, EXEC_REMEDY)
 
 
 def check_generation(found: Examination) -> Finding | None:
@@ -214,7 +238,7 @@ def check_rtc(found: Examination) -> Finding | None:
             "its RTC stands still with the guest (<timer name='rtc' track='guest'>), so a boot after a pause is wrong"
         )
         return Finding("rtc", Verdict.UNSURE, text, "remove track='guest' from the domain")
-    if (around and around.clock_offset == "localtime") or (inside and inside.rtc_local):
+    if inside and (inside.rtc_local or (around and around.clock_offset == "localtime")):
         return Finding("rtc", Verdict.UNSURE, "its RTC is kept in local time", "keep it in UTC: <clock offset='utc'/>")
     return None
 
@@ -224,11 +248,11 @@ def check_rtc_written(found: Examination) -> Finding | None:
     inside, offset = found.inside, measured(found.facts)
     if inside is None or inside.rtc_ahead_s is None or offset is None or inside.rtc_local:
         return None
-    from_host_s = inside.rtc_ahead_s + offset.value_ns / SECOND_NS
-    if abs(from_host_s) <= RTC_APART_S:
+    off_ns = abs(inside.rtc_ahead_s * SECOND_NS + offset.value_ns)
+    if off_ns <= RTC_APART_NS:
         return None
     by_daemon = ", and rtcsync has its daemon write it" if inside.rtcsync else ""
-    text = f"its RTC is {show_duration(int(abs(from_host_s) * SECOND_NS))} off{by_daemon}"
+    text = f"its RTC is {show_duration(off_ns)} off{by_daemon}"
     return Finding("rtc-wrong", Verdict.BAD, text, "bring the clock right, then run hwclock --systohc in the node")
 
 
@@ -251,12 +275,23 @@ def _sources(found: Examination) -> Sequence[TimeSource]:
     return found.inside.sources if found.inside else ()
 
 
-def _host_clock(inside: Inside) -> bool:
+def _daemons(found: Examination) -> Sequence[str]:
+    return found.inside.daemons or () if found.inside else ()
+
+
+def _followed(inside: Inside) -> Sequence[tuple[str, str]]:
+    """Return the hardware clocks that chronyd is to follow, each with its name; none where there is no such clock."""
     names = dict(inside.ptp)
-    return any(names.get(file) in HOST_CLOCKS for file in inside.refclocks)
+    return [(file, names.get(leads_to, "")) for file, leads_to in inside.refclocks]
+
+
+def is_hosts(name: str) -> bool:
+    """Whether a hardware clock of this name is the hypervisor's."""
+    return name.startswith(HOST_CLOCKS)
 
 
 CHECKS: tuple[Check, ...] = (
+    check_asked,
     check_daemon,
     check_two_daemons,
     check_may_step,
@@ -275,3 +310,10 @@ CHECKS: tuple[Check, ...] = (
     check_rtc_written,
     check_tai,
 )
+HOST_CHECKS: tuple[Check, ...] = (
+    check_two_daemons,
+    check_may_step,
+    check_falsetickers,
+    check_unreachable_sources,
+)
+"""Those that this machine is held to as well."""

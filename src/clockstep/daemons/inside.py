@@ -1,11 +1,12 @@
 """What a node's system says of its own timekeeping: a shell script that only reads, and a pure parse of its answer."""
 
-from collections.abc import Mapping
+import re
 
 from clockstep.model import Inside, TimeSource
 
 MARK = "#clockstep "
-PROGRAMS = ("chronyd", "systemd-timesyncd", "ntpd")
+PROGRAMS = ("chronyd", "systemd-timesyncd", "ntpd", "ntp-daemon")
+"""ntpd is NTPsec's, OpenNTPD's and the reference implementation's alike; ntp-daemon is ntpd-rs."""
 OTHERS = ("vmtoolsd", "VBoxService")
 """Guest tools of VMware and VirtualBox that may set the clock as well."""
 CONFIGURATIONS = (
@@ -16,42 +17,55 @@ CAP_SYS_TIME = 1 << 25
 """linux/capability.h."""
 SOURCE_FIELDS = 10
 
-ASK = f"""say() {{ echo '{MARK}'"$1"; }}
-say daemons; for name in {" ".join(PROGRAMS)}; do pidof $name >/dev/null && echo $name; done
-say others; for name in {" ".join(OTHERS)}; do pidof $name >/dev/null && echo $name; done
+LAST = "end"
+NUMBER = re.compile(r"-?[0-9]{1,12}", re.ASCII)
+
+ASK = f"""PATH=$PATH:/usr/sbin:/sbin
+say() {{ echo '{MARK}'"$1"; }}
+running() {{ for name; do pidof $name >/dev/null && echo $name; done; }}
+command -v pidof >/dev/null && say daemons && running {" ".join(PROGRAMS)}
+say others; running {" ".join(OTHERS)}
 say capability; for pid in $(pidof {" ".join(PROGRAMS)}); do grep '^CapEff:' /proc/$pid/status; done 2>/dev/null
 say container; [ -e /run/.containerenv ] || [ -e /.dockerenv ] || systemd-detect-virt --container --quiet && echo yes
 say clocksource; cat /sys/devices/system/clocksource/clocksource0/current_clocksource
 say kernel; uname -r
 say ptp_kvm; cd /lib/modules/$(uname -r) && {{ grep -q ptp_kvm modules.dep modules.builtin && echo yes || echo no; }}
 say ptp; for clock in /sys/class/ptp/*; do [ -e $clock ] && echo "/dev/${{clock##*/}} $(cat $clock/clock_name)"; done
-say links; for link in /dev/ptp_*; do [ -e $link ] && echo "$link $(readlink -f $link)"; done
-say configuration; cat {CONFIGURATIONS}
+say configuration
+configuration=$(chronyd -p || for file in {CONFIGURATIONS}; do [ -f "$file" ] && cat "$file" && echo; done)
+echo "$configuration"
+say links; echo "$configuration" | while read -r word kind file rest; do
+case $word$kind in refclockPHC) file=${{file%%:*}}; echo "$file $(readlink -f "$file")";; esac; done
 say sources; timeout 2 chronyc -n -c sources
 say rtc; cat /sys/class/rtc/rtc0/since_epoch && date +%s
 say adjtime; cat /etc/adjtime
 say tai; case $(uname -m) in x86_64) call=159;; aarch64) call=171;; *) call=;; esac
 [ -n "$call" ] && perl -e 'my $now = "\\0" x 208; print unpack("x160 l", $now) if syscall('$call', $now) >= 0'
+echo; say {LAST}
 """
-"""`tai` is in struct timex at byte 160 (linux/timex.h); the kernel's number is what chronyd or a leap second table told
-it."""
+"""`chronyd -p` prints the configuration with all that it includes, in the order that counts (chronyd(8)). `tai` is in
+struct timex at byte 160 (linux/timex.h); the kernel has it from chronyd, or from a table of leap seconds.
+"""
 
 
-def parse(output: str) -> Inside:
-    """Return what the answer says; what is missing in it or not in its form is left out."""
+def parse(output: str) -> Inside | None:
+    """Return what the answer says, None of one that is not whole; what is not in its form is left out."""
+    if f"{MARK}{LAST}" not in output:
+        return None
     said = {part.partition("\n")[0].strip(): part.partition("\n")[2] for part in output.split(MARK)[1:]}
     lines = {name: text.split("\n") for name, text in said.items()}
     directives = [line.split() for line in lines.get("configuration", []) if _is_directive(line)]
-    rtc = [int(line) for line in lines.get("rtc", []) if line.strip().isdecimal()]
+    rtc = [int(line) for line in lines.get("rtc", []) if NUMBER.fullmatch(line.strip())]
     tai = said.get("tai", "").strip()
     return Inside(
-        daemons=tuple(name for name in PROGRAMS if name in lines.get("daemons", [])),
+        daemons=tuple(name for name in PROGRAMS if name in lines["daemons"]) if "daemons" in lines else None,
         others=tuple(name for name in OTHERS if name in lines.get("others", [])),
         sources=tuple(source for line in lines.get("sources", []) if (source := _source(line))),
-        makestep=next((" ".join(words[1:]) for words in reversed(directives) if words[0] == "makestep"), None),
-        refclocks=tuple(words[2] for words in directives if words[:2] == ["refclock", "PHC"] and len(words) > 2),
-        rtcsync=any(words[0] == "rtcsync" for words in directives),
-        ptp=_clocks(lines),
+        makestep=next((" ".join(words[1:]) for words in reversed(directives) if words[0].lower() == "makestep"), None),
+        refclocks=tuple(_pair(line) for line in lines.get("links", []) if line),
+        configured=bool(directives),
+        rtcsync=any(words[0].lower() == "rtcsync" for words in directives),
+        ptp=tuple(_pair(line) for line in lines.get("ptp", []) if line),
         kernel=said.get("kernel", "").strip(),
         has_ptp_kvm={"yes": True, "no": False}.get(said.get("ptp_kvm", "").strip()),
         clocksource=said.get("clocksource", "").strip(),
@@ -59,7 +73,7 @@ def parse(output: str) -> Inside:
         container="yes" in lines.get("container", []),
         rtc_ahead_s=rtc[0] - rtc[1] if len(rtc) == 2 else None,
         rtc_local="LOCAL" in lines.get("adjtime", []),
-        tai_s=int(tai) if tai.removeprefix("-").isdecimal() else None,
+        tai_s=int(tai) if NUMBER.fullmatch(tai) else None,
     )
 
 
@@ -73,13 +87,6 @@ def _source(line: str) -> TimeSource | None:
     if len(fields) != SOURCE_FIELDS or len(fields[0]) != 1 or len(fields[1]) != 1:
         return None
     return TimeSource(mode=fields[0], state=fields[1], name=fields[2], reach=fields[5] != "0")
-
-
-def _clocks(lines: Mapping[str, list[str]]) -> tuple[tuple[str, str], ...]:
-    """Return the hardware clocks by their files, stable links included, with what each is."""
-    clocks = dict(_pair(line) for line in lines.get("ptp", []) if line)
-    links = dict(_pair(line) for line in lines.get("links", []) if line)
-    return (*clocks.items(), *((link, clocks[file]) for link, file in links.items() if file in clocks))
 
 
 def _pair(line: str) -> tuple[str, str]:

@@ -2,21 +2,25 @@
 
 from collections.abc import Callable, Sequence
 
+import msgspec
+
 from clockstep.core.diagnosis import compare_snapshots, diagnose, examine_host
 from clockstep.daemons import ask_all, inside, parse_all
 from clockstep.errors import ClockstepError, ExecBlockedError, ReachError
 from clockstep.fleet import side_by_side
 from clockstep.flows.step import GRACE_NS, LOOKED, nodes
 from clockstep.heal import observe, unreached
-from clockstep.model import Diagnosis, DoctorReport, Examination, Guest, Inside, Policy
+from clockstep.model import Diagnosis, DoctorReport, Examination, Guest, Policy
 from clockstep.ports import Node, Output, World
 
 RunHere = Callable[[str], Output]
 """Runs a shell script on this machine."""
 
 
-def doctor(world: World, guests: Sequence[Guest], policy: Policy, here: RunHere, host_tai_s: int) -> DoctorReport:
-    """Return what is to be said of each node, of all together, and of this machine."""
+def doctor(
+    world: World, guests: Sequence[Guest], policy: Policy, here: RunHere, host_tai_s: int, *, together: bool
+) -> DoctorReport:
+    """Return what is to be said of each node and of this machine, and of nodes that belong `together`."""
     with nodes(world) as node:
 
         def job(guest: Guest) -> Examination:
@@ -27,27 +31,29 @@ def doctor(world: World, guests: Sequence[Guest], policy: Policy, here: RunHere,
         _unexamined(world, name, result) if isinstance(result, ClockstepError) else result
         for name, result in results.items()
     ]
-    apart = compare_snapshots(examinations)
-    of_host = examine_host(world.host, parse_all(here(ask_all()).out))
+    apart = compare_snapshots(examinations) if together else None
+    of_host = examine_host(world.host, parse_all(here(ask_all()).out), inside.parse(here(inside.ASK).out))
     diagnoses = tuple(Diagnosis(one.node, diagnose(one, policy)) for one in examinations)
     return DoctorReport(world.host, (*of_host, *((apart,) if apart else ())), diagnoses)
 
 
 def examine(world: World, guest: Guest, node: Node, policy: Policy, host_tai_s: int) -> Examination:
     """Look at a node from outside and from inside."""
+    until_ns = world.clock.monotonic_ns() + policy.deadline_ns
     around = world.hypervisor.around(guest)
     facts = observe(node, LOOKED, policy, world.clock).facts
-    found: Inside | None = None
-    blocked = False
-    if facts.readings:
-        try:
-            until_ns = world.clock.monotonic_ns() + policy.deadline_ns
-            found = inside.parse(node.reach.run(["/bin/sh", "-c", inside.ASK], b"", until_ns).out)
-        except ExecBlockedError:
-            blocked = True
-        except ReachError:
-            found = None  # the facts have that trouble too
-    return Examination(guest.name, facts, around, found, blocked, host_tai_s)
+    seen = Examination(guest.name, facts, around, host_tai_s=host_tai_s)
+    if not facts.readings:
+        return seen
+    try:
+        output = node.reach.run(["/bin/sh", "-c", inside.ASK], b"", until_ns)
+    except ExecBlockedError:
+        return msgspec.structs.replace(seen, exec_blocked=True)
+    except ReachError as error:
+        return msgspec.structs.replace(seen, unasked=error.message)
+    found = inside.parse(output.out)
+    said = "" if found else f"it runs no shell as Linux has it: {output.err.strip() or f'exit code {output.code}'}"
+    return msgspec.structs.replace(seen, inside=found, unasked=said)
 
 
 def _unexamined(world: World, name: str, error: ClockstepError) -> Examination:

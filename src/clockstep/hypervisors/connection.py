@@ -68,7 +68,9 @@ def unanswered(error: Any) -> ReachError:
     """Translate what libvirt said about a guest agent."""
     text, code = str(error.get_error_message() or error), error.get_error_code()
     if "guest-exec" in text and any(word in text for word in BLOCKED):
-        return ExecBlockedError(text, "allow guest-exec in the guest's /etc/qemu/qemu-ga.conf")
+        return ExecBlockedError(
+            text, "allow guest-exec in the guest: /etc/qemu/qemu-ga.conf, or /etc/sysconfig/qemu-ga on RHEL"
+        )
     if UNSTARTED in text:
         return NoProgramError(text)
     if code == libvirt.VIR_ERR_ARGUMENT_UNSUPPORTED:

@@ -69,7 +69,7 @@ class AgentReach:
         self._channel = channel
         self._clock = clock
         self._set = AbsoluteSet(channel.set_time, clock)
-        self._guard = Guard(self._tell_guard, lambda: self.clock().offset, clock)
+        self._guard = Guard(self._tell_guard, self._glance, clock)
 
     def clock(self) -> Reading:
         """Measure the node's clock by guest-get-time."""
@@ -112,6 +112,10 @@ class AgentReach:
 
     def close(self) -> None:
         """Hold nothing open: the channel is libvirt's."""
+
+    def _glance(self) -> int:
+        seconds, nanoseconds = self._channel.time()
+        return seconds * SECOND_NS + nanoseconds - self._clock.realtime_ns()
 
     def _tell_guard(self, line: str) -> bool:
         """Write into the guard's fifo. "r+", because opening it for writing alone would wait for a reader for ever."""

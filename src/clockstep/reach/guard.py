@@ -7,7 +7,6 @@ for lines in a fifo, and ends when its lease of monotonic seconds is over; the s
 from collections.abc import Callable
 
 from clockstep.errors import ReachError
-from clockstep.model import Offset
 from clockstep.ports import Clock, Reach
 from clockstep.reach.injection import PERL_STEP, PYTHON_STEP, asked
 from clockstep.units import MILLISECOND_NS, SECOND_NS
@@ -15,12 +14,12 @@ from clockstep.units import MILLISECOND_NS, SECOND_NS
 FIFO = "/run/clockstep/guard"
 LEASE_S = 60
 START_NS = 5 * SECOND_NS
-WINDOW_NS = SECOND_NS // 2
+WINDOW_NS = 2 * SECOND_NS
 """How long after it was sent a step may still be made; see WINDOW_NS in injection.py."""
 GIVE_UP_NS = WINDOW_NS + 200 * MILLISECOND_NS
 LEAST_NS = 100 * MILLISECOND_NS
 """That a clock was stepped by less than this cannot be told for sure from how it reads."""
-POLL_NS = 5 * MILLISECOND_NS
+POLL_NS = 10 * MILLISECOND_NS
 
 PERL = (
     PERL_STEP
@@ -83,11 +82,14 @@ def start(reach: Reach, deadline_ns: int) -> bool:
 
 
 class Guard:
-    """A node's guard, if it has one, as its reach uses it: once, because a clock that is near needs no haste."""
+    """A node's guard, if it has one, as its reach uses it: once, because a clock that is near needs no haste.
 
-    def __init__(self, send: Send, look: Callable[[], Offset], clock: Clock) -> None:
+    `glance` says about how far off the clock is, in nanoseconds, by one question.
+    """
+
+    def __init__(self, send: Send, glance: Callable[[], int], clock: Clock) -> None:
         self._send = send
-        self._look = look
+        self._glance = glance
         self._clock = clock
         self._unused = True
 
@@ -109,6 +111,6 @@ class Guard:
 
     def _moved(self, by_ns: int) -> bool:
         try:
-            return abs(self._look().value_ns) < abs(by_ns) // 2
+            return abs(self._glance()) < abs(by_ns) // 2
         except ReachError:
             return False

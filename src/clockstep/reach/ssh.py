@@ -96,7 +96,7 @@ class SshReach:
         self._as_root: list[str] = []
         self._unprivileged = ""
         self._set = AbsoluteSet(self._set_date, clock)
-        self._guard = Guard(self._tell_guard, lambda: self.clock().offset, clock)
+        self._guard = Guard(self._tell_guard, lambda: self.clock().offset.value_ns, clock)
         self._not_before_ns = 0
         self._closed = False
         self._using = threading.Lock()
