@@ -13,7 +13,7 @@ from clockstep.units import MINUTE_NS, SECOND_NS, show_duration, show_offset
 Check = Callable[[Examination], Finding | None]
 
 HOST_CLOCKS = ("KVM virtual PTP", "hyperv", "ptp_vmw", "ena-ptp-", "Virtio PTP type 0/", "vmclock")
-"""How the names of hardware clocks in /sys/class/ptp/*/clock_name begin that are the hypervisor's (drivers/ptp, and ENA's
+"""How names of hardware clocks in /sys/class/ptp/*/clock_name begin that are the hypervisor's (drivers/ptp, and ENA's
 driver). virtio's types other than 0 count TAI or something else. A network card's follows what it likes."""
 EXEC_REMEDY = (
     "allow guest-exec and guest-exec-status, in /etc/sysconfig/qemu-ga on RHEL, Fedora and SUSE, in "
