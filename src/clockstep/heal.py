@@ -4,6 +4,7 @@ Success is never what an act answered: it is several fresh readings in a row, ta
 trust the daemon.
 """
 
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -32,13 +33,47 @@ from clockstep.ports import Clock, Node, Tell
 from clockstep.units import MILLISECOND_NS, SECOND_NS, show_offset
 
 BETWEEN_LOOKS_NS = 10 * MILLISECOND_NS
-UNREACHED_NS = 25 * MILLISECOND_NS
+UNREACHED_NS = 50 * MILLISECOND_NS
 """How often a node that does not answer is asked again: ten that come up at once are held up by being asked."""
 WAITING_FOR_DAEMON_NS = 250 * MILLISECOND_NS
 COMMAND_NS = 5 * SECOND_NS
 RESYNC_TAKES_NS = 8 * SECOND_NS
 JUMP_NS = MILLISECOND_NS
 """How far this machine's wall and monotonic clocks may part: a daemon slews both alike, only a step parts them."""
+
+
+HELD_NS = 100 * MILLISECOND_NS
+PATIENCE_NS = 2 * SECOND_NS
+
+
+class Company:
+    """Runs at the same time. Daemons are seen to when all clocks are right: what that takes is taken from the others.
+
+    On a machine that is busy it is programs to start in each node. One that stays wrong holds the others up by two
+    seconds at most, or by a quarter of their deadline.
+    """
+
+    def __init__(self) -> None:
+        self._wrong: set[int] = set()
+        self._lock = threading.Lock()
+
+    def join(self, run: "Run") -> None:
+        """Take in a run whose clock may be wrong."""
+        with self._lock:
+            self._wrong.add(id(run))
+
+    def leave(self, run: "Run") -> None:
+        """Let go of a run whose clock is right, or that has ended."""
+        with self._lock:
+            self._wrong.discard(id(run))
+
+    def holds(self, run: "Run") -> bool:
+        """Whether a run whose clock is right should leave its daemon alone for now."""
+        self.leave(run)
+        now_ns = run.clock.monotonic_ns()
+        run.patient_since_ns = run.patient_since_ns or now_ns
+        patience_ns = min(PATIENCE_NS, run.policy.deadline_ns // 4)
+        return bool(self._wrong) and now_ns - run.patient_since_ns < patience_ns
 
 
 @dataclass
@@ -56,29 +91,41 @@ class Run:
     done: list[Action] = field(default_factory=list)
     resynced_ns: int = 0
     good: int = 0
+    patient_since_ns: int = 0
     right_ns: int | None = None
     proven_ns: int | None = None
 
 
-def heal(node: Node, cause: Cause, policy: Policy, clock: Clock, tell: Tell) -> Episode:
+def heal(node: Node, cause: Cause, policy: Policy, clock: Clock, tell: Tell, company: Company | None = None) -> Episode:
     """Bring the node's clock right and its daemon along, until proven or until the policy's deadline has passed.
 
     A node in trouble is an Episode that says so; nothing is raised for it.
     """
     run = start(node, cause, policy, clock)
+    company = company or Company()
+    company.join(run)
+    try:
+        return _healed(run, tell, company)
+    finally:
+        company.leave(run)
+
+
+def _healed(run: Run, tell: Tell, company: Company) -> Episode:
+    clock = run.clock
     while True:
-        facts = look(run, ask=run.good >= run.policy.looks)
+        held = run.good >= run.policy.looks and company.holds(run)
+        facts = look(run, ask=run.good >= run.policy.looks and not held)
         count(run, facts)
         todo = plan(facts, run.policy, standing(run))
-        late = clock.monotonic_ns() - run.began_ns >= policy.deadline_ns
-        if late or settled(run, facts) or hopeless(facts, run.policy):
+        late = clock.monotonic_ns() - run.began_ns >= run.policy.deadline_ns
+        if late or (settled(run, facts) and not held) or hopeless(facts, run.policy):
             return conclude(run, facts)
-        tell(node.name, story(facts, todo))
+        tell(run.node.name, story(facts, todo))
         trouble = next(filter(None, (perform(run, action) for action in todo)), None)
         if trouble and trouble.lasting:
             return conclude(run, msgspec.structs.replace(facts, trouble=(*facts.trouble, trouble)))
         if trouble or not todo:
-            clock.sleep_ns(pause(facts))
+            clock.sleep_ns(HELD_NS if held else pause(facts))
 
 
 def pause(facts: Facts) -> int:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clockstep.heal import heal, observe
+from clockstep.heal import PATIENCE_NS, Company, heal, observe, start
 from clockstep.model import Cause, Episode, Policy, Reading, Resync, Step, Verdict
 from clockstep.ports import Node, Output
 from clockstep.reach.injection import CHOICE, PERL
@@ -270,3 +270,19 @@ def test_a_near_clock_is_no_guards_work() -> None:
     guest = SimGuest(SimClock(), -50 * MILLISECOND, guarded=True)
     assert healed(guest).verdict is Verdict.GOOD
     assert PERL in guest.commands
+
+
+def test_a_daemon_waits_for_the_clocks_of_the_others_but_not_for_long() -> None:
+    company, clock = Company(), SimClock()
+    late, wrong = SimGuest(clock, -60 * SECOND), SimGuest(clock, -60 * SECOND)
+    other = start(Node("node2", wrong.reach()), ASKED, Policy(), clock)
+    company.join(other)
+    began = clock.mono
+    episode = heal(Node("node1", late.reach()), ASKED, Policy(), clock, lambda _node, _text: None, company)
+    assert [type(action) for action in episode.actions] == [Step, Resync]
+    resynced = clock.mono - began
+    company.leave(other)
+    alone = SimGuest(clock, -60 * SECOND)
+    began = clock.mono
+    heal(Node("node1", alone.reach()), ASKED, Policy(), clock, lambda _node, _text: None, company)
+    assert PATIENCE_NS - SECOND < resynced - (clock.mono - began) < PATIENCE_NS + SECOND

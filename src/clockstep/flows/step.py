@@ -7,7 +7,7 @@ import msgspec
 
 from clockstep.errors import ClockstepError, NotRunningError
 from clockstep.fleet import side_by_side
-from clockstep.heal import heal, observe, unreached
+from clockstep.heal import Company, heal, observe, unreached
 from clockstep.model import Cause, Episode, Guest, Pause, Policy
 from clockstep.ports import Clock, Node, Reach, World
 from clockstep.units import SECOND_NS, show_moment
@@ -46,6 +46,7 @@ def step(
 ) -> tuple[Episode, ...]:
     """Run the loop on every guest, each for its own cause and under its lock."""
     until_ns = world.clock.monotonic_ns() + policy.deadline_ns
+    company = Company()
 
     with nodes(world) as node:
 
@@ -53,7 +54,7 @@ def step(
             with world.locks.hold([guest], policy.deadline_ns):
                 cause = msgspec.structs.replace(causes[guest], since_ns=begin(guest))
                 left = msgspec.structs.replace(policy, deadline_ns=until_ns - world.clock.monotonic_ns())
-                return heal(node(guest), cause, left, world.clock, world.tell)
+                return heal(node(guest), cause, left, world.clock, world.tell, company)
 
         results = side_by_side(list(causes), job, policy.deadline_ns + GRACE_NS)
     return _episodes(results, {guest.name: cause for guest, cause in causes.items()}, world.clock)

@@ -19,7 +19,7 @@ from clockstep.core.offset import sandwich
 from clockstep.core.plan import SLACK_NS, explained
 from clockstep.core.watching import OFTEN, Trail, cause, follow, merged, too_often
 from clockstep.errors import BusyError, ClockstepError, HypervisorError, ReachError
-from clockstep.heal import anchored, heal, jumped, unreached
+from clockstep.heal import Company, anchored, heal, jumped, unreached
 from clockstep.model import (
     Cause,
     Episode,
@@ -110,6 +110,7 @@ class Watcher:
         self._clock = world.clock
         self._listener = listener
         self._silent: dict[str, str] = {}
+        self._company = Company()
         self._inbox: queue.SimpleQueue[Happening | Done] = queue.SimpleQueue()
         self._watched: dict[Key, Watched] = {}
         self._anchor = anchored(self._clock)
@@ -237,7 +238,7 @@ class Watcher:
         with self._world.locks.hold([guest], 0):
             why = found if trail is None else cause(trail, self._snapshot_age(guest))
             node = Node(guest.name, self._reach(watched))
-            episode = heal(node, why, self.orders.policy, self._clock, self._world.tell)
+            episode = heal(node, why, self.orders.policy, self._clock, self._world.tell, self._company)
             return Done(guest.key, episode, trail if episode.verdict is Verdict.UNREACHABLE else None)
 
     def _glance(self, watched: Watched, found: Cause) -> Episode:
