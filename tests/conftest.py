@@ -16,9 +16,6 @@ from clockstep_lab.run import run
 from clockstep_lab.witness import Witness
 
 RIGHT_NS = 5_000_000
-QUICKER = "sed -i 's/iburst/iburst minpoll 2/' /etc/chrony/sources.d/lab.sources; pkill chronyd"
-"""A burst measures once in a quarter of the poll interval, but not oftener than it must: so every wait for chronyd is
-half as long as at its default. Benchmarks run at the default."""
 
 
 def quiet(_text: str) -> None:
@@ -86,17 +83,6 @@ class Guests:
             return sshd.recv(4) == b"SSH-"
         return False
 
-    @contextmanager
-    def between_polls(self, *names: str) -> Iterator[None]:
-        """Guests whose chronyd asks nobody meanwhile, as for minutes at its default poll."""
-        for name in names:
-            self.ssh(name, "chronyc offline")
-        try:
-            yield
-        finally:
-            for name in names:
-                self.ssh(name, "chronyc online")
-
     def settle(self, name: str) -> None:
         """Bring a guest's chronyd to where one is that has run for long: in sync, and its `makestep 1 3` used up."""
         self.ssh(name, "until chronyc waitsync 1; do sleep 0.2; done; chronyc makestep 1 0")
@@ -131,8 +117,6 @@ def lab_of(name: str, count: int, image: str) -> Iterator[Guests]:
 def three() -> Iterator[Guests]:
     """Three minimal guests that live as long as the test run."""
     with lab_of(f"t{os.getpid()}", 3, "minimal") as lab:
-        for name in lab.names:
-            lab.ssh(name, QUICKER)
         for name in lab.names:
             lab.settle(name)
         yield lab
