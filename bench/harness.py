@@ -143,6 +143,10 @@ class Cluster:
         while time.monotonic() - began < age_s:
             time.sleep(0.1)
 
+    def hush(self) -> None:
+        """End the guests' streams, whose stamps take a tenth of a core of each: clocks are judged by echoes anyway."""
+        self.side_by_side(lambda name: self.ssh(name, "pkill -STOP -f 'witness stream'"))
+
     def _forget_snapshots(self, name: str) -> None:
         for old in self.domain(name).listAllSnapshots():
             old.delete()

@@ -122,6 +122,7 @@ def main() -> None:
         snapshots(results, machines, options.runs)
     if not options.quick:
         with cluster(name, 10, "minimal") as machines:
+            machines.hush()
             ours = reverts(results, machines, "ten minimal", options.runs, options.age, [])
             results.goal("ten_10ms_s", median([run.within_10ms_s for run in ours]), 1.5)
         with cluster(name, 1, "debian-12") as machines:

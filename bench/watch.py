@@ -157,6 +157,7 @@ def main() -> None:
             results.add("clockstep watch", "one full: 10 ms", came)
             results.goal("event_full_10ms_s", median(came), 1.2)
         with cluster(name, 10, "minimal") as machines:
+            machines.hush()
             machines.snapshot(options.age)
             with watcher(machines) as pid:
                 idle(results, pid)
