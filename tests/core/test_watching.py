@@ -11,7 +11,7 @@ import pytest
 from clockstep.core.plan import SLACK_NS
 from clockstep.core.watching import OFTEN, WINDOW_NS, Trail, cause, follow, too_often
 from clockstep.flows.snapshot import create
-from clockstep.flows.watch import FOUND, Orders, Watcher
+from clockstep.flows.watch import FOUND, STEPPED, Orders, Watcher
 from clockstep.journal import FileJournal
 from clockstep.locks import DomainLocks
 from clockstep.model import Episode, Guest, Happening, HostClock, Policy, Verdict, What
@@ -65,8 +65,8 @@ def test_too_often_is_within_the_window() -> None:
 class Watch:
     """A watcher whose time is driven by the test: it takes in until a condition holds."""
 
-    def __init__(self, clock: SimClock, folder: Path, policy: Policy | None = None) -> None:
-        self.hypervisor = SimHypervisor(clock, NAMES)
+    def __init__(self, clock: SimClock, folder: Path, hypervisor: SimHypervisor | None = None) -> None:
+        self.hypervisor = hypervisor or SimHypervisor(clock, NAMES)
         self.clock = clock
         self.told: list[Episode] = []
         self.said: list[str] = []
@@ -74,7 +74,7 @@ class Watch:
         self.world = World(self.hypervisor, clock, host, locks, FileJournal(folder), lambda _node, text: self.say(text))
         self.listed: Sequence[Listed] = ()
         self.all: list[Episode] = []
-        self.watcher = Watcher(self.world, Orders(lambda guest: guest.name != "other", policy or Policy()), self)
+        self.watcher = Watcher(self.world, Orders(lambda guest: guest.name != "other", Policy()), self)
         self.hypervisor.subscribe(self.watcher._inbox.put)
         self.sweep()
 
@@ -189,7 +189,19 @@ def test_a_clock_that_no_event_told_of_is_found_by_the_sweep(watch: Watch) -> No
     watch.put_behind("node2", 30)
     watch.sweep()
     (episode,) = watch.told
-    assert (episode.node, episode.verdict, episode.cause) == ("node2", Verdict.GOOD, FOUND)
+    assert (episode.node, episode.verdict, episode.cause) == ("node2", Verdict.GOOD, STEPPED)
+
+
+def test_a_clock_that_drifts_or_was_wrong_from_the_start_was_set_by_nobody(tmp_path: Path) -> None:
+    clock = SimClock()
+    hypervisor = SimHypervisor(clock, NAMES)
+    hypervisor.machines["node1"].offset_ns = -30 * SECOND
+    watch = Watch(clock, tmp_path, hypervisor=hypervisor)
+    assert [(episode.node, episode.cause) for episode in watch.told] == [("node1", FOUND)]
+    clock.sleep_ns(3600 * SECOND)
+    hypervisor.machines["node2"].offset_ns = -50 * MILLISECOND
+    watch.sweep()
+    assert (watch.told[-1].node, watch.told[-1].cause) == ("node2", FOUND)
 
 
 def test_a_guest_that_is_not_chosen_is_shown_once_and_never_touched(watch: Watch) -> None:

@@ -105,7 +105,7 @@ def test_a_clock_that_is_wrong_without_an_event_is_found_and_one_that_is_not_cho
     with watching(guests, tmp_path, chosen, "--every", "2s") as watch:
         for name in (chosen, other):
             guests.ssh(name, "date -s @$(($(date +%s) - 30))")
-        proven(guests, watch.until_good(chosen), "found by the sweep")
+        proven(guests, watch.until_good(chosen), "stepped by someone else")
         until(lambda: bool(watch.of(other)), 30)
         (shown,) = watch.of(other)
         assert (shown["verdict"], shown["actions"]) == ("bad", [])

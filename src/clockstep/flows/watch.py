@@ -36,6 +36,9 @@ from clockstep.ports import Clock, Listed, Node, Reach, World
 from clockstep.units import SECOND_NS, show_duration
 
 FOUND = Cause("found by the sweep")
+STEPPED = Cause("stepped by someone else")
+DRIFT_PPM = 1000
+"""More than any clock drifts by itself, and less than chronyd slews (83,000 ppm): what is off by more was set."""
 TICK_NS = SECOND_NS // 2
 SAME_NS = SECOND_NS
 """Events of one guest that come within this time are of one happening: a revert is told of three times."""
@@ -61,7 +64,8 @@ class Done(NamedTuple):
 class Watched:
     """What is remembered of a guest.
 
-    `handled_ns` is when what is being dealt with, or was last, has happened; `unsure` is the cause that does not
+    `handled_ns` is when what is being dealt with, or was last, has happened; `right_ns` when the clock was seen to be
+    right last; `unsure` is the cause that does not
     explain how far off the clock is, and no sweep makes it explain more.
     """
 
@@ -70,6 +74,7 @@ class Watched:
     unsure: Cause | None = None
     busy: bool = False
     handled_ns: int | None = None
+    right_ns: int | None = None
     steps_ns: list[int] = field(default_factory=list)
     verdict: Verdict | None = None
     reach: Reach | None = None
@@ -153,7 +158,9 @@ class Watcher:
         for guest in [guest for listed in surveyed for guest in listed.guests]:
             watched = self._watched.setdefault(guest.key, Watched(guest))
             watched.guest = guest
-            if guest.state == "running" and not watched.busy:
+            if guest.state != "running":
+                watched.right_ns = None
+            elif not watched.busy:
                 self._begin(watched, watched.trail if watched.trail.due else None, found)
 
     def _heard_from(self, listed: Listed) -> None:
@@ -161,6 +168,8 @@ class Watcher:
         said = listed.error.message if listed.error else ""
         if said != self._silent.get(listed.connection, ""):
             self._silent[listed.connection] = said
+            for watched in self._watched.values():  # what happened meanwhile was not heard
+                watched.right_ns = None
             again = f"libvirt at {listed.connection or 'its default address'} answers again"
             self._world.tell("", f"{said}; trying again" if said else again)
 
@@ -231,6 +240,9 @@ class Watcher:
             drop(watched)
         if trail is None:
             glance = self._glance(watched, found)
+            if found == FOUND and self._was_set(watched, glance):
+                found = STEPPED
+                glance = msgspec.structs.replace(glance, cause=found)
             if not act or glance.verdict is not Verdict.BAD:
                 return Done(guest.key, glance)
         elif not self._runs_soon(guest):
@@ -240,6 +252,13 @@ class Watcher:
             node = Node(guest.name, self._reach(watched))
             episode = heal(node, why, self.orders.policy, self._clock, self._world.tell, self._company)
             return Done(guest.key, episode, trail if episode.verdict is Verdict.UNREACHABLE else None)
+
+    def _was_set(self, watched: Watched, glance: Episode) -> bool:
+        """Whether a clock that was right at an earlier look is wrong by more than it can have drifted since."""
+        if watched.right_ns is None or glance.before is None or glance.verdict is not Verdict.BAD:
+            return False
+        elapsed_ns = self._clock.monotonic_ns() - watched.right_ns
+        return glance.before.surely_beyond(self.orders.policy.tolerance_ns + elapsed_ns * DRIFT_PPM // 10**6)
 
     def _glance(self, watched: Watched, found: Cause) -> Episode:
         """Return what one look at the clock alone says."""
@@ -270,7 +289,9 @@ class Watcher:
         """Remember what was done, and tell it."""
         now_ns = self._clock.monotonic_ns()
         watched.unsure = episode.cause if episode.verdict is Verdict.UNSURE else None
-        if episode.cause == FOUND and any(isinstance(action, Step) for action in episode.actions):
+        if episode.verdict is Verdict.GOOD:
+            watched.right_ns = now_ns
+        if episode.cause in {FOUND, STEPPED} and any(isinstance(action, Step) for action in episode.actions):
             watched.steps_ns = [*watched.steps_ns[-OFTEN:], now_ns]
             if too_often(watched.steps_ns, now_ns):
                 episode = msgspec.structs.replace(episode, findings=(*episode.findings, pulled_away()))
