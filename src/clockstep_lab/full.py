@@ -25,7 +25,7 @@ PACKAGES = (
 TIME_DAEMONS = ("chrony", "systemd-timesyncd", "ntpsec", "openntpd")
 SERVED = {
     "bookworm": TIME_DAEMONS,
-    "trixie": (*TIME_DAEMONS, "python3-libvirt", "python3-click", "python3-msgspec", "polkitd", "libvirt-common"),
+    "trixie": (*TIME_DAEMONS, "python3-libvirt", "python3-click", "python3-msgspec", "polkitd"),
 }
 """What full guests may install; Debian 13's is enough to run clockstep itself in one."""
 LEFT_OUT = ("/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*", "/usr/share/info/*")

@@ -16,7 +16,7 @@ from clockstep.units import parse_duration
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-class Duration(click.ParamType[int]):
+class Duration(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.2
     """A length of time with its unit, in nanoseconds once parsed."""
 
     name = "duration"
