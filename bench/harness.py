@@ -145,7 +145,7 @@ class Cluster:
 
     def hush(self) -> None:
         """End the guests' streams, whose stamps take a tenth of a core of each: clocks are judged by echoes anyway."""
-        self.side_by_side(lambda name: self.ssh(name, "pkill -STOP -f 'witness stream'"))
+        self.side_by_side(lambda name: self.ssh(name, "pkill -STOP -f '[w]itness stream'"))
 
     def _forget_snapshots(self, name: str) -> None:
         for old in self.domain(name).listAllSnapshots():
