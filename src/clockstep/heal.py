@@ -34,7 +34,7 @@ from clockstep.units import MILLISECOND_NS, SECOND_NS, show_offset
 
 BETWEEN_LOOKS_NS = 10 * MILLISECOND_NS
 UNREACHED_NS = 50 * MILLISECOND_NS
-"""How often a node that does not answer is asked again: ten that come up at once are held up by being asked."""
+"""How often a node that still does not answer is asked again: ten that come up at once are held up by being asked."""
 WAITING_FOR_DAEMON_NS = 250 * MILLISECOND_NS
 COMMAND_NS = 5 * SECOND_NS
 RESYNC_TAKES_NS = 8 * SECOND_NS
@@ -92,6 +92,7 @@ class Run:
     resynced_ns: int = 0
     good: int = 0
     patient_since_ns: int = 0
+    unanswered: int = 0
     right_ns: int | None = None
     proven_ns: int | None = None
 
@@ -125,14 +126,15 @@ def _healed(run: Run, tell: Tell, company: Company) -> Episode:
         if trouble and trouble.lasting:
             return conclude(run, msgspec.structs.replace(facts, trouble=(*facts.trouble, trouble)))
         if trouble or not todo:
-            clock.sleep_ns(HELD_NS if held else pause(facts))
+            clock.sleep_ns(HELD_NS if held else pause(run, facts))
 
 
-def pause(facts: Facts) -> int:
-    """Return how long to wait before the next look, where nothing is to be done."""
+def pause(run: Run, facts: Facts) -> int:
+    """Return how long to wait before the next look, where nothing is to be done; longer each time for no answer."""
     if facts.claim:
         return WAITING_FOR_DAEMON_NS
-    return BETWEEN_LOOKS_NS if facts.readings else UNREACHED_NS
+    run.unanswered = 0 if facts.readings else run.unanswered + 1
+    return min(BETWEEN_LOOKS_NS + run.unanswered * BETWEEN_LOOKS_NS // 4, UNREACHED_NS)
 
 
 def observe(node: Node, cause: Cause, policy: Policy, clock: Clock) -> Episode:
