@@ -22,10 +22,9 @@ def command(context: click.Context, /, names: tuple[str, ...], *, everything: bo
 
     Where nothing names nodes it looks at everything that runs, and at this machine. Nothing is changed.
     """
-    from clockstep.cli.session import asked, opened, policy_of, printed, selected
+    from clockstep.cli.session import asked, code_of, opened, policy_of, printed, selected
     from clockstep.flows.doctor import doctor
     from clockstep.kernel.timex import read_host_tai
-    from clockstep.model import Verdict
     from clockstep.render.output import Story
     from clockstep.render.text import doctor_page
 
@@ -37,10 +36,7 @@ def command(context: click.Context, /, names: tuple[str, ...], *, everything: bo
         report = doctor(world, guests, policy_of(context, wanted), _run_here, read_host_tai(), together=together)
     printed(context, report, doctor_page)
     found = [*report.general, *(finding for one in report.nodes for finding in one.findings)]
-    verdicts = {finding.verdict for finding in found}
-    if Verdict.UNREACHABLE in verdicts:
-        return 3
-    return int(bool(verdicts & {Verdict.BAD, Verdict.UNSURE}))
+    return code_of({finding.verdict for finding in found})
 
 
 def _run_here(script: str) -> Any:

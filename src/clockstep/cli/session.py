@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence, Set
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
@@ -153,7 +153,12 @@ def repainted(context: click.Context, records: Iterable[R], page: Callable[[R], 
 
 def exit_code(episodes: Sequence[Episode], *, complete: bool = True) -> int:
     """Return 3 where a node could not be reached, 1 where one is bad or unsure or something is missing, else 0."""
-    verdicts = {episode.verdict for episode in episodes}
+    code = code_of({episode.verdict for episode in episodes})
+    return code if complete else code or 1
+
+
+def code_of(verdicts: Set[Verdict]) -> int:
+    """Return 3 where something could not be reached, 1 where something is bad or unsure, else 0."""
     if Verdict.UNREACHABLE in verdicts:
         return 3
-    return 0 if complete and verdicts <= {Verdict.GOOD} else 1
+    return 0 if verdicts <= {Verdict.GOOD} else 1

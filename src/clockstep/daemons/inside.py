@@ -2,11 +2,12 @@
 
 import re
 
+from clockstep.daemons import MARK, chrony
+from clockstep.daemons import PROGRAMS as KNOWN
 from clockstep.model import Inside, TimeSource
 
-MARK = "#clockstep "
-PROGRAMS = ("chronyd", "systemd-timesyncd", "ntpd", "ntp-daemon")
-"""ntpd is NTPsec's, OpenNTPD's and the reference implementation's alike; ntp-daemon is ntpd-rs."""
+PROGRAMS = (*KNOWN, "ntp-daemon")
+"""ntp-daemon is ntpd-rs."""
 OTHERS = ("vmtoolsd", "VBoxService")
 """Guest tools of VMware and VirtualBox that may set the clock as well."""
 CONFIGURATIONS = (
@@ -15,7 +16,6 @@ CONFIGURATIONS = (
 )
 CAP_SYS_TIME = 1 << 25
 """linux/capability.h."""
-SOURCE_FIELDS = 10
 
 LAST = "end"
 NUMBER = re.compile(r"-?[0-9]{1,12}", re.ASCII)
@@ -84,7 +84,7 @@ def _is_directive(line: str) -> bool:
 def _source(line: str) -> TimeSource | None:
     """Return a source from a line of `chronyc -c sources` (chronyc(1))."""
     fields = line.split(",")
-    if len(fields) != SOURCE_FIELDS or len(fields[0]) != 1 or len(fields[1]) != 1:
+    if len(fields) != chrony.SOURCE_FIELDS or len(fields[0]) != 1 or len(fields[1]) != 1:
         return None
     return TimeSource(mode=fields[0], state=fields[1], name=fields[2], reach=fields[5] != "0")
 
