@@ -206,7 +206,7 @@ class Libvirt:
         if self._ways.only:
             return self._ways.only == "ssh"
         try:
-            return not has_agent_channel(domain.XMLDesc())
+            return not hardware.parse(domain.XMLDesc(), None).agent_channel
         except libvirt.libvirtError as error:
             raise refused(error, f"describing {domain.name()}") from error
 
@@ -334,11 +334,6 @@ def stuck(state: int, reason: int) -> str:
 def mib(size: int) -> str:
     """Return a number of bytes for a person."""
     return f"{size // 2**20} MiB"
-
-
-def has_agent_channel(xml: str) -> bool:
-    """Return whether libvirt's XML of a domain has a channel for the guest agent."""
-    return ElementTree.fromstring(xml).find(hardware.AGENT_CHANNEL) is not None  # noqa: S314 - from libvirt itself
 
 
 def describe_snapshot(snapshot: Snapshot) -> str:
