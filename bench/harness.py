@@ -17,12 +17,13 @@ import libvirt
 from clockstep.hypervisors.connection import connect
 from clockstep_lab import lab as labs
 from clockstep_lab.lab import Lab
-from clockstep_lab.witness import Witness, right_since
+from clockstep_lab.witness import ECHO_EVERY_S, Witness, right_since
 
 RESULTS = Path(__file__).parent / "results"
 MILLISECOND_NS = 1_000_000
 SNAPSHOT = "bench"
 STAYS_NS = 1_000_000_000
+OF_MANY_EVERY_S = 0.1
 RESTART_CHRONYD = "systemctl restart chrony 2>/dev/null || pkill chronyd"  # the minimal guest's init starts it again
 
 
@@ -253,10 +254,11 @@ class Resumes:
 
 @contextmanager
 def cluster(name: str, count: int, image: str) -> Iterator[Cluster]:
-    """A lab of its own for a benchmark, ended with it."""
+    """A lab of its own for a benchmark, ended with it; more than three guests are asked for echoes less often."""
     lab = labs.up(name, count, image, lambda _: None)
+    every_s = ECHO_EVERY_S if count <= 3 else OF_MANY_EVERY_S
     try:
-        with Witness(lab.folder, [machine.name for machine in lab.machines]) as witness:
+        with Witness(lab.folder, [machine.name for machine in lab.machines], every_s) as witness:
             yield Cluster(lab, witness)
     finally:
         labs.down(name, lambda _: None)

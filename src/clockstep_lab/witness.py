@@ -175,9 +175,13 @@ def right_since(looks: list[Look], limit_ns: int) -> int | None:
 
 
 class Witness:
-    """Listens to the guests of a lab, each on both ports, for as long as the `with` block lasts."""
+    """Listens to the guests of a lab, each on both ports, for as long as the `with` block lasts.
 
-    def __init__(self, folder: Path, names: list[str]) -> None:
+    Each echo takes a guest about a millisecond of a core: where many share few cores, `echo_every_s` is longer.
+    """
+
+    def __init__(self, folder: Path, names: list[str], echo_every_s: float = ECHO_EVERY_S) -> None:
+        self._echo_every_s = echo_every_s
         self.heard = {name: Testimony() for name in names}
         self._stop = threading.Event()
         ears = [(self._hear_stream, "stream"), (self._hear_echoes, "echo")]
@@ -251,7 +255,7 @@ class Witness:
                 echo = Echo(path)
                 connection += 1
                 try:
-                    while not self._stop.wait(ECHO_EVERY_S):
+                    while not self._stop.wait(self._echo_every_s):
                         with suppress(TimeoutError):
                             heard.looks.append(echo.look(0.5, connection))
                 finally:

@@ -13,13 +13,16 @@ from clockstep.units import MILLISECOND_NS, SECOND_NS
 
 FIFO = "/run/clockstep/guard"
 LEASE_S = 60
-START_NS = 5 * SECOND_NS
+START_NS = 20 * SECOND_NS
+"""Ten nodes that share two cores need more than five; one that is not ready before the pause is half-started in the
+snapshot, and goes on starting after each revert, when the processor is needed most."""
 WINDOW_NS = 2 * SECOND_NS
 """How long after it was sent a step may still be made; see WINDOW_NS in injection.py."""
 GIVE_UP_NS = WINDOW_NS + 200 * MILLISECOND_NS
 LEAST_NS = 100 * MILLISECOND_NS
 """That a clock was stepped by less than this cannot be told for sure from how it reads."""
-POLL_NS = 10 * MILLISECOND_NS
+POLL_NS, SLOWEST_POLL_NS = 10 * MILLISECOND_NS, 80 * MILLISECOND_NS
+"""Each poll takes processor time from the guard, and from other nodes on a busy machine: fewer the longer it takes."""
 
 PERL = (
     PERL_STEP
@@ -101,13 +104,15 @@ class Guard:
         sent_ns = self._clock.monotonic_ns()
         if not self._send(" ".join(asked(by_ns, self._clock.realtime_ns() - by_ns, WINDOW_NS))):
             return False
+        poll_ns = POLL_NS
         while True:
             late = self._clock.monotonic_ns() - sent_ns > GIVE_UP_NS
             if self._moved(by_ns):
                 return True
             if late:  # since before that look, so it saw all that the guard has done
                 return False
-            self._clock.sleep_ns(POLL_NS)
+            self._clock.sleep_ns(poll_ns)
+            poll_ns = min(2 * poll_ns, SLOWEST_POLL_NS)
 
     def _moved(self, by_ns: int) -> bool:
         try:

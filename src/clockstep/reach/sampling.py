@@ -8,14 +8,13 @@ from clockstep.model import Offset, Reading
 from clockstep.ports import Clock
 from clockstep.units import MILLISECOND_NS, SECOND_NS
 
-SAMPLES, SAMPLES_WHERE_FAR = 5, 2
-MOST_SAMPLES = 20
-TIGHT_NS = MILLISECOND_NS
-"""More than `SAMPLES` are taken only while a busy machine keeps the bound above this."""
+OF_NEAR = (5, 20, MILLISECOND_NS)
+"""The least and the most samples, and the bound in nanoseconds above which more than the least are taken."""
 
-FAR_NS, TIGHT_WHERE_FAR_NS = SECOND_NS, 3 * MILLISECOND_NS
+FAR_NS = SECOND_NS
+OF_FAR = (2, 6, 3 * MILLISECOND_NS)
 """A clock that far off will be stepped and looked at again: it loses more by waiting than it gains by a better look.
-Two samples, so that an agent that answers anything contradicts itself."""
+Two samples, so that an agent that answers anything contradicts itself, and few more where the machine is busy."""
 
 LATEST_S = 2**63 // SECOND_NS
 """The year 2262, where nanoseconds since 1970 no longer fit the 64 bits that the kernel counts them in."""
@@ -38,8 +37,8 @@ def sampled(source: str, read: Read, clock: Clock, resolution_ns: int) -> Readin
         offset = combine([aged(offset, now - at) for offset, at in taken])
         assert offset is not None
         far = abs(offset.value_ns) >= FAR_NS
-        samples, tight_ns = (SAMPLES_WHERE_FAR, TIGHT_WHERE_FAR_NS) if far else (SAMPLES, TIGHT_NS)
-        if len(taken) == MOST_SAMPLES or (len(taken) >= samples and offset.error_ns <= tight_ns):
+        least, most, tight_ns = OF_FAR if far else OF_NEAR
+        if len(taken) >= most or (len(taken) >= least and offset.error_ns <= tight_ns):
             return Reading(source, offset, clock.realtime_ns(), least_ns)
 
 

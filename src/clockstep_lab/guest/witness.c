@@ -12,6 +12,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -101,29 +102,55 @@ static void stream(int port)
 	}
 }
 
+/* Wait until the host connects: poll(2) would say POLLHUP at once, and a nap costs a guest that nobody listens to. */
+static void await_host(int port)
+{
+	struct timespec limit = { .tv_sec = 1 };
+	sigset_t change;
+	struct pollfd waiting = { .fd = port };
+	sigemptyset(&change);
+	sigaddset(&change, SIGIO);
+	while (poll(&waiting, 1, 0) > 0 && waiting.revents & POLLHUP)
+		sigtimedwait(&change, NULL, &limit);
+}
+
+/* The host's coming and going is a signal (drivers/char/virtio_console.c: send_sigio_to_port). */
+static void tell_of_changes(int port)
+{
+	sigset_t change;
+	sigemptyset(&change);
+	sigaddset(&change, SIGIO);
+	sigprocmask(SIG_BLOCK, &change, NULL);
+	fcntl(port, F_SETOWN, getpid());
+	fcntl(port, F_SETFL, O_ASYNC | O_NONBLOCK);
+}
+
 static void echo(int port)
 {
-	char nonce[64], answer[128];
+	char heard[256], answer[sizeof heard + 32], *end;
 	size_t filled = 0;
+	tell_of_changes(port);
 	for (;;) {
 		struct pollfd waiting = { .fd = port, .events = POLLIN };
 		poll(&waiting, 1, -1);
-		ssize_t got = read(port, nonce + filled, 1);
-		if (got != 1) { /* nobody is connected: poll(2) says POLLHUP at once, so pause */
-			nap(5 * 1000 * 1000L);
+		ssize_t got = read(port, heard + filled, sizeof heard - filled);
+		if (got <= 0) {
+			await_host(port);
 			filled = 0;
 			continue;
 		}
-		if (nonce[filled] != '\n') {
-			filled = filled + 1 < sizeof nonce ? filled + 1 : 0;
-			continue;
+		filled += got;
+		while ((end = memchr(heard, '\n', filled))) {
+			int64_t stamp = now_ns(CLOCK_REALTIME);
+			int nonce = end - heard;
+			int length = snprintf(answer, sizeof answer, "%.*s %" PRId64 "\n", nonce, heard, stamp);
+			if (write(port, answer, length) != length && errno != EAGAIN && errno != EPIPE)
+				perror("echo");
+			filled -= nonce + 1;
+			memmove(heard, end + 1, filled);
 		}
-		int64_t stamp = now_ns(CLOCK_REALTIME);
-		nonce[filled] = 0;
-		filled = 0;
-		int length = snprintf(answer, sizeof answer, "%s %" PRId64 "\n", nonce, stamp);
-		if (write(port, answer, length) != length && errno != EAGAIN && errno != EPIPE)
-			perror("echo");
+		if (filled == sizeof heard)
+			filled = 0;
 	}
 }
 
