@@ -137,6 +137,7 @@ def main() -> None:
     results.head()
     name = f"bench{os.getpid()}"
     with cluster(name, 3, "minimal") as machines:
+        machines.hush()
         machines.snapshot(options.age)
         resumes = Resumes(machines)
         with watcher(machines):
