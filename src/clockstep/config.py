@@ -31,6 +31,7 @@ class _Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     allow_backward: bool | None = None
     require_sync: bool | None = None
     require_synced_host: bool | None = None
+    freeze: bool | tuple[str, ...] = False
 
 
 HINT = f"a [cluster.NAME] has {', '.join(_Table.__struct_fields__)}"
@@ -78,7 +79,8 @@ def _cluster(found: Any, name: str, origin: str) -> Cluster:
         table.require_sync,
         table.require_synced_host,
     )
-    return Cluster(name, origin, table.nodes, connect, limits)
+    freeze = (() if table.freeze else None) if isinstance(table.freeze, bool) else table.freeze
+    return Cluster(name, origin, table.nodes, connect, limits, freeze=freeze)
 
 
 def _converted(found: Any, kind: type[T], origin: str, path: str = "") -> T:

@@ -5,7 +5,7 @@ trust the daemon.
 """
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
@@ -87,6 +87,7 @@ class Run:
     anchor: Offset
     began_ns: int
     started_at_ns: int
+    proven: Callable[[], None] = lambda: None
     before: Offset | None = None
     done: list[Action] = field(default_factory=list)
     resynced_ns: int = 0
@@ -97,12 +98,22 @@ class Run:
     proven_ns: int | None = None
 
 
-def heal(node: Node, cause: Cause, policy: Policy, clock: Clock, tell: Tell, company: Company | None = None) -> Episode:
+def heal(
+    node: Node,
+    cause: Cause,
+    policy: Policy,
+    clock: Clock,
+    tell: Tell,
+    company: Company | None = None,
+    proven: Callable[[], None] = lambda: None,
+) -> Episode:
     """Bring the node's clock right and its daemon along, until proven or until the policy's deadline has passed.
 
-    A node in trouble is an Episode that says so; nothing is raised for it.
+    `proven` is called as soon as the clock is proven right, before the daemon is seen to. A node in trouble is an
+    Episode that says so; nothing is raised for it.
     """
     run = start(node, cause, policy, clock)
+    run.proven = proven
     company = company or Company()
     company.join(run)
     try:
@@ -117,6 +128,8 @@ def _healed(run: Run, tell: Tell, company: Company) -> Episode:
         held = run.good >= run.policy.looks and company.holds(run)
         facts = look(run, ask=run.good >= run.policy.looks and not held)
         count(run, facts)
+        if run.good == run.policy.looks:
+            run.proven()
         todo = plan(facts, run.policy, standing(run))
         late = clock.monotonic_ns() - run.began_ns >= run.policy.deadline_ns
         if late or (settled(run, facts) and not held) or hopeless(facts, run.policy):

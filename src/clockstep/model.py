@@ -228,6 +228,7 @@ class Snapshot(Record, frozen=True):
     """One snapshot of one guest. `set_id` and `members` are None where another tool made it.
 
     Without `memory` a guest that is put back to it boots anew. `external` is one whose state is in files of its own.
+    `frozen` are the cgroups whose workloads stand still in it, until they are thawed.
     """
 
     name: str
@@ -236,6 +237,7 @@ class Snapshot(Record, frozen=True):
     members: tuple[str, ...] | None = None
     memory: bool = True
     external: bool = False
+    frozen: tuple[str, ...] = ()
 
 
 class Pause(Record, frozen=True):
@@ -388,6 +390,9 @@ class Outcome(Enum):
     NOT_PAUSED = "not paused"
     RESUMED = "resumed"
     NOT_RESUMED = "not resumed"
+    THAWED = "thawed"
+    NOTHING_FROZEN = "nothing was frozen by clockstep"
+    NOT_THAWED = "not thawed"
     UNREAD = "not read"
 
 
@@ -399,11 +404,55 @@ class Member(Record, frozen=True):
     trouble: Trouble | None = None
 
 
+class Pod(Record, frozen=True):
+    """A pod as the container runtime knows it; `static` is one that the kubelet runs from a file."""
+
+    namespace: str
+    name: str
+    uid: str
+    static: bool = False
+
+
+class Workloads(Record, frozen=True):
+    """What a node has that could be frozen; all cgroups are below the root of cgroups, by their paths.
+
+    `unified` is whether it has cgroup v2, `cgroups` those that were asked about and are there, `pod_cgroups` those of
+    pods. `static_pods` is how many files the kubelet runs static pods from; `pods` is None where no runtime tells.
+    """
+
+    unified: bool
+    cgroups: tuple[str, ...] = ()
+    pod_cgroups: tuple[str, ...] = ()
+    static_pods: int = 0
+    pods: tuple[Pod, ...] | None = None
+
+
+class Thaw(Enum):
+    """What became of workloads that were frozen."""
+
+    PROVEN = "thawed, the clock proven right"
+    UNPROVEN = "thawed as asked for, the clock not proven"
+    FROZEN = "frozen still"
+    RUNNING = "not frozen"
+
+
+class Freeze(Record, frozen=True):
+    """A node's workloads that were frozen, the pods that were `left_out`, and for how long they stood still."""
+
+    node: str
+    cgroups: tuple[str, ...]
+    left_out: tuple[str, ...] = ()
+    still_ns: int | None = None
+    thaw: Thaw = Thaw.FROZEN
+    trouble: Trouble | None = None
+
+
 class SetReport(Record, frozen=True):
     """What `snapshot create` and `delete`, `revert`, `pause` and `resume` print.
 
     `complete` says whether every member took part; only then were the members of a revert resumed. `pause_spread_ns`
     bounds how far apart the members were paused, `stalled_ns` for how long each stood still for its snapshot at most.
+    `freezes` are of the nodes whose workloads were frozen.
     """
 
     host: HostClock
@@ -414,6 +463,7 @@ class SetReport(Record, frozen=True):
     pause_spread_ns: int | None = None
     stalled_ns: int | None = None
     remarks: tuple[str, ...] = ()
+    freezes: tuple[Freeze, ...] = ()
     schema_version: int = 1
 
 

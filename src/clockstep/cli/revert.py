@@ -7,18 +7,31 @@ import click
 from clockstep.cli.options import confirmed, examples, nodes, policy, shared, ways, yes
 
 EXAMPLES = examples("revert", "revert before-upgrade", "revert before-upgrade --yes --json", "revert theirs 'node-*'")
+HELD = "Keep frozen workloads frozen where a clock cannot be proven, instead of for a minute."
+FROZEN = "Say so where the workloads of a snapshot were not frozen."
 
 
 @click.command("revert", epilog=EXAMPLES)
 @click.argument("name", required=False)
 @nodes
 @yes
+@click.option("--hold", is_flag=True, help=HELD)
+@click.option("--freeze", is_flag=True, help=FROZEN)
 @policy
 @ways
 @shared
 @click.pass_context
 def command(
-    context: click.Context, /, name: str | None, names: tuple[str, ...], *, everything: bool, yes: bool, **_options: Any
+    context: click.Context,
+    /,
+    name: str | None,
+    names: tuple[str, ...],
+    *,
+    everything: bool,
+    yes: bool,
+    hold: bool,
+    freeze: bool,
+    **_options: Any,
 ) -> int:
     """Put nodes back to snapshot NAME together, and bring their clocks right at once.
 
@@ -34,9 +47,10 @@ def command(
     wanted = asked(context, names, everything=everything)
     with Story() as story:
         world = opened(context, wanted, story.tell)
-        targets = revert.choose(world.hypervisor, scope_of(world, wanted), name)
+        targets = revert.choose(world.hypervisor, scope_of(world, wanted), name, frozen=freeze)
     confirmed(targets_line(targets.name, targets.snapshots, targets.remarks, world.clock.realtime_ns()), yes=yes)
     with Story() as story:
-        report = revert.revert(world._replace(tell=story.tell), targets, policy_of(context, wanted))
+        world = world._replace(tell=story.tell)
+        report = revert.revert(world, targets, policy_of(context, wanted), keep_frozen=hold)
     printed(context, report, set_page)
-    return exit_code(report.episodes, complete=report.complete)
+    return exit_code(report.episodes, complete=report.complete and not any(one.trouble for one in report.freezes))

@@ -17,6 +17,7 @@ COMMANDS = {
     "watch": "clockstep.cli.watch",
     "pause": "clockstep.cli.pause",
     "resume": "clockstep.cli.resume",
+    "thaw": "clockstep.cli.thaw",
     "lab": "clockstep.cli.lab",
     "schema": "clockstep.cli.schema",
     "completion": "clockstep.cli.completion",

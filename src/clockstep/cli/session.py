@@ -128,6 +128,20 @@ def said(context: click.Context, wanted: Wanted, name: str) -> Any:
     return by_cluster if by_default and by_cluster is not None else context.params.get(name)
 
 
+def frozen(wanted: Wanted, freeze: bool | None, cgroups: tuple[str, ...]) -> tuple[str, ...] | None:
+    """Return the cgroups to freeze, none of them for the default ones; None where nothing is to be frozen.
+
+    Raises UsageError where cgroups are named and nothing is to be frozen.
+    """
+    if freeze is False:
+        if cgroups:
+            raise UsageError("--no-freeze and --freeze-cgroup contradict each other")
+        return None
+    if freeze or cgroups:
+        return cgroups or (wanted.cluster.freeze if wanted.cluster else None) or ()
+    return wanted.cluster.freeze if wanted.cluster else None
+
+
 def printed(context: click.Context, record: R, page: Callable[[R], Page]) -> None:
     """Print a record, as JSON where asked to and as a page otherwise."""
     if option(context, "json"):

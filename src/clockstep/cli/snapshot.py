@@ -6,25 +6,41 @@ import click
 
 from clockstep.cli.options import confirmed, examples, looking, nodes, policy, shared, ways, yes
 
+FROZEN = "Freeze the workloads (kubepods.slice, but for the system's own pods) until the clocks are proven."
+CGROUPS = "Freeze this cgroup instead, below /sys/fs/cgroup. May be given several times."
+
 
 @click.group("snapshot")
 def command() -> None:
     """Take, list and delete snapshots of several nodes as one."""
 
 
-@command.command("create", epilog=examples("snapshot create before-upgrade --all", "snapshot create base node-1"))
+@command.command("create", epilog=examples("snapshot create before-upgrade --all", "snapshot create base n1 --freeze"))
 @click.argument("name")
 @nodes
+@click.option("--freeze/--no-freeze", default=None, help=FROZEN)
+@click.option("--freeze-cgroup", "cgroups", multiple=True, metavar="CGROUP", help=CGROUPS)
 @policy
 @ways
 @shared
 @click.pass_context
-def create(context: click.Context, /, name: str, names: tuple[str, ...], *, everything: bool, **_options: Any) -> int:
+def create(
+    context: click.Context,
+    /,
+    name: str,
+    names: tuple[str, ...],
+    *,
+    everything: bool,
+    freeze: bool | None,
+    cgroups: tuple[str, ...],
+    **_options: Any,
+) -> int:
     """Snapshot nodes as one: pause all, snapshot all, resume all, and bring their clocks right.
 
-    All of them have the snapshot afterwards, or none.
+    All of them have the snapshot afterwards, or none. Workloads that are frozen stand still in it, so that after a
+    revert none runs before its clock is proven right.
     """
-    from clockstep.cli.session import asked, exit_code, opened, policy_of, printed, selected
+    from clockstep.cli.session import asked, exit_code, frozen, opened, policy_of, printed, selected
     from clockstep.flows import snapshot
     from clockstep.render.output import Story
     from clockstep.render.text import set_page
@@ -33,9 +49,10 @@ def create(context: click.Context, /, name: str, names: tuple[str, ...], *, ever
         wanted = asked(context, names, everything=everything)
         world = opened(context, wanted, story.tell)
         guests = selected(world, wanted, changing=True, held=True)
-        report = snapshot.create(world, guests, name, policy_of(context, wanted))
+        workloads = frozen(wanted, freeze, cgroups)
+        report = snapshot.create(world, guests, name, policy_of(context, wanted), workloads)
     printed(context, report, set_page)
-    return exit_code(report.episodes, complete=report.complete)
+    return exit_code(report.episodes, complete=report.complete and not any(one.trouble for one in report.freezes))
 
 
 @command.command("list")

@@ -27,7 +27,10 @@ class Limits(Record, frozen=True):
 
 
 class Cluster(Record, frozen=True):
-    """A `[cluster.NAME]` of the file `origin`. `asked` is whether it was asked for by its name."""
+    """A `[cluster.NAME]` of the file `origin`. `asked` is whether it was asked for by its name.
+
+    `freeze` are the cgroups that its snapshots freeze, empty for the default ones; None where they freeze nothing.
+    """
 
     name: str
     origin: str
@@ -35,6 +38,7 @@ class Cluster(Record, frozen=True):
     connect: tuple[str, ...] = ()
     limits: Limits = Limits()
     asked: bool = False
+    freeze: tuple[str, ...] | None = None
 
 
 class Project(Record, frozen=True):

@@ -40,13 +40,14 @@ class Hold:
         """Take over guests that an earlier command paused and did not resume."""
         self._still.update(guests)
 
-    def pause_all(self, snapshot: Snapshot | None = None) -> Failures:
-        """Pause all guests at the same moment, and return what went wrong with each."""
-        return self._all(lambda guest: self._pause(guest, snapshot), PAUSE_NS)
+    def pause_all(self, snapshots: Mapping[Guest, Snapshot] | None = None) -> Failures:
+        """Pause all guests at the same moment, each for its snapshot, and return what went wrong with each."""
+        return self._all(lambda guest: self._pause(guest, (snapshots or {}).get(guest)), PAUSE_NS)
 
-    def snapshot_all(self, snapshot: Snapshot, guests: Sequence[Guest]) -> Failures:
-        """Take the snapshot of these guests, and return what went wrong with each."""
-        return self._all(lambda guest: self._world.hypervisor.snapshot(guest, snapshot), SNAPSHOT_NS, guests)
+    def snapshot_all(self, snapshots: Mapping[Guest, Snapshot]) -> Failures:
+        """Take these guests' snapshots, and return what went wrong with each."""
+        take = self._world.hypervisor.snapshot
+        return self._all(lambda guest: take(guest, snapshots[guest]), SNAPSHOT_NS, list(snapshots))
 
     def revert_all(self, targets: Mapping[Guest, Snapshot]) -> Failures:
         """Put all guests back, paused, and return what went wrong with each; one that is back already is left so."""

@@ -10,6 +10,7 @@ from clockstep.core.plan import SLACK_NS
 from clockstep.core.targets import Scope, targets
 from clockstep.errors import UsageError
 from clockstep.fleet import side_by_side
+from clockstep.flows.freeze import Freezer
 from clockstep.flows.hold import Failures, Hold
 from clockstep.flows.snapshot import LISTING_NS, RUN_ON, found, objections, refuse_changed
 from clockstep.flows.step import step
@@ -30,17 +31,24 @@ class Targets(NamedTuple):
     remarks: tuple[str, ...]
 
 
-def choose(hypervisor: Hypervisor, scope: Scope, name: str | None) -> Targets:
-    """Return what a revert would do. Raises UsageError with every reason why it cannot be."""
+def choose(hypervisor: Hypervisor, scope: Scope, name: str | None, *, frozen: bool = False) -> Targets:
+    """Return what a revert would do, and say where workloads that should be `frozen` are not.
+
+    Raises UsageError with every reason why it cannot be.
+    """
     snapshots = targets(found(hypervisor, hypervisor.guests()), name, scope)
     refused = side_by_side(list(snapshots), lambda guest: hypervisor.objections(guest, snapshots[guest]), LISTING_NS)
     if reasons := objections(refused):
         raise UsageError("; ".join(reasons), "nothing was touched")
-    return Targets(next(iter(snapshots.values())).name, snapshots, tuple(remarks(snapshots)))
+    said = (*remarks(snapshots), *(unfrozen(snapshots) if frozen else ()))
+    return Targets(next(iter(snapshots.values())).name, snapshots, said)
 
 
-def revert(world: World, chosen: Targets, policy: Policy) -> SetReport:
+def revert(world: World, chosen: Targets, policy: Policy, *, keep_frozen: bool = False) -> SetReport:
     """Revert all to paused, resume all at once, and bring every clock right.
+
+    Workloads that were frozen for the snapshot are thawed on each node as soon as its clock is proven; where it cannot
+    be, they are held if `keep_frozen`, and otherwise for their lease.
 
     Raises, before anything is touched, BusyError where another clockstep works on one of them, and UsageError where the
     snapshots are not as they were when they were chosen.
@@ -50,25 +58,29 @@ def revert(world: World, chosen: Targets, policy: Policy) -> SetReport:
         refuse_changed(world.hypervisor, chosen.snapshots)
         hold = Hold(world, guests, "revert")
         try:
-            return _revert(world, hold, chosen, policy)
+            return _revert(world, hold, chosen, policy, keep_frozen=keep_frozen)
         except BaseException:
             _interrupted(world, hold, chosen)
             raise
 
 
-def _revert(world: World, hold: Hold, chosen: Targets, policy: Policy) -> SetReport:
+def _revert(world: World, hold: Hold, chosen: Targets, policy: Policy, *, keep_frozen: bool) -> SetReport:
     world.tell("", f"reverting to {chosen.name}")
     failed = hold.revert_all(chosen.snapshots)
     episodes: tuple[Episode, ...] = ()
+    freezer = Freezer(world)
     if not failed:
         hold.release()
         world.tell("", RUN_ON)
         causes = {guest: _cause(snapshot, world.clock) for guest, snapshot in chosen.snapshots.items()}
-        episodes = step(world, causes, policy, hold.resume)
+        freezer.adopt(chosen.snapshots)
+        with freezer.kept(hold=keep_frozen):
+            episodes = step(world, causes, policy, hold.resume, freezer.proven)
     left = {} if failed else hold.resume_all()
     members = tuple(_member(guest, failed, left) for guest in chosen.snapshots)
     snapshot, complete = combined(chosen.snapshots), not failed and not left
-    return SetReport(world.host, snapshot, complete, members, episodes, remarks=chosen.remarks)
+    freezes = freezer.report()
+    return SetReport(world.host, snapshot, complete, members, episodes, remarks=chosen.remarks, freezes=freezes)
 
 
 def _interrupted(world: World, hold: Hold, chosen: Targets) -> None:
@@ -96,6 +108,18 @@ def remarks(snapshots: Mapping[Guest, Snapshot]) -> list[str]:
             f"the snapshots were taken {show_duration(apart_ns)} apart: what the nodes know of each other differs"
         )
     return said
+
+
+def unfrozen(snapshots: Mapping[Guest, Snapshot]) -> list[str]:
+    """Return what a revert cannot promise, because a snapshot was taken of workloads that were running.
+
+    To freeze them after the resume takes longer than to step the clock, so it is not done.
+    """
+    return [
+        f"{guest.name}: its workloads were not frozen for this snapshot, so they run with the wrong time until the step"
+        for guest, snapshot in snapshots.items()
+        if not snapshot.frozen
+    ]
 
 
 def combined(snapshots: Mapping[Guest, Snapshot]) -> Snapshot:

@@ -7,11 +7,14 @@ a revert.
 from collections.abc import Mapping, Sequence
 from uuid import uuid4
 
+import msgspec
+
 from clockstep.core.names import refuse_bad_name
 from clockstep.core.plan import SLACK_NS
 from clockstep.core.targets import Found, Scope, targets
 from clockstep.errors import ClockstepError, UsageError
 from clockstep.fleet import failures, side_by_side
+from clockstep.flows.freeze import Freezer
 from clockstep.flows.hold import SNAPSHOT_NS, Failures, Hold
 from clockstep.flows.step import nodes, step
 from clockstep.heal import troubled
@@ -35,8 +38,13 @@ RUN_ON = "letting all run on"
 LISTING_NS = 30 * SECOND_NS
 
 
-def create(world: World, guests: Sequence[Guest], name: str, policy: Policy) -> SetReport:
+def create(
+    world: World, guests: Sequence[Guest], name: str, policy: Policy, freeze: Sequence[str] | None = None
+) -> SetReport:
     """Pause all, snapshot all, resume all at once, and bring every clock right; all or none have the snapshot then.
+
+    Where `freeze` is not None the workloads stand still from before the pause until the clock is proven: those in the
+    cgroups that it names, or else all pods but the system's.
 
     What a killed run of the same has begun is brought to its end, or undone and begun anew. Raises UsageError, before
     anything is touched, for a bad name and for a guest that cannot take part, and BusyError for one that another
@@ -46,7 +54,9 @@ def create(world: World, guests: Sequence[Guest], name: str, policy: Policy) -> 
     with world.locks.hold(guests, policy.deadline_ns):
         guests = fresh(world.hypervisor, guests)
         begun = _begun(world, guests, name)
-        return _continue(world, guests, begun, policy) if begun else _begin(world, guests, name, policy)
+        if begun:
+            return _continue(world, guests, begun, policy, freeze)
+        return _begin(world, guests, name, policy, freeze)
 
 
 def delete(world: World, chosen: Mapping[Guest, Snapshot], policy: Policy) -> SetReport:
@@ -133,7 +143,14 @@ def guard_all(world: World, guests: Sequence[Guest]) -> None:
         side_by_side(guests, job, START_NS)
 
 
-def _begin(world: World, guests: Sequence[Guest], name: str, policy: Policy, behind_ns: int = 0) -> SetReport:
+def _begin(
+    world: World,
+    guests: Sequence[Guest],
+    name: str,
+    policy: Policy,
+    freeze: Sequence[str] | None,
+    behind_ns: int = 0,
+) -> SetReport:
     """Take the snapshot; `behind_ns` is what an earlier pause may have left the clocks behind by."""
     snapshots = found(world.hypervisor, guests)
     reasons = [
@@ -144,16 +161,19 @@ def _begin(world: World, guests: Sequence[Guest], name: str, policy: Policy, beh
         world.hypervisor, guests, [*reasons, *(f"{guest} has a snapshot {name!r} already" for guest in named)]
     )
     guard_all(world, guests)
-    hold = Hold(world, guests, "snapshot")
+    hold, freezer = Hold(world, guests, "snapshot"), Freezer(world)
     snapshot = Snapshot(name, world.clock.realtime_ns(), uuid4().hex, tuple(guest.name for guest in guests))
     try:
+        if freeze is not None:
+            freezer.freeze_all(guests, freeze)
+        each = {guest: msgspec.structs.replace(snapshot, frozen=freezer.frozen(guest)) for guest in guests}
         world.tell("", f"pausing {len(guests)} nodes")
-        failed = hold.pause_all(snapshot)
+        failed = hold.pause_all(each)
         if not failed:
             world.tell("", f"taking the snapshot {name}")
-            failed = hold.snapshot_all(snapshot, guests)
+            failed = hold.snapshot_all(each)
         behind_ns += world.clock.monotonic_ns() - hold.since_ns()
-        return _concluded(world, guests, hold, snapshot, failed, behind_ns, policy)
+        return _concluded(world, guests, hold, freezer, snapshot, failed, behind_ns, policy)
     except BaseException:
         _undo(world, guests, hold, snapshot)
         raise
@@ -161,7 +181,13 @@ def _begin(world: World, guests: Sequence[Guest], name: str, policy: Policy, beh
         hold.resume_all()
 
 
-def _continue(world: World, guests: Sequence[Guest], begun: Mapping[Guest, Pause], policy: Policy) -> SetReport:
+def _continue(
+    world: World,
+    guests: Sequence[Guest],
+    begun: Mapping[Guest, Pause],
+    policy: Policy,
+    freeze: Sequence[str] | None,
+) -> SetReport:
     """Bring to its end what a killed run has begun: no clock went on meanwhile, so the set is one of one moment.
 
     Raises UsageError, before anything is touched, where it was begun of other guests.
@@ -174,8 +200,10 @@ def _continue(world: World, guests: Sequence[Guest], begun: Mapping[Guest, Pause
     ]
     missing = [guest for guest in guests if guest not in have]
     behind_ns = max(0, world.clock.realtime_ns() - first.at_ns)
-    hold = Hold(world, guests, "snapshot")
+    hold, freezer = Hold(world, guests, "snapshot"), Freezer(world)
     hold.adopt(list(begun))
+    each = {guest: pause.snapshot for guest, pause in begun.items() if pause.snapshot}
+    freezer.adopt(each)
     if {guest.name for guest in guests} != set(snapshot.members or ()):
         text = f"the snapshot {snapshot.name!r} was begun and not ended, of {', '.join(snapshot.members or ())}"
         raise UsageError(text, "nothing was touched; name just these, or run clockstep resume first")
@@ -183,8 +211,8 @@ def _continue(world: World, guests: Sequence[Guest], begun: Mapping[Guest, Pause
     try:
         if have and all(guest in begun for guest in missing):
             world.tell("", f"continuing the snapshot {snapshot.name}, which was begun and not ended")
-            failed = hold.snapshot_all(snapshot, missing)
-            return _concluded(world, guests, hold, snapshot, failed, behind_ns, policy)
+            failed = hold.snapshot_all({guest: each[guest] for guest in missing})
+            return _concluded(world, guests, hold, freezer, snapshot, failed, behind_ns, policy)
         world.tell("", f"beginning the snapshot {snapshot.name} anew, because it was not ended")
         _forget(world.hypervisor, guests, snapshot)
     except BaseException:
@@ -192,13 +220,15 @@ def _continue(world: World, guests: Sequence[Guest], begun: Mapping[Guest, Pause
         raise
     finally:
         hold.resume_all()
-    return _begin(world, fresh(world.hypervisor, guests), snapshot.name, policy, behind_ns)
+    freezer.let_go()
+    return _begin(world, fresh(world.hypervisor, guests), snapshot.name, policy, freeze, behind_ns)
 
 
 def _concluded(
     world: World,
     guests: Sequence[Guest],
     hold: Hold,
+    freezer: Freezer,
     snapshot: Snapshot,
     failed: Failures,
     behind_ns: int,
@@ -207,11 +237,13 @@ def _concluded(
     """Resume all and bring them right; where one failed, none keeps the snapshot."""
     cause = Cause("paused for a snapshot", behind_ns + SLACK_NS)
     world.tell("", RUN_ON)
-    episodes = step(world, dict.fromkeys(guests, cause), policy, hold.resume)
+    with freezer.kept():
+        episodes = step(world, dict.fromkeys(guests, cause), policy, hold.resume, freezer.proven)
     remarks = _forget(world.hypervisor, guests, snapshot) if failed else ()
     members = outcomes(guests, failed, Outcome.NOT_TAKEN, Outcome.NOT_TAKEN if failed else Outcome.TAKEN)
     spread_ns, stalled_ns = hold.spread_ns(), hold.stalled_ns()
-    return SetReport(world.host, snapshot, not failed, members, episodes, spread_ns, stalled_ns, remarks)
+    freezes = freezer.report()
+    return SetReport(world.host, snapshot, not failed, members, episodes, spread_ns, stalled_ns, remarks, freezes)
 
 
 def _undo(world: World, guests: Sequence[Guest], hold: Hold, snapshot: Snapshot) -> None:

@@ -41,8 +41,16 @@ def watch(world: World, guests: Sequence[Guest], policy: Policy) -> Iterator[tup
             yield _episodes(results, dict.fromkeys(results, LOOKED), world.clock)
 
 
+Proven = Callable[[Guest, Node], None]
+"""Takes a guest whose clock has just been proven right, and the way to it."""
+
+
 def step(
-    world: World, causes: Mapping[Guest, Cause], policy: Policy, begin: Begin = lambda _guest: None
+    world: World,
+    causes: Mapping[Guest, Cause],
+    policy: Policy,
+    begin: Begin = lambda _guest: None,
+    proven: Proven = lambda _guest, _node: None,
 ) -> tuple[Episode, ...]:
     """Run the loop on every guest, each for its own cause and under its lock."""
     until_ns = world.clock.monotonic_ns() + policy.deadline_ns
@@ -54,7 +62,8 @@ def step(
             with world.locks.hold([guest], policy.deadline_ns):
                 cause = msgspec.structs.replace(causes[guest], since_ns=begin(guest))
                 left = msgspec.structs.replace(policy, deadline_ns=until_ns - world.clock.monotonic_ns())
-                return heal(node(guest), cause, left, world.clock, world.tell, company)
+                way = node(guest)
+                return heal(way, cause, left, world.clock, world.tell, company, lambda: proven(guest, way))
 
         results = side_by_side(list(causes), job, policy.deadline_ns + GRACE_NS)
     return _episodes(results, {guest.name: cause for guest, cause in causes.items()}, world.clock)

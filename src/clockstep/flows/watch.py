@@ -19,6 +19,7 @@ from clockstep.core.offset import sandwich
 from clockstep.core.plan import SLACK_NS, explained
 from clockstep.core.watching import OFTEN, Trail, cause, follow, merged, too_often
 from clockstep.errors import BusyError, ClockstepError, HypervisorError, ReachError
+from clockstep.flows.freeze import Freezer
 from clockstep.heal import Company, anchored, heal, jumped, unreached
 from clockstep.model import (
     Cause,
@@ -29,8 +30,10 @@ from clockstep.model import (
     Happening,
     Offset,
     Policy,
+    Snapshot,
     Step,
     Verdict,
+    What,
 )
 from clockstep.ports import Clock, Listed, Node, Reach, World
 from clockstep.units import SECOND_NS, show_duration
@@ -248,9 +251,24 @@ class Watcher:
         elif not self._runs_soon(guest):
             return Done(guest.key, left=msgspec.structs.replace(trail, due=False))
         with self._world.locks.hold([guest], 0):
-            why = found if trail is None else cause(trail, self._snapshot_age(guest))
-            node = Node(guest.name, self._reach(watched))
-            episode = heal(node, why, self.orders.policy, self._clock, self._world.tell, self._company)
+            snapshot = None if trail is None else self._snapshot(guest)
+            why = found if trail is None else cause(trail, self._age(snapshot))
+            freezer = Freezer(self._world)
+            if snapshot and trail and trail.why is What.REVERTED:
+                freezer.adopt({guest: snapshot})
+            node, world = Node(guest.name, self._reach(watched)), self._world
+            with freezer.kept():
+                episode = heal(
+                    node,
+                    why,
+                    self.orders.policy,
+                    self._clock,
+                    world.tell,
+                    self._company,
+                    lambda: freezer.proven(guest, node),
+                )
+            for one in freezer.report():
+                world.tell(guest.name, one.trouble.text if one.trouble else one.thaw.value)
             return Done(guest.key, episode, trail if episode.verdict is Verdict.UNREACHABLE else None)
 
     def _was_set(self, watched: Watched, glance: Episode) -> bool:
@@ -314,10 +332,12 @@ class Watcher:
                 return False
             self._clock.sleep_ns(AGAIN_NS)
 
-    def _snapshot_age(self, guest: Guest) -> int | None:
-        snapshot = None
+    def _snapshot(self, guest: Guest) -> Snapshot | None:
         with suppress(HypervisorError):
-            snapshot = self._world.hypervisor.current(guest)
+            return self._world.hypervisor.current(guest)
+        return None
+
+    def _age(self, snapshot: Snapshot | None) -> int | None:
         return None if snapshot is None else max(0, self._clock.realtime_ns() - snapshot.created_ns)
 
 

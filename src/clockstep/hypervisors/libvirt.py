@@ -62,6 +62,7 @@ class _Mark(msgspec.Struct):
     set: str
     members: tuple[str, ...]
     created_ns: int
+    frozen: tuple[str, ...] = ()
 
 
 class Libvirt:
@@ -338,7 +339,7 @@ def mib(size: int) -> str:
 
 def describe_snapshot(snapshot: Snapshot) -> str:
     """Return the XML that asks libvirt for a snapshot, with the mark of its set in the description."""
-    mark = _Mark(snapshot.set_id or "", snapshot.members or (), snapshot.created_ns)
+    mark = _Mark(snapshot.set_id or "", snapshot.members or (), snapshot.created_ns, snapshot.frozen)
     root = ElementTree.Element("domainsnapshot")
     ElementTree.SubElement(root, "name").text = snapshot.name
     ElementTree.SubElement(root, "description").text = MARK + msgspec.json.encode(mark).decode()
@@ -368,4 +369,4 @@ def parse_snapshot(xml: str) -> Snapshot:
         mark = msgspec.json.decode(marked or "", type=_Mark)
     except msgspec.MsgspecError:
         return Snapshot(name, created_s * SECOND_NS, None, None, *kept)
-    return Snapshot(name, mark.created_ns, mark.set, mark.members, *kept)
+    return Snapshot(name, mark.created_ns, mark.set, mark.members, *kept, mark.frozen)

@@ -8,6 +8,7 @@ from clockstep.model import (
     DoctorReport,
     Episode,
     Finding,
+    Freeze,
     Guest,
     HostClock,
     Member,
@@ -101,7 +102,8 @@ def set_page(report: SetReport) -> Page:
     silent = report.complete and report.episodes
     members = tuple(_member_line(member) for member in report.members if member.trouble or not silent)
     ways = (_WAYS_ON,) if any(member.outcome is Outcome.HELD for member in report.members) else ()
-    below = (*apart, *stalled, *members, *ways, *report.remarks, *_remarks(report.episodes))
+    freezes = tuple(_freeze_line(freeze) for freeze in report.freezes)
+    below = (*apart, *stalled, *freezes, *members, *ways, *report.remarks, *_remarks(report.episodes))
     return Page((), *_healed(report.episodes), below)
 
 
@@ -186,6 +188,14 @@ def _remarks(episodes: Sequence[Episode]) -> Iterator[str]:
             if finding.remedy or finding.verdict is not Verdict.GOOD:
                 remedy = f" ({finding.remedy})" if finding.remedy else ""
                 yield f"{episode.node}: {finding.text}{remedy}"
+
+
+def _freeze_line(freeze: Freeze) -> str:
+    still = "" if freeze.still_ns is None else f", after {show_duration(freeze.still_ns)}"
+    left = f"; run on: {', '.join(freeze.left_out)}" if freeze.left_out else ""
+    hint = f" ({freeze.trouble.remedy})" if freeze.trouble and freeze.trouble.remedy else ""
+    trouble = f": {freeze.trouble.text}{hint}" if freeze.trouble else ""
+    return f"{freeze.node}: {', '.join(freeze.cgroups) or 'workloads'} {freeze.thaw.value}{still}{left}{trouble}"
 
 
 def _member_line(member: Member) -> str:

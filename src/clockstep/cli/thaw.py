@@ -1,0 +1,34 @@
+"""`clockstep thaw`."""
+
+from typing import Any
+
+import click
+
+from clockstep.cli.options import examples, nodes, policy, shared, ways
+
+UNPROVEN = "Thaw at once, whatever the clock is."
+
+
+@click.command("thaw", epilog=examples("thaw node-1", "thaw node-1 --unproven"))
+@nodes
+@click.option("--unproven", is_flag=True, help=UNPROVEN)
+@policy
+@ways
+@shared
+@click.pass_context
+def command(
+    context: click.Context, /, names: tuple[str, ...], *, everything: bool, unproven: bool, **_options: Any
+) -> int:
+    """Let frozen workloads run on: each node's as soon as its clock has been brought right and proven."""
+    from clockstep.cli.session import asked, exit_code, opened, policy_of, printed, selected
+    from clockstep.flows.freeze import thaw_all
+    from clockstep.render.output import Story
+    from clockstep.render.text import set_page
+
+    with Story() as story:
+        wanted = asked(context, names, everything=everything)
+        world = opened(context, wanted, story.tell)
+        guests = selected(world, wanted, changing=True)
+        report = thaw_all(world, guests, policy_of(context, wanted), unproven=unproven)
+    printed(context, report, set_page)
+    return exit_code(report.episodes, complete=report.complete)

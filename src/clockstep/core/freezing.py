@@ -1,0 +1,60 @@
+"""Which workloads of a node are frozen before a snapshot, and which are left to run. Pure.
+
+A control plane that stands still loses its leader elections, and the node's own pods serve the others: static pods and
+the namespace kube-system run on. The kubelet calls a pod's cgroup by its UID
+(https://github.com/kubernetes/kubernetes, pkg/kubelet/cm/pod_container_manager_linux.go).
+"""
+
+from collections.abc import Sequence
+
+from clockstep.errors import ClockstepError
+from clockstep.model import Pod, Workloads
+
+DEFAULT = ("kubepods.slice", "kubepods")
+"""Where the kubelet keeps all pods, by its systemd and by its cgroupfs driver."""
+SYSTEM = "kube-system"
+
+
+def choose(found: Workloads, wanted: Sequence[str] = ()) -> tuple[str, ...]:
+    """Return the cgroups to freeze, below the root of cgroups; none where there is nothing to freeze.
+
+    `wanted` is taken as it is, but for those that are not there. Raises ClockstepError where the system has no
+    cgroup v2, or where pods that must run on cannot be told apart.
+    """
+    if not found.unified:
+        text = "it has no cgroup v2, so nothing can be frozen"
+        raise ClockstepError(text, "boot it with cgroup v2, or leave out --freeze")
+    there = [cgroup for cgroup in wanted or DEFAULT if cgroup in found.cgroups]
+    if wanted or not there:
+        return tuple(there)
+    top = there[0]
+    if found.pods is None:
+        if found.static_pods:
+            text = f"it runs {found.static_pods} static pods, and neither crictl nor ctr tells which they are"
+            raise ClockstepError(text, "install crictl there, or name the cgroups to freeze")
+        return (top,)
+    if not any(_runs_on(pod) for pod in found.pods):
+        return (top,)
+    frozen = {uid_in_path(pod.uid) for pod in found.pods if not _runs_on(pod)}
+    return tuple(path for path in found.pod_cgroups if path.startswith(f"{top}/") and pod_of(path) in frozen)
+
+
+def left_out(found: Workloads, chosen: Sequence[str]) -> tuple[str, ...]:
+    """Return the pods that run on while the chosen cgroups are frozen, as namespace/name."""
+    whole = any(cgroup in DEFAULT for cgroup in chosen)
+    return () if whole else tuple(sorted(f"{pod.namespace}/{pod.name}" for pod in found.pods or () if _runs_on(pod)))
+
+
+def pod_of(path: str) -> str:
+    """Return the pod's UID in the path of its cgroup, with dashes; empty where it is none."""
+    _, pod, uid = path.rpartition("/")[2].removesuffix(".slice").rpartition("pod")
+    return uid_in_path(uid) if pod else ""
+
+
+def uid_in_path(uid: str) -> str:
+    """Return a UID in one form: the systemd driver writes its dashes as underscores."""
+    return uid.replace("_", "-")
+
+
+def _runs_on(pod: Pod) -> bool:
+    return pod.static or pod.namespace == SYSTEM

@@ -1,0 +1,175 @@
+"""Workloads that stand still from before a snapshot until the clock is proven: none ever runs with a wrong one.
+
+A step alone never thaws: that is done when the loop has proven a clock, or by the node's own guard when its lease is
+over, or because somebody says so.
+"""
+
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+
+import msgspec
+
+from clockstep.core.freezing import choose, left_out
+from clockstep.errors import ClockstepError, ReachError, UsageError
+from clockstep.fleet import failures, side_by_side
+from clockstep.flows.step import ASKED, nodes, step
+from clockstep.heal import troubled
+from clockstep.model import Episode, Freeze, Guest, Member, Outcome, Policy, SetReport, Snapshot, Thaw, Trouble
+from clockstep.ports import Node, World
+from clockstep.reach.freezer import HELD_S, LEASE_S, TAKES_NS, freeze, renew, survey, thaw
+from clockstep.units import SECOND_NS
+
+RENEW_EVERY_S = LEASE_S // 3
+UNPROVEN = Trouble(
+    f"its workloads stand still until the lease of {LEASE_S} s is over, because its clock is not proven",
+    "clockstep thaw NODE proves it and thaws; clockstep thaw NODE --unproven thaws whatever the clock is",
+)
+HELD = Trouble(
+    "its workloads are held, because its clock is not proven", "clockstep thaw NODE, or clockstep thaw NODE --unproven"
+)
+EMPTY = Trouble("marked as frozen, and its workloads were running: they ran with the wrong time", "take a new snapshot")
+
+
+class Freezer:
+    """The workloads of one run that stand still: frozen by it, or in the snapshots that it works with."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._since_ns: dict[Guest, int] = {}
+        self._freezes: dict[Guest, Freeze] = {}
+
+    def freeze_all(self, guests: Sequence[Guest], wanted: Sequence[str]) -> None:
+        """Freeze the workloads of all, side by side. Raises UsageError, all thawed again, where one cannot be."""
+        self._world.tell("", "freezing the workloads")
+        failed = failures(side_by_side(guests, lambda guest: self._freeze(guest, wanted), 2 * TAKES_NS))
+        if failed:
+            self.let_go()
+            reasons = "; ".join(f"{name}: {error.message}" for name, error in failed.items())
+            hint = next((error.hint for error in failed.values() if error.hint), "")
+            raise UsageError(reasons, f"no snapshot was taken, and all workloads run; {hint}")
+
+    def adopt(self, snapshots: Mapping[Guest, Snapshot]) -> None:
+        """Take over the workloads that stand still in snapshots, from now on."""
+        for guest, snapshot in snapshots.items():
+            if snapshot.frozen and guest not in self._freezes:
+                self._since_ns[guest] = self._world.clock.monotonic_ns()
+                self._freezes[guest] = Freeze(guest.name, snapshot.frozen)
+
+    def frozen(self, guest: Guest) -> tuple[str, ...]:
+        """Return the cgroups of a guest that stand still."""
+        return self._freezes[guest].cgroups if guest in self._freezes else ()
+
+    def proven(self, guest: Guest, node: Node) -> None:
+        """Thaw a guest's workloads, since its clock is right now."""
+        if self.frozen(guest):
+            self._thaw(guest, node, Thaw.PROVEN)
+
+    def let_go(self) -> None:
+        """Thaw all that this run has frozen, while no clock was touched; the guards do what cannot be done here."""
+        with nodes(self._world) as node:
+            guests = [guest for guest in self._freezes if self.frozen(guest)]
+            side_by_side(guests, lambda guest: self._thaw(guest, node(guest), Thaw.PROVEN), TAKES_NS)
+
+    @contextmanager
+    def kept(self, *, hold: bool = False) -> Iterator[None]:
+        """Renew the leases of those that are not yet proven while this lasts; with `hold`, for a day afterwards."""
+        if not self._waiting():
+            yield
+            return
+        over = threading.Event()
+        thread = threading.Thread(target=self._renewing, args=(over,), daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            if hold and self._waiting():
+                self._renew(HELD_S)
+                for guest in self._waiting():
+                    self._freezes[guest] = msgspec.structs.replace(self._freezes[guest], trouble=HELD)
+
+    def report(self) -> tuple[Freeze, ...]:
+        """Return what became of all."""
+        return tuple(
+            msgspec.structs.replace(one, trouble=one.trouble or UNPROVEN) if guest in self._waiting() else one
+            for guest, one in self._freezes.items()
+        )
+
+    def _freeze(self, guest: Guest, wanted: Sequence[str]) -> None:
+        clock = self._world.clock
+        with nodes(self._world) as node:
+            reach = node(guest).reach
+            found = survey(reach, wanted, clock.monotonic_ns() + TAKES_NS)
+            try:
+                cgroups = choose(found, wanted)
+            except ClockstepError as error:
+                if not found.unified:
+                    raise
+                self._freezes[guest] = Freeze(guest.name, (), thaw=Thaw.RUNNING, trouble=troubled(error))
+                return
+            if not cgroups:
+                nothing = Trouble("it has no workloads to freeze", "name cgroups with --freeze-cgroup")
+                self._freezes[guest] = Freeze(guest.name, (), thaw=Thaw.RUNNING, trouble=nothing)
+                return
+            self._since_ns[guest] = clock.monotonic_ns()
+            self._freezes[guest] = Freeze(guest.name, cgroups, left_out(found, cgroups))
+            try:
+                freeze(reach, cgroups, clock.monotonic_ns() + TAKES_NS)
+            except ReachError:
+                del self._freezes[guest]
+                raise
+
+    def _thaw(self, guest: Guest, node: Node, why: Thaw) -> None:
+        one, clock = self._freezes[guest], self._world.clock
+        if one.thaw is not Thaw.FROZEN:
+            return
+        try:
+            stood = thaw(node.reach, clock.monotonic_ns() + TAKES_NS)
+        except ReachError as error:
+            self._freezes[guest] = msgspec.structs.replace(one, trouble=troubled(error))
+            return
+        still_ns = clock.monotonic_ns() - self._since_ns[guest]
+        thawed = msgspec.structs.replace(one, still_ns=still_ns, thaw=why, trouble=None)
+        lost = msgspec.structs.replace(one, thaw=Thaw.RUNNING, trouble=EMPTY)
+        self._freezes[guest] = thawed if stood else lost
+
+    def _waiting(self) -> list[Guest]:
+        return [guest for guest, one in self._freezes.items() if one.cgroups and one.thaw is Thaw.FROZEN]
+
+    def _renewing(self, over: threading.Event) -> None:
+        while not over.wait(RENEW_EVERY_S):
+            self._renew(LEASE_S)
+
+    def _renew(self, lease_s: int) -> None:
+        with nodes(self._world) as node:
+
+            def job(guest: Guest) -> None:
+                with suppress(ReachError):
+                    renew(node(guest).reach, lease_s, self._world.clock.monotonic_ns() + 5 * SECOND_NS)
+
+            side_by_side(self._waiting(), job, 6 * SECOND_NS)
+
+
+def thaw_all(world: World, guests: Sequence[Guest], policy: Policy, *, unproven: bool) -> SetReport:
+    """Thaw the workloads of nodes: each when its clock has been brought right and proven, or at once if `unproven`."""
+    came: dict[str, Member] = {}
+
+    def let_go(guest: Guest, node: Node) -> None:
+        stood = thaw(node.reach, world.clock.monotonic_ns() + TAKES_NS)
+        came[guest.name] = Member(guest.name, Outcome.NOTHING_FROZEN if stood is None else Outcome.THAWED)
+
+    with world.locks.hold(guests, policy.deadline_ns):
+        episodes: tuple[Episode, ...] = ()
+        if unproven:
+            with nodes(world) as node:
+                results = side_by_side(guests, lambda guest: let_go(guest, node(guest)), policy.deadline_ns)
+                failed = failures(results)
+        else:
+            episodes = step(world, dict.fromkeys(guests, ASKED), policy, proven=let_go)
+            failed = {}
+    for guest in guests:
+        trouble = troubled(failed[guest.name]) if guest.name in failed else None
+        came.setdefault(guest.name, Member(guest.name, Outcome.NOT_THAWED, trouble))
+    members = tuple(came[guest.name] for guest in guests)
+    return SetReport(world.host, None, all(one.outcome is not Outcome.NOT_THAWED for one in members), members, episodes)

@@ -1,0 +1,229 @@
+"""The freezer: workloads of a node that stand still, and the small process there that lets none stand still for ever.
+
+It is a shell script and nothing else, since every node has a shell. What it froze is written down in the node's /run,
+which a snapshot's memory has as well; so whoever proves the clock after a revert finds it there. Freezing is cgroup
+v2's (Documentation/admin-guide/cgroup-v2.rst: cgroup.freeze, and `frozen` in cgroup.events).
+"""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from clockstep.core.freezing import DEFAULT
+from clockstep.errors import ReachError
+from clockstep.model import Pod, Workloads
+from clockstep.ports import Output, Reach
+from clockstep.units import SECOND_NS
+
+LEASE_S = 60
+HELD_S = 86_400
+"""How long a node that is to be held stands still at most, so that even then it is not for ever."""
+COMPLETE_S = 10
+TAKES_NS = (COMPLETE_S + 10) * SECOND_NS
+RUN_ON = ("qemu-ga", "sshd*", "chronyd", "ntpd", "ntp-daemon", "systemd-timesyn")
+"""What must never stand still, by the 15 characters that the kernel keeps of a program's name (proc_pid_comm(5))."""
+MARK = "== "
+REFUSED, INCOMPLETE = 77, 75
+"""sysexits.h: EX_NOPERM, EX_TEMPFAIL."""
+
+LOOK = rf"""root=/sys/fs/cgroup
+say() {{ echo '{MARK}'"$1"; }}
+say unified; [ -f $root/cgroup.controllers ] && echo yes
+say cgroups; for cgroup; do [ -f "$root/$cgroup/cgroup.freeze" ] && echo "$cgroup"; done
+say pods; cd $root && for top in {" ".join(DEFAULT)}; do
+[ -d $top ] && find $top -mindepth 1 -maxdepth 2 -type d -name '*pod*'; done
+say static; folder=$(sed -n 's/^staticPodPath: *"\{{0,1\}}\([^"]*\)"\{{0,1\}}$/\1/p' /var/lib/kubelet/config.yaml)
+ls "${{folder:-/etc/kubernetes/manifests}}" | grep -c '\.ya*ml$\|\.json$'
+if command -v crictl >/dev/null && pods=$(timeout 5 crictl pods -o json); then say crictl; echo "$pods"
+elif command -v ctr >/dev/null && ids=$(timeout 5 ctr -n k8s.io containers ls -q); then say ctr
+for id in $ids; do ctr -n k8s.io containers info "$id" && echo; done; fi
+say end"""
+
+GUARD = r"""home=$1 lease=$2 why='its lease is over'
+over() {
+    while read -r cgroup; do echo 0 >"/sys/fs/cgroup/$cgroup/cgroup.freeze"; done <"$home/cgroups"
+    rm -f "$home/cgroups" "$home/guard"
+    kill $sleeper
+    logger -t clockstep "workloads thawed: $why" || echo "clockstep: workloads thawed: $why" >/dev/kmsg
+    exit
+}
+trap 'why="told to"; over' TERM
+trap 'renewed=1' USR1
+echo -1000 >/proc/$$/oom_score_adj
+echo $$ >"$home/guard"
+while :; do
+    renewed=
+    sleep "$lease" & sleeper=$!
+    wait $sleeper
+    [ -n "$renewed" ] || over
+    kill $sleeper
+    lease=$(cat "$home/lease")
+done"""
+"""wait is ended by a signal that is trapped (POSIX.1, 2.12), and sleep goes by the monotonic clock (nanosleep(2))."""
+
+COMMON = r"""home=/run/clockstep/freezer root=/sys/fs/cgroup
+umask 077
+exec 3>&1
+await() { tries=0; until "$@"; do tries=$((tries + 1)); [ $tries -lt $limit ] || return 1; sleep 0.02; done; }
+guarded() { [ -s "$home/guard" ] && kill -0 "$(cat "$home/guard")"; }
+gone() { [ ! -e "$home/cgroups" ]; }
+let_go() {
+    guarded && kill "$(cat "$home/guard")" && limit=250 await gone && return
+    [ -e "$home/cgroups" ] || return 0
+    while read -r cgroup; do echo 0 >"$root/$cgroup/cgroup.freeze"; done <"$home/cgroups"
+    rm -f "$home/cgroups"
+}
+all_frozen() {
+    while read -r cgroup; do
+        grep -q '^frozen 1' "$root/$cgroup/cgroup.events" || return 1
+    done <"$home/cgroups"
+}
+"""
+
+FREEZE = (
+    COMMON
+    + rf"""guard=$1 lease=$2; shift 2
+refuse() {{ echo "$1" >&3; let_go; exit {REFUSED}; }}
+mkdir -p "$home"
+[ -e "$home/cgroups" ] && {{ echo 'workloads are frozen there already (clockstep thaw lets them run on)'; exit {REFUSED}; }}
+rm -f "$home/guard"
+printf '%s\n' "$guard" >"$home/guard.sh"
+for cgroup; do
+    case /$cgroup/ in *//*|*/./*|*/../*) refuse "$cgroup is no path of a cgroup";; esac
+    file=$root/$cgroup/cgroup.freeze
+    [ -w "$file" ] || refuse "$cgroup cannot be frozen"
+    [ "$(cat "$file")" = 1 ] || echo "$cgroup"
+done >"$home/wanted"
+mv "$home/wanted" "$home/cgroups" || refuse "$home cannot be written"
+if [ -d /run/systemd/system ]; then
+    systemd-run --quiet --collect --unit=clockstep-freezer --property=Restart=on-failure \
+        /bin/sh "$home/guard.sh" "$home" "$lease" || refuse 'no guard could be started'
+else
+    setsid /bin/sh "$home/guard.sh" "$home" "$lease" </dev/null >/dev/null 2>&1 3>&- &
+fi
+limit=250 await guarded || refuse 'no guard could be started'
+host=$(readlink /proc/1/ns/pid) runs_on='which must run on'
+while read -r cgroup; do
+    for pid in $(find "$root/$cgroup" -name cgroup.procs -exec cat {{}} +); do
+        [ "$(readlink /proc/$pid/ns/pid)" = "$host" ] || continue
+        name=$(cat /proc/$pid/comm)
+        case $pid in 1|$$|$PPID|$(cat "$home/guard")) refuse "$cgroup has $name in it, $runs_on";; esac
+        case $name in {"|".join(RUN_ON)}) refuse "$cgroup has $name in it, $runs_on";; esac
+    done
+done <"$home/cgroups"
+while read -r cgroup; do
+    echo 1 >"$root/$cgroup/cgroup.freeze" || refuse "$cgroup cannot be frozen"
+done <"$home/cgroups"
+limit={COMPLETE_S * 50} await all_frozen && exit 0
+let_go
+echo 'not all could be frozen in {COMPLETE_S} s: a process there waits and cannot be interrupted'
+exit {INCOMPLETE}"""
+)
+"""A pod may well run a sshd of its own, in its own PID namespace; what counts is the system's. The guard has a unit of
+its own, because what qemu-ga or sshd start ends with them."""
+
+THAW = (
+    COMMON
+    + r"""[ -e "$home/cgroups" ] || { echo none; exit 0; }
+all_frozen && was=frozen || was=running
+let_go
+echo $was"""
+)
+
+RENEW = (
+    COMMON
+    + r"""guarded || exit 1
+echo "$1" >"$home/lease" && kill -USR1 "$(cat "$home/guard")" """
+)
+
+
+def survey(reach: Reach, cgroups: Sequence[str], deadline_ns: int) -> Workloads:
+    """Return what a node has that could be frozen. Raises ReachError where it does not say."""
+    output = _sh(reach, LOOK, [*cgroups, *DEFAULT], deadline_ns)
+    found = parse(output.out)
+    if found is None:
+        hint = "see that it runs a shell as Linux has it"
+        raise ReachError("it does not say what could be frozen", hint, lasting=True)
+    return found
+
+
+def freeze(reach: Reach, cgroups: Sequence[str], deadline_ns: int, lease_s: int = LEASE_S) -> None:
+    """Freeze cgroups, and return when they stand still.
+
+    Raises ReachError, and leaves nothing frozen, where one does not. The node's own guard thaws them when `lease_s`
+    seconds of its monotonic clock are over.
+    """
+    output = _sh(reach, FREEZE, [GUARD, str(lease_s), *cgroups], deadline_ns)
+    if output.code:
+        text = output.out.strip().rpartition("\n")[2] or output.err.strip()
+        raise ReachError(f"its workloads were not frozen: {text}", "leave them out, or freeze others", lasting=True)
+
+
+def thaw(reach: Reach, deadline_ns: int) -> bool | None:
+    """Thaw what was frozen; whether all of it stood still until then, None where nothing was frozen by clockstep."""
+    said = _sh(reach, THAW, [], deadline_ns).out.strip()
+    if said not in {"frozen", "running", "none"}:
+        raise ReachError("it does not say whether its workloads were thawed", "look into the guest")
+    return None if said == "none" else said == "frozen"
+
+
+def renew(reach: Reach, lease_s: int, deadline_ns: int) -> bool:
+    """Have the guard wait for that long from now on; whether there is one."""
+    return _sh(reach, RENEW, [str(lease_s)], deadline_ns).code == 0
+
+
+def parse(output: str) -> Workloads | None:
+    """Return what the answer to LOOK says; None of one that is not whole."""
+    said = {part.partition("\n")[0]: part.partition("\n")[2].strip() for part in f"\n{output}".split(f"\n{MARK}")[1:]}
+    if "end" not in said:
+        return None
+    static = said.get("static", "")
+    return Workloads(
+        unified=said.get("unified") == "yes",
+        cgroups=tuple(dict.fromkeys(said.get("cgroups", "").split("\n"))) if said.get("cgroups") else (),
+        pod_cgroups=tuple(filter(None, said.get("pods", "").split("\n"))),
+        static_pods=int(static) if static.isdecimal() else 0,
+        pods=_pods(said),
+    )
+
+
+def _pods(said: dict[str, str]) -> tuple[Pod, ...] | None:
+    try:
+        if "crictl" in said:
+            return tuple(_of_crictl(item) for item in json.loads(said["crictl"])["items"])
+        if "ctr" in said:
+            return tuple({pod.uid: pod for item in _several(said["ctr"]) if (pod := _of_ctr(item))}.values())
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
+    return None
+
+
+def _of_crictl(item: Any) -> Pod:
+    """Return a pod from `crictl pods -o json`."""
+    metadata = item["metadata"]
+    static = (item.get("annotations") or {}).get("kubernetes.io/config.source") == "file"
+    return Pod(metadata["namespace"], metadata["name"], metadata["uid"], static)
+
+
+def _of_ctr(item: Any) -> Pod | None:
+    """Return the pod of a container from `ctr containers info`; None of one that is of no pod."""
+    labels = item.get("Labels") or {}
+    if "io.kubernetes.pod.uid" not in labels:
+        return None
+    static = labels.get("kubernetes.io/config.source") == "file"
+    namespace, name = labels["io.kubernetes.pod.namespace"], labels["io.kubernetes.pod.name"]
+    return Pod(namespace, name, labels["io.kubernetes.pod.uid"], static)
+
+
+def _several(text: str) -> list[Any]:
+    """Return the JSON values that follow each other in a text."""
+    values, decoder, text = [], json.JSONDecoder(), text.strip()
+    while text:
+        value, end = decoder.raw_decode(text)
+        values.append(value)
+        text = text[end:].lstrip()
+    return values
+
+
+def _sh(reach: Reach, script: str, arguments: Sequence[str], deadline_ns: int) -> Output:
+    return reach.run(["/bin/sh", "-c", script, "clockstep", *arguments], b"", deadline_ns)

@@ -1,0 +1,221 @@
+"""Frozen workloads on real guests: the witness stamps from inside the cgroup that is frozen."""
+
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from clockstep.errors import ReachError
+from clockstep.hypervisors.libvirt import Libvirt, describe_snapshot
+from clockstep.kernel.clock import SystemClock
+from clockstep.model import Snapshot
+from clockstep.ports import Reach
+from clockstep.reach.freezer import TAKES_NS, freeze, renew, thaw
+from clockstep_lab.witness import Testimony
+from conftest import Guests, pass_time, until
+from flows.commands import all_proven, clockstep, command
+from flows.test_watch import watching
+
+TOP = "/sys/fs/cgroup/kubepods.slice"
+HELD = "frozen still"
+THAWED = "thawed, the clock proven right"
+
+
+def wrong_stamps(heard: Testimony, tolerance_ns: int) -> int:
+    return sum(abs(stamp.lag_ns) > tolerance_ns for stamp in heard.stamps)
+
+
+def stamping(guests: Guests, name: str) -> bool:
+    """Whether the workload runs: whether a stamp of it comes within a second."""
+    before = len(guests.witness.heard[name].stamps)
+    pass_time(0.5)
+    before = max(before, len(guests.witness.heard[name].stamps) - 5)
+    pass_time(0.5)
+    return len(guests.witness.heard[name].stamps) > before + 5
+
+
+def reach(guests: Guests, name: str) -> Reach:
+    hypervisor = Libvirt(guests.lab.uri, SystemClock())
+    return hypervisor.reach(next(guest for guest in hypervisor.guests() if guest.name == name))
+
+
+def soon() -> int:
+    return SystemClock().monotonic_ns() + TAKES_NS
+
+
+def connections(guests: Guests) -> dict[str, int]:
+    return {name: guests.witness.heard[name].connections for name in guests.names}
+
+
+def thaws(report: Any) -> list[str]:
+    return [freeze["thaw"] for freeze in report["freezes"]]
+
+
+def none_was_wrong(guests: Guests, before: dict[str, int], tolerance: dict[str, int]) -> None:
+    """No stamp of the frozen workloads was wrong since each guest came back, and each of them runs."""
+    for name in guests.names:
+        assert wrong_stamps(guests.witness.heard[name].returned(before[name]), tolerance[name]) == 0
+        assert stamping(guests, name)
+
+
+def tolerances(guests: Guests) -> dict[str, int]:
+    return {name: guests.witness.heard[name].tolerance_ns() for name in guests.names}
+
+
+def test_no_frozen_workload_ever_runs_with_the_wrong_time(nodes: Guests) -> None:
+    created = clockstep(nodes, "snapshot", "create", "cold", "--all", "--freeze")
+    all_proven(nodes, created["episodes"])
+    assert thaws(created) == [THAWED] * 3
+    assert all(one["cgroups"] == ["kubepods.slice"] and one["still_ns"] > 0 for one in created["freezes"])
+    tolerance = tolerances(nodes)
+    pass_time(5)
+    before = connections(nodes)
+    reverted = clockstep(nodes, "revert", "--yes")
+    all_proven(nodes, reverted["episodes"])
+    assert thaws(reverted) == [THAWED] * 3
+    assert all(episode["before"]["value_ns"] < -5_000_000_000 for episode in reverted["episodes"])
+    none_was_wrong(nodes, before, tolerance)
+
+
+def test_the_watcher_proves_and_thaws_what_others_have_reverted(guests: Guests, tmp_path: Path) -> None:
+    clockstep(guests, "snapshot", "create", "cold", "--all", "--freeze")
+    tolerance = tolerances(guests)
+    pass_time(5)
+    before = connections(guests)
+    with watching(guests, tmp_path, "--all", "--every", "60s") as watch:
+        for name in guests.names:
+            guests.revert(name, "cold")
+        for name in guests.names:
+            watch.until_good(name)
+        until(lambda: all(stamping(guests, name) for name in guests.names), 20)
+    none_was_wrong(guests, before, tolerance)
+
+
+def test_a_node_whose_clock_is_not_proven_stays_frozen_until_somebody_says_so(guests: Guests) -> None:
+    clockstep(guests, "snapshot", "create", "cold", "--all", "--freeze")
+    guests.ssh(guests.names[1], "true")
+    report = clockstep(guests, "revert", "--yes", "--hold", "--deadline", "1ms", code=3)
+    assert thaws(report) == [HELD] * 3
+    assert all("thaw NODE --unproven" in one["trouble"]["remedy"] for one in report["freezes"])
+    first, second, _ = guests.names
+    assert not stamping(guests, first)
+    step = clockstep(guests, "step", second)
+    all_proven(guests, step["episodes"])
+    assert not stamping(guests, second)  # a step alone never thaws
+    (member,) = clockstep(guests, "thaw", first, "--unproven")["members"]
+    assert member["outcome"] == "thawed"
+    assert stamping(guests, first)
+    rest = clockstep(guests, "thaw", "--all")
+    all_proven(guests, rest["episodes"])
+    assert [one["outcome"] for one in rest["members"]] == ["nothing was frozen by clockstep", "thawed", "thawed"]
+    assert all(stamping(guests, name) for name in guests.names)
+
+
+def test_a_snapshot_that_is_marked_frozen_and_is_not_is_said_and_healed(guests: Guests) -> None:
+    name = guests.names[0]
+    marked = Snapshot("hollow", SystemClock().realtime_ns(), "set", (name,), frozen=("kubepods.slice",))
+    guests.domain(name).snapshotCreateXML(describe_snapshot(marked), 0)
+    report = clockstep(guests, "revert", "hollow", "--yes", code=1)
+    all_proven(guests, report["episodes"])
+    (one,) = report["freezes"]
+    assert one["thaw"] == "not frozen"
+    assert "its workloads were running" in one["trouble"]["text"]
+
+
+def test_a_plain_snapshot_promises_nothing_and_says_so(guests: Guests) -> None:
+    name = guests.names[0]
+    clockstep(guests, "snapshot", "create", "plain", name)
+    report = clockstep(guests, "revert", "plain", "--yes", "--freeze")
+    assert any("were not frozen for this snapshot" in remark for remark in report["remarks"])
+
+
+def test_the_guard_thaws_when_its_lease_is_over_and_that_can_be_put_off(guests: Guests) -> None:
+    name = guests.names[0]
+    way = reach(guests, name)
+    freeze(way, ["kubepods.slice"], soon(), lease_s=3)
+    assert renew(way, 6, soon())
+    pass_time(3.5)
+    assert not stamping(guests, name)
+    until(lambda: stamping(guests, name), 20)
+    assert thaw(way, soon()) is None
+    assert not renew(way, 6, soon())
+
+
+def test_a_killed_guard_does_not_keep_the_workloads_from_being_thawed(guests: Guests) -> None:
+    name = guests.names[0]
+    way = reach(guests, name)
+    freeze(way, ["kubepods.slice"], soon())
+    guests.ssh(name, "kill -9 $(cat /run/clockstep/freezer/guard)")
+    assert thaw(way, soon()) is True
+    assert stamping(guests, name)
+
+
+@pytest.mark.parametrize("victim", ["chronyd", "qemu-ga"])
+def test_what_must_run_on_is_never_frozen(guests: Guests, victim: str) -> None:
+    name = guests.names[0]
+    guests.ssh(name, f"mkdir -p {TOP}/deep/er; echo $(pidof {victim}) > {TOP}/deep/er/cgroup.procs")
+    try:
+        complaint = clockstep(guests, "snapshot", "create", "bad", name, "--freeze", code=2)
+        assert f"kubepods.slice has {victim} in it, which must run on" in complaint
+        assert "no snapshot was taken" in complaint
+        assert guests.domain(name).snapshotNum() == 0
+        assert stamping(guests, name)
+        assert "no path of a cgroup" in str(_refused(guests, name, "kubepods.slice/../.."))
+        assert "cannot be frozen" in str(_refused(guests, name, "nowhere.slice"))
+    finally:
+        guests.ssh(name, f"echo $(pidof {victim}) > /sys/fs/cgroup/cgroup.procs; rmdir {TOP}/deep/er {TOP}/deep")
+
+
+def _refused(guests: Guests, name: str, cgroup: str) -> ReachError:
+    with pytest.raises(ReachError) as caught:
+        freeze(reach(guests, name), [cgroup], soon())
+    return caught.value
+
+
+def test_what_was_frozen_before_stays_frozen_and_new_cgroups_stand_still_too(guests: Guests) -> None:
+    name = guests.names[0]
+    freezes = f"{TOP}/mine/cgroup.freeze"
+    guests.ssh(name, f"mkdir {TOP}/mine; echo 1 > {freezes}")
+    way = reach(guests, name)
+    try:
+        freeze(way, ["kubepods.slice"], soon())
+        born = f"mkdir {TOP}/new; sh -c 'echo $$ > {TOP}/new/cgroup.procs; echo ran > /run/ran' & sleep 0.3"
+        assert guests.ssh(name, f"{born}; cat /run/ran 2>/dev/null; true") == ""
+        assert thaw(way, soon()) is True
+        until(lambda: "ran" in guests.ssh(name, "cat /run/ran"), 5)
+        assert guests.ssh(name, f"cat {freezes}").strip() == "1"
+        freeze(way, ["kubepods.slice/mine"], soon())
+        assert thaw(way, soon()) is True
+        assert guests.ssh(name, f"cat {freezes}").strip() == "1"
+    finally:
+        guests.ssh(name, f"rmdir {TOP}/mine {TOP}/new; rm -f /run/ran")
+
+
+def test_a_freeze_that_never_completes_is_undone_and_takes_no_snapshot(guests: Guests) -> None:
+    name = guests.names[0]
+    stuck = f"mkdir {TOP}/stuck; fsfreeze -f /; sh -c 'echo $$ > {TOP}/stuck/cgroup.procs; echo > /stuck' &"
+    guests.ssh(name, f"{stuck} sleep 0.5")  # its write waits for the file system, and cannot be interrupted
+    try:
+        complaint = clockstep(guests, "snapshot", "create", "never", name, "--freeze", code=2)
+        assert "not all could be frozen" in complaint
+        assert guests.domain(name).snapshotNum() == 0
+        assert stamping(guests, name)
+    finally:
+        guests.ssh(name, f"fsfreeze -u /; sleep 0.3; rm -f /stuck; rmdir {TOP}/stuck")
+
+
+@pytest.mark.parametrize("moment", ["freezing the workloads", "pausing", "taking the snapshot", "letting all run on"])
+def test_killed_at_any_moment_it_leaves_nobody_frozen(guests: Guests, moment: str) -> None:
+    line = command(guests, "--json", "snapshot", "create", "cold", "--all", "--freeze")
+    with subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr
+        assert any(moment in told for told in process.stderr), "the awaited line never came"
+        process.kill()
+    again = clockstep(guests, "snapshot", "create", "cold", "--all", "--freeze", code=None)
+    if isinstance(again, str):  # it was frozen, and not paused: only the guards know of it
+        assert "frozen there already" in again or "has a snapshot" in again
+        clockstep(guests, "thaw", "--all")
+    else:
+        all_proven(guests, again["episodes"])
+    assert all(stamping(guests, name) for name in guests.names)
