@@ -138,7 +138,7 @@ class Cluster:
             self.one_by_one(lambda name: self.ssh(name, "chronyc makestep 1 0"))
         if not self.witness.await_right(10 * MILLISECOND_NS, 120):
             raise RuntimeError("the guests' clocks do not become right")
-        self.side_by_side(self._forget_snapshots)
+        self.side_by_side(self.forget_snapshots)
         (take or (lambda: self.side_by_side(self._snapshot)))()
         began = time.monotonic()
         while time.monotonic() - began < age_s:
@@ -148,7 +148,8 @@ class Cluster:
         """End the guests' streams, whose stamps take a tenth of a core of each: clocks are judged by echoes anyway."""
         self.side_by_side(lambda name: self.ssh(name, "pkill -STOP -f '[w]itness stream'"))
 
-    def _forget_snapshots(self, name: str) -> None:
+    def forget_snapshots(self, name: str) -> None:
+        """Delete all snapshots of a guest."""
         for old in self.domain(name).listAllSnapshots():
             old.delete()
 

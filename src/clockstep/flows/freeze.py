@@ -42,7 +42,11 @@ class Freezer:
     def freeze_all(self, guests: Sequence[Guest], wanted: Sequence[str]) -> None:
         """Freeze the workloads of all, side by side. Raises UsageError, all thawed again, where one cannot be."""
         self._world.tell("", "freezing the workloads")
-        failed = failures(side_by_side(guests, lambda guest: self._freeze(guest, wanted), 2 * TAKES_NS))
+        try:
+            failed = failures(side_by_side(guests, lambda guest: self._freeze(guest, wanted), 2 * TAKES_NS))
+        except BaseException:
+            self.let_go()
+            raise
         if failed:
             self.let_go()
             reasons = "; ".join(f"{name}: {error.message}" for name, error in failed.items())
@@ -109,8 +113,7 @@ class Freezer:
                 self._freezes[guest] = Freeze(guest.name, (), thaw=Thaw.RUNNING, trouble=troubled(error))
                 return
             if not cgroups:
-                nothing = Trouble("it has no workloads to freeze", "name cgroups with --freeze-cgroup")
-                self._freezes[guest] = Freeze(guest.name, (), thaw=Thaw.RUNNING, trouble=nothing)
+                self._freezes[guest] = Freeze(guest.name, (), thaw=Thaw.RUNNING)
                 return
             self._since_ns[guest] = clock.monotonic_ns()
             self._freezes[guest] = Freeze(guest.name, cgroups, left_out(found, cgroups))

@@ -85,7 +85,10 @@ FREEZE = (
     + rf"""guard=$1 lease=$2; shift 2
 refuse() {{ echo "$1" >&3; let_go; exit {REFUSED}; }}
 mkdir -p "$home"
-[ -e "$home/cgroups" ] && {{ echo 'workloads are frozen there already (clockstep thaw lets them run on)'; exit {REFUSED}; }}
+if [ -e "$home/cgroups" ]; then
+    echo 'workloads are frozen there already; clockstep thaw lets them run on'
+    exit {REFUSED}
+fi
 rm -f "$home/guard"
 printf '%s\n' "$guard" >"$home/guard.sh"
 for cgroup; do

@@ -195,7 +195,9 @@ def _freeze_line(freeze: Freeze) -> str:
     left = f"; run on: {', '.join(freeze.left_out)}" if freeze.left_out else ""
     hint = f" ({freeze.trouble.remedy})" if freeze.trouble and freeze.trouble.remedy else ""
     trouble = f": {freeze.trouble.text}{hint}" if freeze.trouble else ""
-    return f"{freeze.node}: {', '.join(freeze.cgroups) or 'workloads'} {freeze.thaw.value}{still}{left}{trouble}"
+    if not freeze.cgroups:
+        return f"{freeze.node}: nothing frozen{trouble or ': it has no workloads to freeze'}"
+    return f"{freeze.node}: {', '.join(freeze.cgroups)} {freeze.thaw.value}{still}{left}{trouble}"
 
 
 def _member_line(member: Member) -> str:
