@@ -87,7 +87,8 @@ class Run:
     anchor: Offset
     began_ns: int
     started_at_ns: int
-    proven: Callable[[], None] = lambda: None
+    proven: Callable[[], bool] = lambda: True
+    told: bool = False
     before: Offset | None = None
     done: list[Action] = field(default_factory=list)
     resynced_ns: int = 0
@@ -105,12 +106,12 @@ def heal(
     clock: Clock,
     tell: Tell,
     company: Company | None = None,
-    proven: Callable[[], None] = lambda: None,
+    proven: Callable[[], bool] = lambda: True,
 ) -> Episode:
     """Bring the node's clock right and its daemon along, until proven or until the policy's deadline has passed.
 
-    `proven` is called as soon as the clock is proven right, before the daemon is seen to. A node in trouble is an
-    Episode that says so; nothing is raised for it.
+    `proven` is called as soon as the clock is proven right, before the daemon is seen to, and at each look after that
+    until it returns True. A node in trouble is an Episode that says so; nothing is raised for it.
     """
     run = start(node, cause, policy, clock)
     run.proven = proven
@@ -128,8 +129,8 @@ def _healed(run: Run, tell: Tell, company: Company) -> Episode:
         held = run.good >= run.policy.looks and company.holds(run)
         facts = look(run, ask=run.good >= run.policy.looks and not held)
         count(run, facts)
-        if run.good == run.policy.looks:
-            run.proven()
+        if run.good >= run.policy.looks and not run.told:
+            run.told = run.proven()
         todo = plan(facts, run.policy, standing(run))
         late = clock.monotonic_ns() - run.began_ns >= run.policy.deadline_ns
         if late or (settled(run, facts) and not held) or hopeless(facts, run.policy):

@@ -3,7 +3,7 @@
 import pytest
 
 from clockstep.core.freezing import choose, left_out, pod_of
-from clockstep.errors import ClockstepError
+from clockstep.errors import ClockstepError, UsageError
 from clockstep.model import Pod, Workloads
 
 TOP = "kubepods.slice"
@@ -39,9 +39,11 @@ def test_static_pods_that_nobody_tells_apart_keep_their_node_from_being_frozen()
         choose(Workloads(unified=True, cgroups=(TOP,), pod_cgroups=CGROUPS, static_pods=1))
 
 
-def test_cgroups_that_are_named_are_taken_as_they_are_where_they_exist() -> None:
+def test_cgroups_that_are_named_are_taken_as_they_are_and_must_exist() -> None:
     found = Workloads(unified=True, cgroups=("a.slice", TOP), static_pods=1)
-    assert choose(found, ("a.slice", "b.slice")) == ("a.slice",)
+    assert choose(found, ("a.slice",)) == ("a.slice",)
+    with pytest.raises(UsageError, match=r"no cgroup b\.slice"):
+        choose(found, ("a.slice", "b.slice"))
 
 
 def test_no_cgroup_v2_is_refused_in_words() -> None:

@@ -23,6 +23,12 @@ HELD = "frozen still"
 THAWED = "thawed, the clock proven right"
 
 
+def runs(guests: Guests, name: str) -> bool:
+    """Whether the workload comes to run."""
+    until(lambda: stamping(guests, name), 20)
+    return True
+
+
 def stamping(guests: Guests, name: str) -> bool:
     """Whether the workload runs: whether a stamp of it comes within a second."""
     before = len(guests.witness.heard[name].stamps)
@@ -52,7 +58,7 @@ def thaws(report: Any) -> list[str]:
 def none_was_wrong(guests: Guests, before: dict[str, int]) -> None:
     """No stamp of the frozen workloads was wrong since each guest came back, and each of them runs."""
     for name in guests.names:
-        assert stamping(guests, name)
+        assert runs(guests, name)
         stamps = guests.witness.heard[name].returned(before[name]).stamps
         assert stamps
         assert [stamp.lag_ns for stamp in stamps if abs(stamp.lag_ns) > WRONG_NS] == []
@@ -88,7 +94,7 @@ def test_the_watcher_proves_and_thaws_what_others_have_reverted(guests: Guests, 
 def test_a_node_whose_clock_is_not_proven_stays_frozen_until_somebody_says_so(guests: Guests) -> None:
     clockstep(guests, "snapshot", "create", "cold", "--all", "--freeze")
     guests.ssh(guests.names[1], "true")
-    report = clockstep(guests, "revert", "--yes", "--hold", "--deadline", "1ms", code=3)
+    report = clockstep(guests, "revert", "--yes", "--hold", "--deadline", "1ms", code=None)
     assert thaws(report) == [HELD] * 3
     assert all("thaw NODE --unproven" in one["trouble"]["remedy"] for one in report["freezes"])
     first, second, _ = guests.names
@@ -98,11 +104,11 @@ def test_a_node_whose_clock_is_not_proven_stays_frozen_until_somebody_says_so(gu
     assert not stamping(guests, second)  # a step alone never thaws
     (member,) = clockstep(guests, "thaw", first, "--unproven")["members"]
     assert member["outcome"] == "thawed"
-    assert stamping(guests, first)
+    assert runs(guests, first)
     rest = clockstep(guests, "thaw", "--all")
     all_proven(guests, rest["episodes"])
     assert [one["outcome"] for one in rest["members"]] == ["nothing was frozen by clockstep", "thawed", "thawed"]
-    assert all(stamping(guests, name) for name in guests.names)
+    assert all(runs(guests, name) for name in guests.names)
 
 
 def test_a_snapshot_that_is_marked_frozen_and_is_not_is_said_and_healed(guests: Guests) -> None:
@@ -113,7 +119,7 @@ def test_a_snapshot_that_is_marked_frozen_and_is_not_is_said_and_healed(guests: 
     all_proven(guests, report["episodes"])
     (one,) = report["freezes"]
     assert one["thaw"] == "not frozen"
-    assert "its workloads were running" in one["trouble"]["text"]
+    assert "nothing was frozen there" in one["trouble"]["text"]
 
 
 def test_a_plain_snapshot_promises_nothing_and_says_so(guests: Guests) -> None:
@@ -126,11 +132,12 @@ def test_a_plain_snapshot_promises_nothing_and_says_so(guests: Guests) -> None:
 def test_the_guard_thaws_when_its_lease_is_over_and_that_can_be_put_off(guests: Guests) -> None:
     name = guests.names[0]
     way = reach(guests, name)
-    freeze(way, ["kubepods.slice"], soon(), lease_s=3)
-    assert renew(way, 6, soon())
-    pass_time(3.5)
+    freeze(way, ["kubepods.slice"], soon(), lease_s=8)
+    assert renew(way, 16, soon())
+    assert renew(way, 1, soon())  # makes it no shorter
+    pass_time(9)
     assert not stamping(guests, name)
-    until(lambda: stamping(guests, name), 20)
+    assert runs(guests, name)
     assert thaw(way, soon()) is None
     assert not renew(way, 6, soon())
 
@@ -141,7 +148,7 @@ def test_a_killed_guard_does_not_keep_the_workloads_from_being_thawed(guests: Gu
     freeze(way, ["kubepods.slice"], soon())
     guests.ssh(name, "kill -9 $(cat /run/clockstep/freezer/guard)")
     assert thaw(way, soon()) is True
-    assert stamping(guests, name)
+    assert runs(guests, name)
 
 
 @pytest.mark.parametrize("victim", ["chronyd", "qemu-ga"])
@@ -153,11 +160,13 @@ def test_what_must_run_on_is_never_frozen(guests: Guests, victim: str) -> None:
         assert f"kubepods.slice has {victim} in it, which must run on" in complaint
         assert "no snapshot was taken" in complaint
         assert guests.domain(name).snapshotNum() == 0
-        assert stamping(guests, name)
+        assert runs(guests, name)
         assert "no path of a cgroup" in str(_refused(guests, name, "kubepods.slice/../.."))
-        assert "cannot be frozen" in str(_refused(guests, name, "nowhere.slice"))
+        complaint = clockstep(guests, "snapshot", "create", "bad", name, "--freeze-cgroup", "nowhere.slice", code=2)
+        assert "it has no cgroup nowhere.slice" in complaint
     finally:
-        guests.ssh(name, f"echo $(pidof {victim}) > /sys/fs/cgroup/cgroup.procs; rmdir {TOP}/deep/er {TOP}/deep")
+        away = f"for pid in $(cat {TOP}/deep/er/cgroup.procs); do echo $pid > /sys/fs/cgroup/cgroup.procs; done"
+        guests.ssh(name, f"{away}; rmdir {TOP}/deep/er {TOP}/deep")
 
 
 def _refused(guests: Guests, name: str, cgroup: str) -> ReachError:
@@ -173,8 +182,8 @@ def test_what_was_frozen_before_stays_frozen_and_new_cgroups_stand_still_too(gue
     way = reach(guests, name)
     try:
         freeze(way, ["kubepods.slice"], soon())
-        born = f"mkdir {TOP}/new; sh -c 'echo $$ > {TOP}/new/cgroup.procs; echo ran > /run/ran' & sleep 0.3"
-        assert guests.ssh(name, f"{born}; cat /run/ran 2>/dev/null; true") == ""
+        born = f"sh -c 'echo $$ > {TOP}/new/cgroup.procs; echo ran > /run/ran' >/dev/null 2>&1 &"
+        assert guests.ssh(name, f"mkdir {TOP}/new; {born} sleep 0.3; cat /run/ran 2>/dev/null; true") == ""
         assert thaw(way, soon()) is True
         until(lambda: "ran" in guests.ssh(name, "cat /run/ran"), 5)
         assert guests.ssh(name, f"cat {freezes}").strip() == "1"
@@ -187,13 +196,13 @@ def test_what_was_frozen_before_stays_frozen_and_new_cgroups_stand_still_too(gue
 
 def test_a_freeze_that_never_completes_is_undone_and_takes_no_snapshot(guests: Guests) -> None:
     name = guests.names[0]
-    stuck = f"mkdir {TOP}/stuck; fsfreeze -f /; sh -c 'echo $$ > {TOP}/stuck/cgroup.procs; echo > /stuck' &"
-    guests.ssh(name, f"{stuck} sleep 0.5")  # its write waits for the file system, and cannot be interrupted
-    try:
+    writes = f"sh -c 'echo $$ > {TOP}/stuck/cgroup.procs; echo > /stuck' >/dev/null 2>&1 &"
+    try:  # its write waits for the file system, and cannot be interrupted
+        guests.ssh(name, f"mkdir {TOP}/stuck; fsfreeze -f /; {writes} sleep 0.5")
         complaint = clockstep(guests, "snapshot", "create", "never", name, "--freeze", code=2)
         assert "not all could be frozen" in complaint
         assert guests.domain(name).snapshotNum() == 0
-        assert stamping(guests, name)
+        assert runs(guests, name)
     finally:
         guests.ssh(name, f"fsfreeze -u /; sleep 0.3; rm -f /stuck; rmdir {TOP}/stuck")
 
@@ -211,4 +220,4 @@ def test_killed_at_any_moment_it_leaves_nobody_frozen(guests: Guests, moment: st
         clockstep(guests, "thaw", "--all")
     else:
         all_proven(guests, again["episodes"])
-    assert all(stamping(guests, name) for name in guests.names)
+    assert all(runs(guests, name) for name in guests.names)

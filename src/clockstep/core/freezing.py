@@ -7,7 +7,7 @@ the namespace kube-system run on. The kubelet calls a pod's cgroup by its UID
 
 from collections.abc import Sequence
 
-from clockstep.errors import ClockstepError
+from clockstep.errors import ClockstepError, UsageError
 from clockstep.model import Pod, Workloads
 
 DEFAULT = ("kubepods.slice", "kubepods")
@@ -18,12 +18,14 @@ SYSTEM = "kube-system"
 def choose(found: Workloads, wanted: Sequence[str] = ()) -> tuple[str, ...]:
     """Return the cgroups to freeze, below the root of cgroups; none where there is nothing to freeze.
 
-    `wanted` is taken as it is, but for those that are not there. Raises ClockstepError where the system has no
-    cgroup v2, or where pods that must run on cannot be told apart.
+    `wanted` is taken as it is. Raises UsageError where one of these is not there or the system has no cgroup v2, and
+    ClockstepError where pods that must run on cannot be told apart.
     """
     if not found.unified:
         text = "it has no cgroup v2, so nothing can be frozen"
-        raise ClockstepError(text, "boot it with cgroup v2, or leave out --freeze")
+        raise UsageError(text, "boot it with cgroup v2, or leave out --freeze")
+    if missing := [cgroup for cgroup in wanted if cgroup not in found.cgroups]:
+        raise UsageError(f"it has no cgroup {', '.join(missing)}", "name those that are below /sys/fs/cgroup there")
     there = [cgroup for cgroup in wanted or DEFAULT if cgroup in found.cgroups]
     if wanted or not there:
         return tuple(there)

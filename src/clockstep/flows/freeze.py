@@ -6,7 +6,7 @@ over, or because somebody says so.
 
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 
 import msgspec
 
@@ -21,6 +21,7 @@ from clockstep.reach.freezer import HELD_S, LEASE_S, TAKES_NS, freeze, renew, su
 from clockstep.units import SECOND_NS
 
 RENEW_EVERY_S = LEASE_S // 3
+RENEWING_NS = 5 * SECOND_NS
 UNPROVEN = Trouble(
     f"its workloads stand still until the lease of {LEASE_S} s is over, because its clock is not proven",
     "clockstep thaw NODE proves it and thaws; clockstep thaw NODE --unproven thaws whatever the clock is",
@@ -28,7 +29,10 @@ UNPROVEN = Trouble(
 HELD = Trouble(
     "its workloads are held, because its clock is not proven", "clockstep thaw NODE, or clockstep thaw NODE --unproven"
 )
-EMPTY = Trouble("marked as frozen, and its workloads were running: they ran with the wrong time", "take a new snapshot")
+RAN = Trouble("its workloads were not frozen any more: they ran before the clock was proven", "take a new snapshot")
+GONE = Trouble("nothing was frozen there: its workloads ran before the clock was proven, or somebody else thawed them")
+LATE_NS = 10 * SECOND_NS
+"""When the slowest node has taken that long to freeze, the leases of the others are renewed before the pause."""
 
 
 class Freezer:
@@ -42,6 +46,7 @@ class Freezer:
     def freeze_all(self, guests: Sequence[Guest], wanted: Sequence[str]) -> None:
         """Freeze the workloads of all, side by side. Raises UsageError, all thawed again, where one cannot be."""
         self._world.tell("", "freezing the workloads")
+        began_ns = self._world.clock.monotonic_ns()
         try:
             failed = failures(side_by_side(guests, lambda guest: self._freeze(guest, wanted), 2 * TAKES_NS))
         except BaseException:
@@ -51,7 +56,11 @@ class Freezer:
             self.let_go()
             reasons = "; ".join(f"{name}: {error.message}" for name, error in failed.items())
             hint = next((error.hint for error in failed.values() if error.hint), "")
-            raise UsageError(reasons, f"no snapshot was taken, and all workloads run; {hint}")
+            still = ", ".join(guest.name for guest in self._waiting())
+            run_on = f"{still} may stand still for {LEASE_S} s" if still else "all workloads run"
+            raise UsageError(reasons, f"no snapshot was taken, and {run_on}; {hint}")
+        if self._world.clock.monotonic_ns() - began_ns > LATE_NS:
+            self._renew(LEASE_S)
 
     def adopt(self, snapshots: Mapping[Guest, Snapshot]) -> None:
         """Take over the workloads that stand still in snapshots, from now on."""
@@ -64,16 +73,17 @@ class Freezer:
         """Return the cgroups of a guest that stand still."""
         return self._freezes[guest].cgroups if guest in self._freezes else ()
 
-    def proven(self, guest: Guest, node: Node) -> None:
-        """Thaw a guest's workloads, since its clock is right now."""
+    def proven(self, guest: Guest, node: Node) -> bool:
+        """Thaw a guest's workloads, since its clock is right now; whether that is done."""
         if self.frozen(guest):
-            self._thaw(guest, node, Thaw.PROVEN)
+            self._thaw(guest, node)
+        return guest not in self._waiting()
 
     def let_go(self) -> None:
         """Thaw all that this run has frozen, while no clock was touched; the guards do what cannot be done here."""
         with nodes(self._world) as node:
             guests = [guest for guest in self._freezes if self.frozen(guest)]
-            side_by_side(guests, lambda guest: self._thaw(guest, node(guest), Thaw.PROVEN), TAKES_NS)
+            side_by_side(guests, lambda guest: self._thaw(guest, node(guest)), TAKES_NS)
 
     @contextmanager
     def kept(self, *, hold: bool = False) -> Iterator[None]:
@@ -88,10 +98,9 @@ class Freezer:
             yield
         finally:
             over.set()
-            if hold and self._waiting():
-                self._renew(HELD_S)
-                for guest in self._waiting():
-                    self._freezes[guest] = msgspec.structs.replace(self._freezes[guest], trouble=HELD)
+            thread.join()
+            for guest in self._renew(HELD_S) if hold else ():
+                self._freezes[guest] = msgspec.structs.replace(self._freezes[guest], trouble=HELD)
 
     def report(self) -> tuple[Freeze, ...]:
         """Return what became of all."""
@@ -107,9 +116,9 @@ class Freezer:
             found = survey(reach, wanted, clock.monotonic_ns() + TAKES_NS)
             try:
                 cgroups = choose(found, wanted)
+            except UsageError:
+                raise
             except ClockstepError as error:
-                if not found.unified:
-                    raise
                 self._freezes[guest] = Freeze(guest.name, (), thaw=Thaw.RUNNING, trouble=troubled(error))
                 return
             if not cgroups:
@@ -119,11 +128,12 @@ class Freezer:
             self._freezes[guest] = Freeze(guest.name, cgroups, left_out(found, cgroups))
             try:
                 freeze(reach, cgroups, clock.monotonic_ns() + TAKES_NS)
-            except ReachError:
-                del self._freezes[guest]
+            except ReachError as error:
+                if error.lasting:  # the node itself says that nothing is frozen there
+                    del self._freezes[guest]
                 raise
 
-    def _thaw(self, guest: Guest, node: Node, why: Thaw) -> None:
+    def _thaw(self, guest: Guest, node: Node) -> None:
         one, clock = self._freezes[guest], self._world.clock
         if one.thaw is not Thaw.FROZEN:
             return
@@ -132,10 +142,12 @@ class Freezer:
         except ReachError as error:
             self._freezes[guest] = msgspec.structs.replace(one, trouble=troubled(error))
             return
-        still_ns = clock.monotonic_ns() - self._since_ns[guest]
-        thawed = msgspec.structs.replace(one, still_ns=still_ns, thaw=why, trouble=None)
-        lost = msgspec.structs.replace(one, thaw=Thaw.RUNNING, trouble=EMPTY)
-        self._freezes[guest] = thawed if stood else lost
+        if stood:
+            still_ns = clock.monotonic_ns() - self._since_ns[guest]
+            self._freezes[guest] = msgspec.structs.replace(one, still_ns=still_ns, thaw=Thaw.PROVEN, trouble=None)
+        else:
+            trouble = GONE if stood is None else RAN
+            self._freezes[guest] = msgspec.structs.replace(one, thaw=Thaw.RUNNING, trouble=trouble)
 
     def _waiting(self) -> list[Guest]:
         return [guest for guest, one in self._freezes.items() if one.cgroups and one.thaw is Thaw.FROZEN]
@@ -144,23 +156,29 @@ class Freezer:
         while not over.wait(RENEW_EVERY_S):
             self._renew(LEASE_S)
 
-    def _renew(self, lease_s: int) -> None:
+    def _renew(self, lease_s: int) -> list[Guest]:
+        """Renew the leases of all that wait; return of which that is sure."""
+        waiting = self._waiting()
         with nodes(self._world) as node:
 
-            def job(guest: Guest) -> None:
-                with suppress(ReachError):
-                    renew(node(guest).reach, lease_s, self._world.clock.monotonic_ns() + 5 * SECOND_NS)
+            def job(guest: Guest) -> bool:
+                return renew(node(guest).reach, lease_s, self._world.clock.monotonic_ns() + RENEWING_NS)
 
-            side_by_side(self._waiting(), job, 6 * SECOND_NS)
+            results = side_by_side(waiting, job, RENEWING_NS + SECOND_NS)
+        return [guest for guest in waiting if results[guest.name] is True]
 
 
 def thaw_all(world: World, guests: Sequence[Guest], policy: Policy, *, unproven: bool) -> SetReport:
     """Thaw the workloads of nodes: each when its clock has been brought right and proven, or at once if `unproven`."""
     came: dict[str, Member] = {}
 
-    def let_go(guest: Guest, node: Node) -> None:
+    def let_go(guest: Guest, node: Node) -> bool:
         stood = thaw(node.reach, world.clock.monotonic_ns() + TAKES_NS)
         came[guest.name] = Member(guest.name, Outcome.NOTHING_FROZEN if stood is None else Outcome.THAWED)
+        return True
+
+    def keep(node: Node) -> bool:
+        return renew(node.reach, LEASE_S, world.clock.monotonic_ns() + RENEWING_NS)
 
     with world.locks.hold(guests, policy.deadline_ns):
         episodes: tuple[Episode, ...] = ()
@@ -169,6 +187,8 @@ def thaw_all(world: World, guests: Sequence[Guest], policy: Policy, *, unproven:
                 results = side_by_side(guests, lambda guest: let_go(guest, node(guest)), policy.deadline_ns)
                 failed = failures(results)
         else:
+            with nodes(world) as node:
+                side_by_side(guests, lambda guest: keep(node(guest)), RENEWING_NS)
             episodes = step(world, dict.fromkeys(guests, ASKED), policy, proven=let_go)
             failed = {}
     for guest in guests:

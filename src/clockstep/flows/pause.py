@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from clockstep.core.plan import SLACK_NS
 from clockstep.errors import UsageError
+from clockstep.flows.freeze import Freezer
 from clockstep.flows.hold import Hold
 from clockstep.flows.snapshot import fresh, outcomes, standing
 from clockstep.flows.step import step
@@ -44,14 +45,17 @@ def resume(world: World, guests: Sequence[Guest], policy: Policy, *, mixed: bool
             raise UsageError(text, "run clockstep revert again, or say --mixed")
         now_ns = world.clock.realtime_ns()
         causes = {guest: _cause(pauses[guest.uuid], now_ns) for guest in guests}
-        hold = Hold(world, guests, "resume")
+        hold, freezer = Hold(world, guests, "resume"), Freezer(world)
         hold.adopt(guests)
+        snapshots = {guest: pauses[guest.uuid].snapshot for guest in guests}
+        freezer.adopt({guest: snapshot for guest, snapshot in snapshots.items() if snapshot})
         try:
-            episodes = step(world, causes, policy, hold.resume)
+            with freezer.kept():
+                episodes = step(world, causes, policy, hold.resume, freezer.proven)
         finally:
             left = hold.resume_all()
     members = outcomes(guests, left, Outcome.NOT_RESUMED, Outcome.RESUMED)
-    return SetReport(world.host, None, not left, members, episodes)
+    return SetReport(world.host, None, not left, members, episodes, freezes=freezer.report())
 
 
 def ours(guest: Guest, pauses: Mapping[str, Pause]) -> bool:

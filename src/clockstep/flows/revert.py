@@ -89,7 +89,9 @@ def _interrupted(world: World, hold: Hold, chosen: Targets) -> None:
     if not hold.revert_all(chosen.snapshots):
         hold.release()
         hold.resume_all()
-        world.tell("", "all were put back and run on, with wrong clocks: run clockstep step")
+        frozen = any(snapshot.frozen for snapshot in chosen.snapshots.values())
+        command = "thaw" if frozen else "step"
+        world.tell("", f"all were put back and run on, with wrong clocks: run clockstep {command}")
     else:
         world.tell("", "what was put back stays paused: run clockstep revert again, or clockstep resume --mixed")
 
@@ -118,7 +120,7 @@ def unfrozen(snapshots: Mapping[Guest, Snapshot]) -> list[str]:
     return [
         f"{guest.name}: its workloads were not frozen for this snapshot, so they run with the wrong time until the step"
         for guest, snapshot in snapshots.items()
-        if not snapshot.frozen
+        if snapshot.memory and not snapshot.frozen
     ]
 
 

@@ -163,9 +163,9 @@ def _begin(
     guard_all(world, guests)
     hold, freezer = Hold(world, guests, "snapshot"), Freezer(world)
     snapshot = Snapshot(name, world.clock.realtime_ns(), uuid4().hex, tuple(guest.name for guest in guests))
+    if freeze is not None:
+        freezer.freeze_all(guests, freeze)
     try:
-        if freeze is not None:
-            freezer.freeze_all(guests, freeze)
         each = {guest: msgspec.structs.replace(snapshot, frozen=freezer.frozen(guest)) for guest in guests}
         world.tell("", f"pausing {len(guests)} nodes")
         failed = hold.pause_all(each)
@@ -175,7 +175,7 @@ def _begin(
         behind_ns += world.clock.monotonic_ns() - hold.since_ns()
         return _concluded(world, guests, hold, freezer, snapshot, failed, behind_ns, policy)
     except BaseException:
-        _undo(world, guests, hold, snapshot)
+        _undo(world, guests, hold, snapshot, frozen=freeze is not None)
         raise
     finally:
         hold.resume_all()
@@ -195,15 +195,15 @@ def _continue(
     first = min(begun.values(), key=lambda pause: pause.at_ns)
     snapshot = first.snapshot
     assert snapshot is not None
-    have = [
-        g for g, listed in found(world.hypervisor, guests).items() if any(s.set_id == snapshot.set_id for s in listed)
-    ]
+    listed = found(world.hypervisor, guests)
+    have = {guest: one for guest in guests for one in listed[guest] if one.set_id == snapshot.set_id}
     missing = [guest for guest in guests if guest not in have]
     behind_ns = max(0, world.clock.realtime_ns() - first.at_ns)
     hold, freezer = Hold(world, guests, "snapshot"), Freezer(world)
     hold.adopt(list(begun))
-    each = {guest: pause.snapshot for guest, pause in begun.items() if pause.snapshot}
+    each = have | {guest: pause.snapshot for guest, pause in begun.items() if pause.snapshot}
     freezer.adopt(each)
+    frozen = any(one.frozen for one in each.values())
     if {guest.name for guest in guests} != set(snapshot.members or ()):
         text = f"the snapshot {snapshot.name!r} was begun and not ended, of {', '.join(snapshot.members or ())}"
         raise UsageError(text, "nothing was touched; name just these, or run clockstep resume first")
@@ -216,11 +216,14 @@ def _continue(
         world.tell("", f"beginning the snapshot {snapshot.name} anew, because it was not ended")
         _forget(world.hypervisor, guests, snapshot)
     except BaseException:
-        _undo(world, guests, hold, snapshot)
+        _undo(world, guests, hold, snapshot, frozen=frozen)
         raise
     finally:
         hold.resume_all()
-    freezer.let_go()
+    if frozen:
+        cause = Cause("paused for a snapshot", behind_ns + SLACK_NS)
+        with freezer.kept():
+            step(world, dict.fromkeys(guests, cause), policy, proven=freezer.proven)
     return _begin(world, fresh(world.hypervisor, guests), snapshot.name, policy, freeze, behind_ns)
 
 
@@ -246,9 +249,10 @@ def _concluded(
     return SetReport(world.host, snapshot, not failed, members, episodes, spread_ns, stalled_ns, remarks, freezes)
 
 
-def _undo(world: World, guests: Sequence[Guest], hold: Hold, snapshot: Snapshot) -> None:
+def _undo(world: World, guests: Sequence[Guest], hold: Hold, snapshot: Snapshot, *, frozen: bool) -> None:
     """Let all run on after an interruption, and leave no part of the set behind."""
-    world.tell("", "resuming what was paused; run clockstep step then, because the pause left clocks behind")
+    command = "thaw" if frozen else "step"
+    world.tell("", f"resuming what was paused; run clockstep {command} then, because the pause left clocks behind")
     hold.resume_all()
     _forget(world.hypervisor, guests, snapshot)
 

@@ -41,8 +41,8 @@ def watch(world: World, guests: Sequence[Guest], policy: Policy) -> Iterator[tup
             yield _episodes(results, dict.fromkeys(results, LOOKED), world.clock)
 
 
-Proven = Callable[[Guest, Node], None]
-"""Takes a guest whose clock has just been proven right, and the way to it."""
+Proven = Callable[[Guest, Node], bool]
+"""Takes a guest whose clock has just been proven right, and the way to it; False where it wants to be told again."""
 
 
 def step(
@@ -50,7 +50,7 @@ def step(
     causes: Mapping[Guest, Cause],
     policy: Policy,
     begin: Begin = lambda _guest: None,
-    proven: Proven = lambda _guest, _node: None,
+    proven: Proven = lambda _guest, _node: True,
 ) -> tuple[Episode, ...]:
     """Run the loop on every guest, each for its own cause and under its lock."""
     until_ns = world.clock.monotonic_ns() + policy.deadline_ns

@@ -268,7 +268,7 @@ class Watcher:
                     lambda: freezer.proven(guest, node),
                 )
             for one in freezer.report():
-                world.tell(guest.name, one.trouble.text if one.trouble else one.thaw.value)
+                world.tell(guest.name, one.trouble.text if one.trouble else f"workloads {one.thaw.value}")
             return Done(guest.key, episode, trail if episode.verdict is Verdict.UNREACHABLE else None)
 
     def _was_set(self, watched: Watched, glance: Episode) -> bool:

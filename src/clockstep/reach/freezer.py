@@ -39,51 +39,58 @@ elif command -v ctr >/dev/null && ids=$(timeout 5 ctr -n k8s.io containers ls -q
 for id in $ids; do ctr -n k8s.io containers info "$id" && echo; done; fi
 say end"""
 
-GUARD = r"""home=$1 lease=$2 why='its lease is over'
+GUARD = r"""home=$1
 over() {
+    [ "$(cat "$home/guard")" = $$ ] || exit 0
     while read -r cgroup; do echo 0 >"/sys/fs/cgroup/$cgroup/cgroup.freeze"; done <"$home/cgroups"
     rm -f "$home/cgroups" "$home/guard"
     kill $sleeper
-    logger -t clockstep "workloads thawed: $why" || echo "clockstep: workloads thawed: $why" >/dev/kmsg
-    exit
+    logger -t clockstep "workloads thawed: $1" || echo "clockstep: workloads thawed: $1" >/dev/kmsg
+    exit 0
 }
-trap 'why="told to"; over' TERM
-trap 'renewed=1' USR1
+trap 'over "told to"' TERM
 echo -1000 >/proc/$$/oom_score_adj
 echo $$ >"$home/guard"
-while :; do
-    renewed=
-    sleep "$lease" & sleeper=$!
+while left=$(($(cat "$home/until") - $(cut -d. -f1 /proc/uptime))) && [ $left -gt 0 ]; do
+    sleep $left & sleeper=$!
     wait $sleeper
-    [ -n "$renewed" ] || over
-    kill $sleeper
-    lease=$(cat "$home/lease")
-done"""
-"""wait is ended by a signal that is trapped (POSIX.1, 2.12), and sleep goes by the monotonic clock (nanosleep(2))."""
+done
+over 'its lease is over'"""
+"""Its lease may be made longer while it sleeps. wait is ended by a signal that is trapped (POSIX.1, 2.12), and sleep
+goes by the monotonic clock (nanosleep(2)), as the uptime does but for a guest's own sleep (proc_uptime(5))."""
 
 COMMON = r"""home=/run/clockstep/freezer root=/sys/fs/cgroup
 umask 077
 exec 3>&1
-await() { tries=0; until "$@"; do tries=$((tries + 1)); [ $tries -lt $limit ] || return 1; sleep 0.02; done; }
+now() { cut -d. -f1 /proc/uptime; }
+await() { end=$(($(now) + $1)); shift; until "$@"; do [ "$(now)" -lt $end ] || return 1; sleep 0.02; done; }
 guarded() { [ -s "$home/guard" ] && kill -0 "$(cat "$home/guard")"; }
 gone() { [ ! -e "$home/cgroups" ]; }
+until_in() { echo $(($(now) + $1)) >"$home/until.new" && mv "$home/until.new" "$home/until"; }
 let_go() {
-    guarded && kill "$(cat "$home/guard")" && limit=250 await gone && return
+    guarded && kill "$(cat "$home/guard")" && await 5 gone && return
     [ -e "$home/cgroups" ] || return 0
     while read -r cgroup; do echo 0 >"$root/$cgroup/cgroup.freeze"; done <"$home/cgroups"
     rm -f "$home/cgroups"
 }
 all_frozen() {
     while read -r cgroup; do
-        grep -q '^frozen 1' "$root/$cgroup/cgroup.events" || return 1
+        [ ! -e "$root/$cgroup" ] || grep -q '^frozen 1' "$root/$cgroup/cgroup.events" || return 1
     done <"$home/cgroups"
 }
 """
+"""A pod may end and its cgroup go while it is frozen: it can be killed."""
 
 FREEZE = (
     COMMON
     + rf"""guard=$1 lease=$2; shift 2
-refuse() {{ echo "$1" >&3; let_go; exit {REFUSED}; }}
+mine=$home/mine.$$
+back() {{
+    let_go
+    while read -r cgroup; do echo 0 >"$root/$cgroup/cgroup.freeze"; done <"$mine"
+    rm -f "$mine"
+}}
+refuse() {{ echo "$1" >&3; back; exit {REFUSED}; }}
 mkdir -p "$home"
 if [ -e "$home/cgroups" ]; then
     echo 'workloads are frozen there already; clockstep thaw lets them run on'
@@ -93,18 +100,19 @@ rm -f "$home/guard"
 printf '%s\n' "$guard" >"$home/guard.sh"
 for cgroup; do
     case /$cgroup/ in *//*|*/./*|*/../*) refuse "$cgroup is no path of a cgroup";; esac
+    [ -e "$root/$cgroup" ] || continue
     file=$root/$cgroup/cgroup.freeze
     [ -w "$file" ] || refuse "$cgroup cannot be frozen"
     [ "$(cat "$file")" = 1 ] || echo "$cgroup"
-done >"$home/wanted"
-mv "$home/wanted" "$home/cgroups" || refuse "$home cannot be written"
+done >"$mine"
+cp "$mine" "$home/cgroups" && until_in "$lease" || refuse "$home cannot be written"
 if [ -d /run/systemd/system ]; then
-    systemd-run --quiet --collect --unit=clockstep-freezer --property=Restart=on-failure \
-        /bin/sh "$home/guard.sh" "$home" "$lease" || refuse 'no guard could be started'
+    systemd-run --quiet --collect --unit=clockstep-freezer-$$ --property=Restart=on-failure \
+        /bin/sh "$home/guard.sh" "$home" || refuse 'no guard could be started'
 else
-    setsid /bin/sh "$home/guard.sh" "$home" "$lease" </dev/null >/dev/null 2>&1 3>&- &
+    setsid /bin/sh "$home/guard.sh" "$home" </dev/null >/dev/null 2>&1 3>&- &
 fi
-limit=250 await guarded || refuse 'no guard could be started'
+await 5 guarded || refuse 'no guard could be started'
 host=$(readlink /proc/1/ns/pid) runs_on='which must run on'
 while read -r cgroup; do
     for pid in $(find "$root/$cgroup" -name cgroup.procs -exec cat {{}} +); do
@@ -113,12 +121,15 @@ while read -r cgroup; do
         case $pid in 1|$$|$PPID|$(cat "$home/guard")) refuse "$cgroup has $name in it, $runs_on";; esac
         case $name in {"|".join(RUN_ON)}) refuse "$cgroup has $name in it, $runs_on";; esac
     done
-done <"$home/cgroups"
+done <"$mine"
 while read -r cgroup; do
-    echo 1 >"$root/$cgroup/cgroup.freeze" || refuse "$cgroup cannot be frozen"
-done <"$home/cgroups"
-limit={COMPLETE_S * 50} await all_frozen && exit 0
-let_go
+    echo 1 >"$root/$cgroup/cgroup.freeze" || [ ! -e "$root/$cgroup" ] || refuse "$cgroup cannot be frozen"
+done <"$mine"
+if await {COMPLETE_S} all_frozen; then
+    rm -f "$mine"
+    exit 0
+fi
+back
 echo 'not all could be frozen in {COMPLETE_S} s: a process there waits and cannot be interrupted'
 exit {INCOMPLETE}"""
 )
@@ -135,9 +146,10 @@ echo $was"""
 
 RENEW = (
     COMMON
-    + r"""guarded || exit 1
-echo "$1" >"$home/lease" && kill -USR1 "$(cat "$home/guard")" """
+    + r"""guarded && [ -e "$home/cgroups" ] || exit 1
+[ $(($(now) + $1)) -le "$(cat "$home/until")" ] || until_in "$1" """
 )
+"""A lease is never made shorter: somebody may hold the node."""
 
 
 def survey(reach: Reach, cgroups: Sequence[str], deadline_ns: int) -> Workloads:

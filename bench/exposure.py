@@ -1,0 +1,161 @@
+"""How long workloads run with the wrong time after a revert: what the witness stamps from inside their cgroup.
+
+    bench/exposure.py [--reverts N] [--quick]
+
+Guests are reverted to snapshots of random ages. The witness stamps every 10 ms; a stamp that is heard after the resume
+and is off by more than the stream's delay can be was written by a workload with the wrong time. Each revert is listened
+to until a second after the clocks are right, or for five seconds where they do not become so.
+"""
+
+import argparse
+import os
+import random
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from baseline import INSTALL, domtime
+from clockstep_lab.witness import Testimony
+from harness import MILLISECOND_NS, Cluster, Results, cluster, median
+from revert import clockstep
+from watch import watcher
+
+SNAPSHOTS = 4
+APART_S = (3.0, 8.0)
+WRONG_NS = 100 * MILLISECOND_NS
+"""Above the stream's delay on a busy machine; every snapshot is at least ten times as old."""
+RIGHT_NS = 10 * MILLISECOND_NS
+LISTENED_S = 5.0
+FULL_REVERTS = 5
+
+
+@dataclass(frozen=True)
+class Method:
+    """A way to take a snapshot of all guests and to come back to it; `beside` runs meanwhile."""
+
+    name: str
+    take: Callable[[Cluster, str], Any]
+    back: Callable[[Cluster, str], object]
+    beside: Callable[[Cluster], AbstractContextManager[object]] = lambda _: nullcontext()
+
+
+def take(machines: Cluster, name: str, *words: str) -> Any:
+    """`clockstep snapshot create`; its report."""
+    report = clockstep(machines, "snapshot", "create", name, "--all", *words)
+    if not report["complete"]:
+        raise RuntimeError(f"the snapshot {name} was not taken")
+    return report
+
+
+def take_by_virsh(machines: Cluster, name: str) -> None:
+    xml = f"<domainsnapshot><name>{name}</name></domainsnapshot>"
+    machines.side_by_side(lambda node: machines.domain(node).snapshotCreateXML(xml, 0))
+
+
+def back(machines: Cluster, name: str) -> None:
+    words = [sys.executable, "-m", "clockstep", "--connect", machines.lab.uri, "revert", name, "--yes"]
+    subprocess.run(words, capture_output=True, check=True)
+
+
+def back_by_virsh(machines: Cluster, name: str) -> None:
+    def revert(node: str) -> None:
+        domain = machines.domain(node)
+        domain.revertToSnapshot(domain.snapshotLookupByName(name), 0)
+
+    machines.side_by_side(revert)
+
+
+def back_by_domtime(machines: Cluster, name: str) -> None:
+    back_by_virsh(machines, name)
+    machines.one_by_one(lambda node: domtime(machines, node))
+
+
+METHODS = [
+    Method("clockstep, frozen snapshots", lambda machines, name: take(machines, name, "--freeze"), back),
+    Method("clockstep revert", take, back),
+    Method("virsh, with clockstep watch", take_by_virsh, back_by_virsh, watcher),
+    Method("virsh, then virsh domtime --now, in a loop", take_by_virsh, back_by_domtime),
+]
+
+
+def wrong(heard: Testimony) -> tuple[int, float]:
+    """How many stamps of a guest were wrong, and from the first to the last of them, in seconds."""
+    late = [stamp.heard_monotonic_ns for stamp in heard.stamps if abs(stamp.lag_ns) > WRONG_NS]
+    return len(late), (late[-1] - late[0]) / 1e9 if late else 0.0
+
+
+def prepare(machines: Cluster, method: Method) -> list[float | None]:
+    """Take the snapshots, some time apart; for how long the workloads stood still for each, in seconds."""
+    machines.side_by_side(machines.forget_snapshots)
+    stalls: list[float | None] = []
+    for number in range(SNAPSHOTS):
+        report = method.take(machines, f"bench-{number}")
+        stalls.extend(freeze["still_ns"] / 1e9 for freeze in (report or {}).get("freezes", ()))
+        began, apart = time.monotonic(), random.uniform(*APART_S)  # noqa: S311
+        while time.monotonic() - began < apart:
+            time.sleep(0.05)
+    return stalls
+
+
+def exposed(machines: Cluster, method: Method, reverts: int) -> list[tuple[int, float]]:
+    """Revert again and again; what was wrong after each revert of each node."""
+    came: list[tuple[int, float]] = []
+    with method.beside(machines):
+        while len(came) < reverts:
+            before = {name: machines.witness.heard[name].connections for name in machines.names}
+            method.back(machines, f"bench-{random.randrange(SNAPSHOTS)}")  # noqa: S311
+            machines.witness.await_looks(5)  # of the new QEMUs
+            machines.witness.await_right(RIGHT_NS, LISTENED_S)
+            machines.witness.await_looks(50)
+            heard = [machines.witness.heard[name].returned(before[name]) for name in machines.names]
+            if not all(one.stamps for one in heard):
+                raise RuntimeError("a workload did not run again")
+            came += map(wrong, heard)
+    return came
+
+
+def measure(
+    results: Results, machines: Cluster, method: Method, what: str, reverts: int
+) -> tuple[int, list[float | None]]:
+    """Measure one method; all its wrong stamps, and for how long workloads stood still for its snapshots."""
+    machines.one_by_one(lambda name: machines.ssh(name, "pkill chronyd; systemctl restart chrony 2>/dev/null"))
+    machines.settle()
+    stalls = prepare(machines, method)
+    came = exposed(machines, method, reverts)
+    results.add(method.name, f"{what}: wrong stamps", [float(count) for count, _ in came], "")
+    results.add(method.name, f"{what}: wrong for", [seconds for _, seconds in came])
+    if stalls:
+        results.add(method.name, f"{what}: standstill", stalls)
+    return sum(count for count, _ in came), stalls
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--reverts", type=int, default=100, help="node-reverts by each method (default 100)")
+    parser.add_argument("--quick", action="store_true", help="only frozen snapshots, of three minimal guests")
+    options = parser.parse_args()
+    results = Results("exposure")
+    results.head()
+    name = f"bench{os.getpid()}"
+    with cluster(name, 3, "minimal") as machines:
+        stamps, stalls = measure(results, machines, METHODS[0], "minimal", options.reverts)
+        results.goal("frozen_wrong_stamps", stamps, 0)
+        results.goal("stall_minimal_s", median(stalls), 1.5)
+        for method in [] if options.quick else METHODS[1:]:
+            measure(results, machines, method, "minimal", options.reverts)
+    if not options.quick:
+        with cluster(name, 1, "debian-12") as machines:
+            machines.one_by_one(partial(machines.ssh, command=INSTALL, seconds=600))
+            stamps, stalls = measure(results, machines, METHODS[0], "full", FULL_REVERTS)
+            results.goal("frozen_wrong_stamps_full", stamps, 0)
+            results.goal("stall_full_s", median(stalls), 3)
+    results.write()
+
+
+if __name__ == "__main__":
+    main()
