@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from adapters.machine import DEBIAN_12, DEBIAN_13, FEDORA, PHC, Machine
 from clockstep.core.diagnosis import HOST_CLOCKS
+from clockstep.core.provision import EXPLAINED, advice
 from clockstep.core.setup import SetupOutcome, SetupPlan, diff, planned, remarks
 from clockstep.daemons.setup import parse, read_status, script
 
@@ -251,15 +252,16 @@ def test_a_locked_package_manager_is_seen_by_the_kernels_list_of_locks(tmp_path:
         ("ID=arch\n", "pacman"),
         ("ID=alpine\nVERSION_ID=3.22\n", "apk"),
         ("ID=flatcar\n", "flatcar"),
-        ("ID=fedora\nVARIANT_ID=coreos\n", "fedora"),
+        ("ID=fedora\nVARIANT_ID=coreos\n", "ostree"),
     ],
 )
 def test_other_systems_are_left_alone(tmp_path: Path, release: str, manager: str) -> None:
-    machine = Machine(tmp_path, release=release, manager=manager if manager != "fedora" else "dnf")
+    machine = Machine(tmp_path, release=release, manager=manager if manager != "ostree" else "dnf")
     before = machine.etc()
     plan = machine.plan()
     assert plan.manager == manager
     assert planned("node", plan).outcome is SetupOutcome.LEFT_ALONE
+    assert any("chronyd" in line or "timesyncd" in line for line in advice(plan))
     assert machine.run("apply").returncode == 1
     assert machine.etc() == before
 
@@ -285,3 +287,18 @@ def test_an_answer_that_is_not_whole_is_none(tmp_path: Path) -> None:
 
 def test_a_device_with_a_quote_in_its_name_stays_one_word() -> None:
     assert "PHC='/dev/a'\"'\"'b;reboot'" in script("/dev/a'b;reboot")
+
+
+def test_every_line_that_may_be_written_is_explained_and_so_it_is_in_the_docs(tmp_path: Path) -> None:
+    docs = (Path(__file__).parents[2] / "docs" / "explanation.md").read_text()
+    assert [line for line, why in EXPLAINED if f"| `{line}` | {why} |" not in docs] == []
+    machine = Machine(tmp_path, version="4.9")
+    machine.clock(0, "KVM virtual PTP", "/dev/ptp_kvm")
+    written = after(machine.plan(trust=True), DROPIN).splitlines()
+    options = [line for line, _ in EXPLAINED]
+    (refclock,) = [line for line in written if line.startswith("refclock")]
+    rest = refclock.replace("refclock PHC /dev/ptp_kvm", "")
+    for option in options:
+        rest = rest.replace(option, "")
+    assert rest.strip() == ""
+    assert {line for line in written if line[0] not in "#r"} <= set(options)

@@ -16,6 +16,7 @@ class SetupOutcome(Enum):
     UNCHANGED = "nothing to change"
     WOULD_CHANGE = "would change"
     SET_UP = "set up and proven"
+    DEFINED = "defined anew"
     PUT_BACK = "put back"
     NOT_PUT_BACK = "not put back"
     REFUSED = "refused, nothing changed"

@@ -7,6 +7,7 @@ done.
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
+from clockstep.core.provision import cloud_init
 from clockstep.core.setup import SetupNode, SetupOutcome, SetupPlan, SetupReport, planned, proves, shortfall
 from clockstep.daemons import setup as chrony
 from clockstep.errors import ClockstepError, DeadlineError, ReachError
@@ -35,6 +36,11 @@ class Wish(NamedTuple):
     def script(self) -> str:
         """The script that does it."""
         return chrony.script(self.phc, trust=self.trust)
+
+
+def text(wish: Wish, form: str) -> str:
+    """Return what does the same when it is provisioned: "shell" for a script, or "cloud-init" for its user data."""
+    return cloud_init(wish.script, chrony.FILE) if form == "cloud-init" else wish.script
 
 
 def look(world: World, guests: Sequence[Guest], policy: Policy, wish: Wish) -> SetupReport:
@@ -87,7 +93,7 @@ def _reported(results: Mapping[str, SetupNode | ClockstepError]) -> Sequence[Set
 def _plan(world: World, node: Node, wish: Wish) -> SetupPlan:
     output = _run(world, node, ["/bin/sh", "-c", wish.script, "setup", "plan"])
     if output.code == NO_PROGRAM:
-        return SetupPlan(system="without a shell")
+        return SetupPlan(system="without a shell, as Talos", manager="talos")
     plan = chrony.parse(output.out)
     if plan is None:
         said = output.err.strip() or f"exit code {output.code}"
@@ -106,6 +112,8 @@ def _applied(world: World, node: Node, policy: Policy, wish: Wish) -> SetupNode:
         kind, _, why = result.partition(" ")
         if kind != chrony.DONE:
             outcome = SetupOutcome.REFUSED if kind == "refused" else SetupOutcome.FAILED
+            if outcome is SetupOutcome.REFUSED and not plan.applied:
+                _run(world, node, ["/bin/sh", "-c", chrony.CLEAR])
             return SetupNode(node.name, outcome, why, plan)
     return _proven(world, node, policy, wish, plan, until_ns)
 

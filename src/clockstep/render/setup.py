@@ -1,5 +1,6 @@
 """What setting up would change, and what it came to, as pages."""
 
+from clockstep.core.provision import EXPLAINED, advice
 from clockstep.core.setup import SetupNode, SetupOutcome, SetupReport, diff, remarks
 from clockstep.render.text import Page, claim_text, offset_text
 
@@ -18,9 +19,18 @@ def done_page(report: SetupReport) -> Page:
 
 
 def _plan_lines(node: SetupNode) -> list[str]:
-    if node.plan is None or node.outcome is not SetupOutcome.WOULD_CHANGE:
+    if node.plan is None:
         return []
-    return [f"{node.node}: {node.plan.system}", *(f"  {line}" for line in diff(node.plan)), ""]
+    lines = {SetupOutcome.WOULD_CHANGE: diff, SetupOutcome.LEFT_ALONE: advice}.get(node.outcome)
+    if lines is None:
+        return []
+    head = "would change" if node.outcome is SetupOutcome.WOULD_CHANGE else "left alone; to be run by hand there"
+    return [f"{node.node} ({node.plan.system}), {head}:", *(f"  {line}" for line in lines(node.plan)), ""]
+
+
+def explained_page() -> Page:
+    """Say of each line that may be written why it is."""
+    return Page((), ("LINE", "WHY"), EXPLAINED, ("what is written where: clockstep setup --dry-run",))
 
 
 def _rows(report: SetupReport) -> tuple[tuple[str, ...], ...]:

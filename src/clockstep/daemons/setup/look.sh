@@ -35,7 +35,7 @@ look() {
     [ -r "$ROOT/etc/os-release" ] && . "$ROOT/etc/os-release"
     manager=
     for one in apt-get dnf zypper pacman apk; do has $one && manager=$one && break; done
-    case $ID/$VARIANT_ID in flatcar/*|*/coreos|talos/*) manager=$ID ;; esac
+    case $ID/$VARIANT_ID in flatcar/*|talos/*) manager=$ID ;; */coreos) manager=ostree ;; esac
     [ -e "$ROOT/run/ostree-booted" ] && manager=ostree
     conf=
     for one in /etc/chrony/chrony.conf /etc/chrony.conf; do [ -f "$ROOT$one" ] && conf=$one && break; done
