@@ -266,6 +266,102 @@ def test_other_systems_are_left_alone(tmp_path: Path, release: str, manager: str
     assert machine.etc() == before
 
 
+APT = """#!/bin/sh
+root=@root@
+echo "$*" >>$root/apt-calls
+case "$*" in
+*" -s install chrony") echo 'Remv @gone@ [1]'; echo 'Inst chrony (4.3)' ;;
+*"--download-only install chrony")
+    [ ! -e $root/no-network ] || { echo 'E: Failed to fetch http://mirror/chrony' >&2; exit 1; } ;;
+*" download @gone@=1")
+    [ ! -e $root/no-way-back ] || { echo "E: Version '1' for '@gone@' was not found" >&2; exit 1; } ;;
+*"--no-download install chrony") cp $root/kept/chronyd $root/programs/; mkdir -p $root/etc/chrony
+    cp $root/kept/chrony.conf $root/etc/chrony/ ;;
+esac
+"""
+
+
+def without_chrony(root: Path, manager: str, text: str, gone: str = "systemd-timesyncd") -> Machine:
+    """A machine on which chrony comes with its package, which a stand-in for the package manager installs."""
+    machine = Machine(root, manager=manager)
+    machine.program(manager, text, {"@root@": str(root), "@gone@": gone})
+    machine.program("dpkg-query", "#!/bin/sh\necho 1")
+    (root / "kept").mkdir()
+    (machine.bin / "chronyd").rename(root / "kept/chronyd")
+    (root / "etc/chrony/chrony.conf").rename(root / "kept/chrony.conf")
+    return machine
+
+
+def test_nothing_is_removed_before_its_package_is_kept(tmp_path: Path) -> None:
+    machine = without_chrony(tmp_path, "apt-get", APT)
+    (tmp_path / "no-way-back").touch()
+    before = machine.etc()
+    done = machine.run("apply")
+    assert "the way back cannot be had, the package systemd-timesyncd 1" in done.stderr
+    assert "--no-download" not in machine.read("/apt-calls")
+    assert machine.etc() == before
+    (tmp_path / "no-way-back").unlink()
+    assert machine.run("apply").returncode == 0
+    calls = machine.read("/apt-calls").splitlines()
+    assert [" download " in line for line in calls[-2:]] == [True, False]
+    assert calls[-1].endswith("--no-download install chrony")
+    assert effective(machine, "makestep") == "makestep 1 -1"
+
+
+def test_without_a_repository_that_answers_nothing_is_done(tmp_path: Path) -> None:
+    machine = without_chrony(tmp_path, "apt-get", APT)
+    (tmp_path / "no-network").touch()
+    done = machine.run("apply")
+    assert done.stderr.endswith("chrony cannot be had: Failed to fetch http://mirror/chrony\n")
+    assert "--no-download" not in machine.read("/apt-calls")
+
+
+def test_what_would_take_more_along_than_time_daemons_is_refused(tmp_path: Path) -> None:
+    machine = without_chrony(tmp_path, "apt-get", APT, gone="their-appliance")
+    assert "to install chrony would remove their-appliance, too" in machine.run("apply").stderr
+    assert "--no-download" not in machine.read("/apt-calls")
+
+
+DNF = """#!/bin/sh
+root=@root@
+echo "$*" >>$root/dnf-calls
+case "$*" in
+*--assumeno*) cat $root/transaction ;;
+"-q -y install chrony") cp $root/kept/chronyd $root/programs/; cp $root/kept/chrony.conf $root/etc/chrony.conf
+    echo chrony-4.8-1.fc42.x86_64 >>$root/installed ;;
+esac
+"""
+RPM = """#!/bin/sh
+root=@root@
+[ "$1" = -qa ] && cat $root/installed
+[ "$1" = -e ] && rm -f $root/programs/chronyd $root/etc/chrony.conf && echo "$2" >$root/erased
+exit 0
+"""
+TRANSACTION = """Package  Arch    Version   Repository  Size
+Installing:
+ chrony  x86_64  4.8-1     fedora     670 KiB
+"""
+
+
+def test_on_a_dnf_system_chrony_is_installed_and_erased_again(tmp_path: Path) -> None:
+    machine = without_chrony(tmp_path, "dnf", DNF)
+    machine.program("rpm", RPM, {"@root@": str(tmp_path)})
+    machine.write("/etc/os-release", "ID=fedora\nVERSION_ID=42\n")
+    machine.write("/kept/chrony.conf", FEDORA)
+    machine.write("/installed", "bash-5.2.37-1.fc42.x86_64\n")
+    machine.write("/transaction", f"{TRANSACTION}Removing:\n ntpsec  x86_64  1.2\n")
+    assert "would remove other packages" in machine.run("apply").stderr
+    machine.write("/transaction", TRANSACTION)
+    before = machine.etc()
+    assert machine.run("apply").returncode == 0
+    assert machine.read("/etc/chrony.conf").endswith("include /etc/chrony-clockstep.d/zz-*.conf\n")
+    assert (tmp_path / "var/lib/clockstep/setup/installed").read_text() == "chrony-4.8-1.fc42.x86_64\n"
+    (tmp_path / "var/lib/clockstep/setup/units").write_text("systemd-timesyncd enabled active\n")
+    machine.run("undo")
+    assert machine.read("/erased") == "chrony-4.8-1.fc42.x86_64\n"
+    assert machine.etc() == before
+
+
 def test_a_plan_is_shown_as_a_diff(tmp_path: Path) -> None:
     lines = diff(Machine(tmp_path).plan())
     assert lines[:2] == ["--- /etc/chrony/chrony.conf", "+++ /etc/chrony/chrony.conf"]

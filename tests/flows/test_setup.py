@@ -136,6 +136,7 @@ def test_after_a_power_cut_in_its_middle_it_is_run_again_and_gets_there(full: Gu
     cut_short.wait(60)
     full.domain(name).create()
     until(lambda: full.greets(name), 120)
+    until(lambda: run(full, "status", name).returncode != 3, 60)  # its agent comes up last
     assert "an earlier setup was cut short" in run(full, "setup", "--check", name).stdout
     assert outcome(full) == ("set up and proven", "")
     assert full.ssh(name, COUNTS) == "makestep 1 -1\n"

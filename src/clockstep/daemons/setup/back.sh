@@ -102,8 +102,9 @@ undo() {
     result done
 }
 
-# Does it where no broken connection and no restarted agent ends it. A second one at the same time is refused by systemd.
+# Does it where no broken connection and no restarted agent ends it.
 start() {
+    ! systemctl is-active --quiet clockstep-setup || { echo "another setup is at work" >&2; exit 1; }
     echo working >"$STATE/result" || exit 1
     rm -f "$STATE/doing"
     systemd-run --quiet --collect --unit clockstep-setup --property KillMode=mixed --property TimeoutStopSec=120 \

@@ -9,15 +9,17 @@ want() {
     [ -n "$module" ] && followed=/dev/ptp_kvm
     line="refclock PHC $followed poll 1 dpoll -1 filter 4"
     [ "$TRUST" = yes ] && line="$line trust"
+    what="The hypervisor's own clock."
+    [ $clock_forced = no ] || what="Whatever clock this is, it was asked for."
     put "$main" "$HEAD
 # A clock that is more than a second off is stepped, at any time: a revert or a pause leaves it behind.
 makestep 1 -1"
     if [ -n "$followed" ] && knows_optional; then
-        printf '%s\n%s\n' "# The hypervisor's own clock; chronyd starts also where it is missing." "$line optional" \
+        printf '%s\n%s\n' "# $what chronyd starts also where it is missing." "$line optional" \
             >>"$wanted$main"
     elif [ -n "$followed" ]; then
         put "$guarded" "$HEAD
-# The hypervisor's own clock. Called .off while that is missing, by $unit_folder/clockstep.conf.
+# $what Called .off while that is missing, by $unit_folder/clockstep.conf.
 $line"
     fi
     if [ -n "$followed" ]; then
