@@ -16,12 +16,14 @@ from clockstep.flows.step import GRACE_NS, LOOKED, nodes, refuse_paused
 from clockstep.heal import observe
 from clockstep.model import Guest, Policy
 from clockstep.ports import NO_PROGRAM, Node, Output, World
-from clockstep.units import SECOND_NS
+from clockstep.units import MINUTE_NS, SECOND_NS
 
 ASKING_NS = 20 * SECOND_NS
 """How long a command may take that only looks or starts something, on a guest that is slow or busy."""
 POLL_NS = SECOND_NS
 BETWEEN_LOOKS_NS = SECOND_NS // 2
+PROOF_NS = 3 * MINUTE_NS
+"""How long the proof may take: a chronyd that does not know its frequency yet may be off for a minute."""
 LOST_NS = 60 * SECOND_NS
 """For how long a node may not answer while it works: its agent or its sshd may be restarted by what it installs."""
 
@@ -77,7 +79,7 @@ def _on_all(
             refuse_paused(guest, world.journal.pauses())
             return job(guest, node(guest))
 
-        results = side_by_side(guests, guarded, policy.deadline_ns + GRACE_NS)
+        results = side_by_side(guests, guarded, 2 * policy.deadline_ns + GRACE_NS)  # putting it back takes as long
     return SetupReport(world.host, tuple(_reported(results)))
 
 
@@ -114,7 +116,8 @@ def _applied(world: World, node: Node, policy: Policy, wish: Wish) -> SetupNode:
             outcome = SetupOutcome.REFUSED if kind == "refused" else SetupOutcome.FAILED
             if outcome is SetupOutcome.REFUSED and not plan.applied:
                 _run(world, node, ["/bin/sh", "-c", chrony.CLEAR])
-            return SetupNode(node.name, outcome, why, plan)
+            where = f" ({chrony.LOG} in the node says more)" if outcome is SetupOutcome.FAILED else ""
+            return SetupNode(node.name, outcome, why + where, plan)
     return _proven(world, node, policy, wish, plan, until_ns)
 
 
@@ -122,6 +125,7 @@ def _proven(world: World, node: Node, policy: Policy, wish: Wish, plan: SetupPla
     """Look until as many looks in a row as the policy wants find it right; then what was changed may stay."""
     clock = _plan(world, node, wish).clock if plan.acts else plan.clock
     plan_now = SetupPlan(clock=clock)
+    until_ns = min(until_ns, world.clock.monotonic_ns() + PROOF_NS)
     good = 0
     while True:
         episode = observe(node, LOOKED, policy, world.clock)

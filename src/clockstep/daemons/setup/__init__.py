@@ -14,6 +14,7 @@ from clockstep.daemons import MARK
 PARTS = ("look", "want", "plan", "act", "back")
 FOLDER = "/var/lib/clockstep/setup"
 FILE = f"{FOLDER}/setup.sh"
+LOG = f"{FOLDER}/log"
 LAST = "end"
 BEFORE, AFTER = "before ", "after "
 

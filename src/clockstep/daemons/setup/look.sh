@@ -5,7 +5,7 @@
 #   sh setup.sh plan       print what would be changed, and change nothing
 #   sh setup.sh undo       restore what was there before
 #
-# It needs root, and apt or dnf where chrony is missing. It runs in dash and in busybox's sh.
+# It needs root, systemd, a POSIX shell, and apt or dnf where chrony is missing.
 
 ROOT=${ROOT:-}
 LANG=C LC_ALL=C
