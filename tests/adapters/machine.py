@@ -36,7 +36,7 @@ echo "$*" >>$root/calls
 case $1 in
 show) for last; do :; done
     [ "$last" = @unit@.service ] && state=loaded || state=not-found
-    printf '%s\\n' $state "$last" ;;
+    case $4 in LoadState) echo $state ;; Id) echo "$last" ;; esac ;;
 is-active|is-enabled) for last; do :; done
     [ "$last" = @unit@ ] && { [ "$2" = --quiet ] || { [ $1 = is-active ] && echo active || echo enabled; }; } ;;
 esac

@@ -45,7 +45,8 @@ apply() {
     result done
 }
 
-# Keeps how everything was, unless an earlier run was cut short: then it is kept already. What follows may be cut at any point.
+# Keeps how everything was, unless an earlier run was cut short: then it is kept already. What follows may be cut at
+# any point.
 begin() {
     if [ -e "$STATE/begun" ] && [ ! -e "$STATE/done" ]; then
         changed=yes
@@ -109,7 +110,9 @@ install_by_apt() {
     done
     add_to "$STATE/installed" $(echo "$would" | sed -n 's/^Inst \([^ ]*\).*/\1/p')
     add_to "$STATE/evicted" $gone
-    [ ! -d "$ROOT/etc/chrony" ] || [ -e "$STATE/etc-chrony.tar" ] || tar -C "$ROOT/etc" -cf "$STATE/etc-chrony.tar" chrony
+    if [ -d "$ROOT/etc/chrony" ] && [ ! -e "$STATE/etc-chrony.tar" ]; then
+        tar -C "$ROOT/etc" -cf "$STATE/etc-chrony.tar" chrony || refuse "/etc/chrony cannot be kept in $STATE"
+    fi
     sync
     changed=yes
     note "installing chrony${gone:+ instead of $gone}"

@@ -20,9 +20,10 @@ put_back() {
 restore() {
     remove_all
     ensure_daemon && [ -z "$lacking" ] || return 1
-    rm -rf "$STATE/last.tar" "$STATE/last.list" "$STATE/begun" "$STATE/done" "$STATE/units" "$STATE/installed" \
-        "$STATE/evicted" "$STATE/etc-chrony.tar" "$STATE/packages" "$STATE/no-ptp_kvm" "$STATE/differing" "$STATE/conf" \
-        "$STATE/errors" "$STATE/said"
+    for one in last.tar last.list begun done units installed evicted etc-chrony.tar packages no-ptp_kvm differing conf \
+        errors said; do
+        rm -rf "${STATE:?}/$one"
+    done
 }
 
 remove_all() {

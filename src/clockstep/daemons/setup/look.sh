@@ -75,7 +75,8 @@ find_clock() {
         [ "$(readlink -f "$one")" = "$(readlink -f "$ROOT$clock")" ] && link=${one#"$ROOT"} && break
     done
     modules=$ROOT/lib/modules/$(uname -r)
-    if [ -z "$clock$PHC" ] && grep -qs kvm-clock "$ROOT"/sys/devices/system/clocksource/clocksource0/available_clocksource &&
+    sources=$ROOT/sys/devices/system/clocksource/clocksource0/available_clocksource
+    if [ -z "$clock$PHC" ] && grep -qs kvm-clock "$sources" &&
         grep -qs 'ptp_kvm' "$modules/modules.dep" && [ "$(cat "$STATE/no-ptp_kvm" 2>/dev/null)" != "$(uname -r)" ]; then
         module=ptp_kvm   # it may still turn out that the host does not offer it
     fi

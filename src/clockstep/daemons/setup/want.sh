@@ -25,8 +25,8 @@ $line"
     if [ -n "$followed" ]; then
         wait="[ -e $followed ] || udevadm settle --timeout=5 --exit-if-exists=$followed"
         choose=":"
-        knows_optional || choose="cd $folder && if [ -e $followed ]; then mv -f zz-clockstep-phc.off zz-clockstep-phc.conf; \
-else mv -f zz-clockstep-phc.conf zz-clockstep-phc.off; fi"
+        show="mv -f zz-clockstep-phc.off zz-clockstep-phc.conf" hide="mv -f zz-clockstep-phc.conf zz-clockstep-phc.off"
+        knows_optional || choose="cd $folder && if [ -e $followed ]; then $show; else $hide; fi"
         put "$unit_folder/clockstep.conf" "$HEAD
 # Waits for the clock's device to come up; before 4.9 chronyd would not start where it is missing, so it is hidden then.
 [Service]
@@ -50,7 +50,9 @@ ptp_kvm"
 
 put() { mkdir -p "$wanted${1%/*}" && echo "$2" >"$wanted$1"; }
 unincluded() { sed -e '/^# Written by clockstep setup/d' -e '/^include \/etc\/chrony[/-]clockstep\.d\//d' "$1"; }
-included() { printf '%s\n' "$HEAD Read last, since of several makestep the last one counts." "include $folder/zz-*.conf"; }
+included() {
+    printf '%s\n' "$HEAD Read last, since of several makestep the last one counts." "include $folder/zz-*.conf"
+}
 
 # The files that clockstep may ever have written, but for chrony.conf.
 owned() {
@@ -69,7 +71,11 @@ differing() {
     done
 }
 
-is_unit() { [ "$(systemctl show --value --property LoadState --property Id $1.service 2>/dev/null | sort | tr '\n' ' ')" = "$(printf '%s\n' loaded $1.service | sort | tr '\n' ' ')" ]; }
+# Whether there is a unit of this name; an alias is another one's.
+is_unit() {
+    [ "$(systemctl show --value --property LoadState $1.service 2>/dev/null)" = loaded ] &&
+        [ "$(systemctl show --value --property Id $1.service)" = $1.service ]
+}
 
 # Which other time daemons would go.
 replaced() {
@@ -96,7 +102,8 @@ objection() {
     elif [ -n "$version" ] && [ -z "$conf" ]; then
         echo "chronyd is there, and its chrony.conf is not where it is looked for"
     elif [ -n "$version" ] && ! said=$(chronyd -p 2>&1 >/dev/null); then
-        echo "chronyd does not accept its configuration as it is: $(echo "$said" | tail -n 1 | sed 's/.*Fatal error : //')"
+        said=$(echo "$said" | tail -n 1 | sed 's/.*Fatal error : //')
+        echo "chronyd does not accept its configuration as it is: $said"
     elif [ -z "$version" ] && said=$(locked) && [ -n "$said" ]; then
         echo "the package manager is at work there: $said is locked"
     fi
