@@ -1,4 +1,4 @@
-"""What clockstep has paused and not yet resumed, on disk: after a kill, the next command knows of it.
+"""What clockstep has paused or defined anew, on disk: after a kill, the next command knows of it.
 
 One file for each machine, so that nothing need be read to write, and two commands on two machines do not meet.
 """
