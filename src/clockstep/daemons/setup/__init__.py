@@ -12,7 +12,8 @@ from clockstep.core.setup import FileChange, SetupPlan
 from clockstep.daemons import MARK
 
 PARTS = ("look", "want", "plan", "act", "back")
-FOLDER = "/var/lib/clockstep/setup"
+FOLDER = "/var/lib/clockstep-setup"
+"""Not below /var/lib/clockstep: where the watcher is a service, that is its account's, and it is root who runs this."""
 FILE = f"{FOLDER}/setup.sh"
 LOG = f"{FOLDER}/log"
 LAST = "end"
@@ -22,7 +23,7 @@ STORE = f"umask 077; mkdir -p {FOLDER} && cat >{FILE}.part && mv -f {FILE}.part 
 """Takes the script from its input; what is run there must outlive the connection, and another one that still runs."""
 START = f"/bin/sh {FILE} start"
 STATUS = f"/bin/sh {FILE} status"
-CLEAR = f"rm -rf {FOLDER}; rmdir {FOLDER.rpartition('/')[0]} 2>/dev/null; true"
+CLEAR = f"rm -rf {FOLDER}"
 
 WORKING = "working"
 DONE = "done"

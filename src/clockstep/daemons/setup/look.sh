@@ -12,7 +12,7 @@ LANG=C LC_ALL=C
 PATH=$PATH:/usr/sbin:/sbin
 export LANG LC_ALL PATH
 umask 022
-STATE=$ROOT/var/lib/clockstep/setup
+STATE=$ROOT/var/lib/clockstep-setup
 MARK='# Written by clockstep setup'
 HEAD="$MARK; clockstep setup --undo removes it."
 DAEMONS='systemd-timesyncd ntp ntpsec openntpd ntpd ntpd-rs'

@@ -355,8 +355,8 @@ def test_on_a_dnf_system_chrony_is_installed_and_erased_again(tmp_path: Path) ->
     before = machine.etc()
     assert machine.run("apply").returncode == 0
     assert machine.read("/etc/chrony.conf").endswith("include /etc/chrony-clockstep.d/zz-*.conf\n")
-    assert (tmp_path / "var/lib/clockstep/setup/installed").read_text() == "chrony-4.8-1.fc42.x86_64\n"
-    (tmp_path / "var/lib/clockstep/setup/units").write_text("systemd-timesyncd enabled active\n")
+    assert (tmp_path / "var/lib/clockstep-setup/installed").read_text() == "chrony-4.8-1.fc42.x86_64\n"
+    (tmp_path / "var/lib/clockstep-setup/units").write_text("systemd-timesyncd enabled active\n")
     machine.run("undo")
     assert machine.read("/erased") == "chrony-4.8-1.fc42.x86_64\n"
     assert machine.etc() == before

@@ -133,7 +133,7 @@ def test_undo_needs_no_packages_from_outside_and_ends_with_the_daemon_that_was_t
         assert outcome(full, "--undo", *by_ssh(full)) == ("put back", "")
     assert full.ssh(name, RUNS) == "active\ninactive\n"
     assert full.ssh(
-        name, "find /etc/chrony /etc/systemd/system/chrony.service.d /var/lib/clockstep -type f 2>&-; true"
+        name, "find /etc/chrony /etc/systemd/system/chrony.service.d /var/lib/clockstep-setup -type f 2>&-; true"
     ) == ("/etc/chrony/sources.d/lab.sources\n")
     assert outcome(full, "--undo") == ("nothing to change", "clockstep has set nothing up there")
 
