@@ -5,6 +5,7 @@ import os
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -17,6 +18,8 @@ DEBIAN_13 = pytest.mark.parametrize("full", ["debian-13"], indirect=True)
 RUNS = "systemctl is-active systemd-timesyncd chrony || true"
 COUNTS = "chronyd -p | grep ^makestep | tail -n 1"
 CUT = "nft 'add table ip cut; add chain ip cut out {{ type filter hook output priority 0; }}; {}'"
+PLAIN_USER = """useradd -m plain; install -d -o plain -m 700 /home/plain/.ssh
+install -o plain -m 600 /root/.ssh/authorized_keys /home/plain/.ssh/"""
 HOLD_LOCK = """python3 -c '
 import fcntl, time
 file = open("/var/lib/dpkg/lock-frontend", "w")
@@ -64,8 +67,13 @@ def begun(guests: Guests, *words: str) -> "subprocess.Popen[str]":
 
 
 @DEBIAN_12
-def test_what_cannot_be_done_is_refused_in_one_line_and_nothing_is_changed(full: Guests) -> None:
+def test_what_cannot_be_done_is_refused_in_one_line_and_nothing_is_changed(full: Guests, tmp_path: Path) -> None:
     (name,) = full.names
+    full.ssh(name, PLAIN_USER)
+    config = tmp_path / "ssh_config"
+    config.write_text((full.lab.folder / "ssh_config").read_text().replace("User root", "User plain"))
+    said = outcome(full, "--reach", "ssh", "--ssh-config", str(config), code=1)
+    assert said == ("refused, nothing changed", "not root there, so nothing can be set up")
     holder = full.ssh(name, HOLD_LOCK).strip()
     assert outcome(full, code=1) == (
         "refused, nothing changed",
@@ -97,7 +105,8 @@ def test_after_a_power_cut_in_its_middle_it_is_run_again_and_gets_there(full: Gu
     (node,) = clockstep(full, "setup", name, *by_ssh(full))["nodes"]
     assert node["outcome"] == "set up and proven"
     all_proven(full, [node["episode"]])
-    assert node["episode"]["facts"]["claim"]["source"] == "^* 10.0.2.2"
+    expected = "#* PHC0" if full.lab.kvm else "^* 10.0.2.2"  # ptp_kvm, where KVM works
+    assert node["episode"]["facts"]["claim"]["source"] == expected
     assert full.ssh(name, COUNTS) == "makestep 1 -1\n"
     assert outcome(full, "--check") == ("nothing to change", "")
 
