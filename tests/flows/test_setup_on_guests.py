@@ -72,8 +72,10 @@ def test_what_cannot_be_done_is_refused_in_one_line_and_nothing_is_changed(full:
     full.ssh(name, PLAIN_USER)
     config = tmp_path / "ssh_config"
     config.write_text((full.lab.folder / "ssh_config").read_text().replace("User root", "User plain"))
-    said = outcome(full, "--reach", "ssh", "--ssh-config", str(config), code=1)
-    assert said == ("refused, nothing changed", "not root there, so nothing can be set up")
+    assert outcome(full, "--reach", "ssh", "--ssh-config", str(config), code=1) == (
+        "refused, nothing changed",
+        "not root there, so nothing can be set up",
+    )
     holder = full.ssh(name, HOLD_LOCK).strip()
     assert outcome(full, code=1) == (
         "refused, nothing changed",
