@@ -1,4 +1,4 @@
-"""What clockstep has paused and not yet resumed, on disk: after a kill, the next command knows of it.
+"""What clockstep has paused or defined anew, on disk: after a kill, the next command knows of it.
 
 One file for each machine, so that nothing need be read to write, and two commands on two machines do not meet.
 """
@@ -60,3 +60,48 @@ class FileJournal:
 
     def _path(self, uuid: str) -> Path:
         return self._folder / f"{UUID(uuid)}.json"
+
+
+class FileDefinitions:
+    """How machines were defined before and after clockstep changed that, in files below `folder`.
+
+    A definition may have passwords, so only its owner may read the file.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder / "definitions"
+
+    def keep(self, uuid: str, which: str, definition: str) -> None:
+        """Keep a definition so that it survives a power cut; `which` is "before" or "after"."""
+        path = self._path(uuid, which)
+        part = path.with_suffix(f".{os.getpid()}.part")
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
+                file.write(definition)
+                file.flush()
+                os.fsync(file.fileno())
+            part.replace(path)
+        except OSError as error:
+            raise JournalError(
+                f"{path} cannot be written: {error.strerror}", "make room or allow writing there"
+            ) from error
+
+    def kept(self, uuid: str, which: str) -> str | None:
+        """Return the definition that is kept; None where there is none."""
+        path = self._path(uuid, which)
+        try:
+            return path.read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise JournalError(f"{path} cannot be read: {error.strerror}", "allow reading it") from error
+
+    def forget(self, uuid: str) -> None:
+        """Forget both definitions."""
+        for which in ("before", "after"):
+            with suppress(OSError):
+                self._path(uuid, which).unlink(missing_ok=True)
+
+    def _path(self, uuid: str, which: str) -> Path:
+        return self._folder / f"{UUID(uuid)}.{which}.xml"

@@ -96,6 +96,12 @@ class Hypervisor(Protocol):
     def around(self, guest: Guest) -> Around:
         """Return what the guest is given for keeping time."""
 
+    def definition(self, guest: Guest, *, secret: bool = False) -> str:
+        """Return how the guest is defined, as it will be at its next start; with its passwords where `secret`."""
+
+    def define(self, guest: Guest, definition: str) -> None:
+        """Define the guest anew, from its next start on."""
+
     def objections(self, guest: Guest, target: Snapshot | None = None) -> list[str]:
         """Return what stands against a snapshot of the guest, or against its revert to `target`, in sentences."""
 

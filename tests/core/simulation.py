@@ -211,6 +211,7 @@ class SimHypervisor:
         self.calls: list[tuple[str, str]] = []
         self.unfit: dict[str, list[str]] = {}
         self.silent = False
+        self.defined = {name: f"<domain><name>{name}</name><devices/></domain>" for name in names}
         self._stopped_at: dict[str, int] = {}
 
     def guests(self) -> list[Guest]:
@@ -235,6 +236,15 @@ class SimHypervisor:
     def around(self, guest: Guest) -> Around:
         current = self.current(guest)
         return Around(agent_channel=True, generation_id=True, snapshot_ns=current.created_ns if current else None)
+
+    def definition(self, guest: Guest, *, secret: bool = False) -> str:
+        return self.defined[guest.name]
+
+    def define(self, guest: Guest, definition: str) -> None:
+        self._begin("define", guest)
+        if f"<name>{guest.name}</name>" not in definition:
+            raise HypervisorError("domain is already defined with another name")
+        self.defined[guest.name] = definition
 
     def objections(self, guest: Guest, target: Snapshot | None = None) -> list[str]:
         return self.unfit.get(guest.name, [])

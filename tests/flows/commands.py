@@ -17,12 +17,12 @@ SECOND_NS = 1_000_000_000
 
 def run(guests: Guests, *words: str) -> "subprocess.CompletedProcess[str]":
     """Run a command on a lab, to its end."""
-    return subprocess.run(command(guests, *words), capture_output=True, text=True, timeout=180, check=False)
+    return subprocess.run(command(guests, *words), capture_output=True, text=True, timeout=300, check=False)
 
 
 def command(guests: Guests, *words: str) -> list[str]:
     """Return the whole command line of a command on a lab."""
-    reaches = {"status", "step", "doctor", "create", "revert"} & set(words)
+    reaches = {"status", "step", "doctor", "setup", "create", "revert"} & set(words)
     lab = ["--connect", f"lab:{guests.lab.name}"]
     return [sys.executable, "-m", "clockstep", *lab, *words, *(guests.words if reaches else [])]
 

@@ -12,6 +12,7 @@ COMMANDS = {
     "status": "clockstep.cli.status",
     "step": "clockstep.cli.step",
     "doctor": "clockstep.cli.doctor",
+    "setup": "clockstep.cli.setup",
     "snapshot": "clockstep.cli.snapshot",
     "revert": "clockstep.cli.revert",
     "watch": "clockstep.cli.watch",

@@ -18,7 +18,7 @@ from clockstep.core.targets import Scope
 from clockstep.errors import HostError, UsageError
 from clockstep.hypervisors import HYPERVISORS
 from clockstep.hypervisors.several import Several
-from clockstep.journal import FileJournal, state_folder
+from clockstep.journal import FileDefinitions, FileJournal, state_folder
 from clockstep.kernel.clock import SystemClock
 from clockstep.kernel.timex import read_host_clock
 from clockstep.locks import DomainLocks
@@ -82,6 +82,11 @@ def resolved(connect: str) -> str | None:
 def journal() -> FileJournal:
     """Return where pauses are written down."""
     return FileJournal(state_folder(os.environ, root=os.geteuid() == 0))
+
+
+def definitions() -> FileDefinitions:
+    """Return where the definitions are kept that clockstep changed."""
+    return FileDefinitions(state_folder(os.environ, root=os.geteuid() == 0))
 
 
 def scope_of(world: World, wanted: Wanted) -> Scope:

@@ -72,7 +72,7 @@ def check_daemon(found: Examination) -> Finding | None:
     """Nobody keeps the clock right between reverts."""
     if found.inside is None or found.inside.daemons != () or found.facts.claim or found.inside.sources:
         return None
-    return Finding("no-daemon", Verdict.BAD, "no time daemon runs in the node", "install chrony there")
+    return Finding("no-daemon", Verdict.BAD, "no time daemon runs in the node", "clockstep setup installs chrony")
 
 
 def check_two_daemons(found: Examination) -> Finding | None:
@@ -142,7 +142,7 @@ def check_makestep(found: Examination) -> Finding | None:
         return None
     said = f"its `makestep {inside.makestep}` is not for that" if inside.makestep else "it has no makestep"
     text = f"chronyd only slews a clock that a revert leaves behind: {said}"
-    return Finding("makestep", Verdict.UNSURE, text, "change it to `makestep 1 -1`, which steps at any time")
+    return Finding("makestep", Verdict.UNSURE, text, "clockstep setup has it step at any time: `makestep 1 -1`")
 
 
 def _steps(makestep: str | None) -> bool:
@@ -162,9 +162,9 @@ def check_reference(found: Examination) -> Finding | None:
     text = "no reference sees a revert at once: the hypervisor's clock (PHC) is not among the daemon's sources"
     there = next((file for file, name in inside.ptp if is_hosts(name)), "")
     if there and "chronyd" in _daemons(found):
-        remedy = f"add `refclock PHC {there} poll 2` to chrony.conf, or run clockstep watch"
+        remedy = f"clockstep setup has it follow {there}; or run clockstep watch"
     elif inside.has_ptp_kvm and "chronyd" in _daemons(found):
-        remedy = "run clockstep watch; or modprobe ptp_kvm, and if /dev/ptp_kvm comes of it, add it as a refclock PHC"
+        remedy = "run clockstep watch; clockstep setup loads ptp_kvm, and has it followed if /dev/ptp_kvm comes of it"
     else:
         remedy = "run clockstep watch"
     return Finding("no-phc", Verdict.UNSURE, text, remedy)
@@ -211,7 +211,7 @@ def check_agent(found: Examination) -> Finding | None:
     if found.around is None or found.around.agent_channel:
         return None
     text = "its domain has no channel for a guest agent"
-    return Finding("no-agent", Verdict.GOOD, text, "add one for org.qemu.guest_agent.0, or keep ssh working")
+    return Finding("no-agent", Verdict.GOOD, text, "clockstep setup --domain adds one; or keep ssh working")
 
 
 def check_commands(found: Examination) -> Finding | None:
@@ -227,7 +227,9 @@ def check_generation(found: Examination) -> Finding | None:
     if found.around is None or found.around.generation_id:
         return None
     text = "its domain has no generation id, so its kernel does not learn of a revert"
-    return Finding("no-genid", Verdict.GOOD, text, "add <genid/> to the domain; it counts from the next cold start on")
+    return Finding(
+        "no-genid", Verdict.GOOD, text, "clockstep setup --domain adds <genid/>, from the next cold start on"
+    )
 
 
 def check_rtc(found: Examination) -> Finding | None:
@@ -237,7 +239,7 @@ def check_rtc(found: Examination) -> Finding | None:
         text = (
             "its RTC stands still with the guest (<timer name='rtc' track='guest'>), so a boot after a pause is wrong"
         )
-        return Finding("rtc", Verdict.UNSURE, text, "remove track='guest' from the domain")
+        return Finding("rtc", Verdict.UNSURE, text, "clockstep setup --domain has it go on")
     if inside and (inside.rtc_local or (around and around.clock_offset == "localtime")):
         return Finding("rtc", Verdict.UNSURE, "its RTC is kept in local time", "keep it in UTC: <clock offset='utc'/>")
     return None

@@ -119,6 +119,21 @@ class Libvirt:
         except libvirt.libvirtError as error:
             raise refused(error, f"describing {guest.name}") from error
 
+    def definition(self, guest: Guest, *, secret: bool = False) -> str:
+        """Return the domain's inactive XML, with its passwords where `secret`."""
+        flags = libvirt.VIR_DOMAIN_XML_INACTIVE | (libvirt.VIR_DOMAIN_XML_SECURE if secret else 0)
+        try:
+            return str(self._domain(guest).XMLDesc(flags))
+        except libvirt.libvirtError as error:
+            raise refused(error, f"describing {guest.name}") from error
+
+    def define(self, guest: Guest, definition: str) -> None:
+        """Define the domain anew; what runs is left as it is."""
+        try:
+            self._domain(guest).connect().defineXML(definition)
+        except libvirt.libvirtError as error:
+            raise refused(error, f"defining {guest.name}") from error
+
     def objections(self, guest: Guest, target: Snapshot | None = None) -> list[str]:
         """Return what stands against a snapshot of the domain, or against its revert to `target`."""
         domain = self._domain(guest)

@@ -77,6 +77,14 @@ class Several:
         """Return the snapshot that the guest was taken or put back last."""
         return self._part(guest).current(own(guest))
 
+    def definition(self, guest: Guest, *, secret: bool = False) -> str:
+        """Return how the guest is defined."""
+        return self._part(guest).definition(own(guest), secret=secret)
+
+    def define(self, guest: Guest, definition: str) -> None:
+        """Define the guest anew."""
+        self._part(guest).define(own(guest), definition)
+
     def around(self, guest: Guest) -> Around:
         """Return what the guest is given for keeping time."""
         return self._part(guest).around(own(guest))

@@ -2,9 +2,10 @@
 
 import msgspec
 
+from clockstep.core.setup import SetupReport
 from clockstep.model import DoctorReport, Report, Selection, SetReport, SnapshotList
 
-PRINTED = (Selection, Report, DoctorReport, SetReport, SnapshotList)
+PRINTED = (Selection, Report, DoctorReport, SetupReport, SetReport, SnapshotList)
 
 
 def schema() -> str:

@@ -52,7 +52,7 @@ def status_page(report: Report) -> Page:
     """Say how every node stands, after a first line on the clock that they are compared with."""
     header = ("NODE", "OFFSET", "AGAINST UTC", "DAEMON SAYS", "VERDICT")
     rows = tuple(
-        (e.node, _offset(e.after), _against_utc(e.after, report.host), _claim(e), e.verdict.value)
+        (e.node, offset_text(e.after), _against_utc(e.after, report.host), claim_text(e), e.verdict.value)
         for e in report.episodes
     )
     return Page((host_line(report.host),), header, rows, tuple(_remarks(report.episodes)))
@@ -61,7 +61,7 @@ def status_page(report: Report) -> Page:
 def plan_page(report: Report) -> Page:
     """Say what a step would do."""
     header = ("NODE", "OFFSET", "WOULD", "VERDICT")
-    rows = tuple((e.node, _offset(e.after), _actions(e.planned), e.verdict.value) for e in report.episodes)
+    rows = tuple((e.node, offset_text(e.after), _actions(e.planned), e.verdict.value) for e in report.episodes)
     return Page((), header, rows, tuple(_remarks(report.episodes)))
 
 
@@ -88,10 +88,10 @@ def _found(node: str, finding: Finding) -> tuple[str, ...]:
 def episode_line(episode: Episode) -> str:
     """Say all of one Episode on a line: when, which node, why, what was found and done, and how it stands."""
     after = f", right after {_after(episode)}" if episode.wrong_for_ns else ""
-    done = f"{_actions(episode.actions)}, now {_offset(episode.after)}{after}; " if episode.actions else ""
+    done = f"{_actions(episode.actions)}, now {offset_text(episode.after)}{after}; " if episode.actions else ""
     said = "".join(f"; {text}" for text in _remarks([episode]))
     head = f"{show_moment(episode.started_at_ns)}  {episode.node}  {episode.cause.text}"
-    return f"{head}: {_offset(episode.before)}; {done}{episode.verdict.value}{said}"
+    return f"{head}: {offset_text(episode.before)}; {done}{episode.verdict.value}{said}"
 
 
 def set_page(report: SetReport) -> Page:
@@ -138,13 +138,22 @@ _WAYS_ON = (
 def _healed(episodes: Sequence[Episode]) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]:
     header = ("NODE", "BEFORE", "DONE", "NOW", "RIGHT AFTER", "DAEMON SAYS", "VERDICT")
     rows = tuple(
-        (e.node, _offset(e.before), _actions(e.actions), _offset(e.after), _after(e), _claim(e), e.verdict.value)
+        (
+            e.node,
+            offset_text(e.before),
+            _actions(e.actions),
+            offset_text(e.after),
+            _after(e),
+            claim_text(e),
+            e.verdict.value,
+        )
         for e in episodes
     )
     return header, rows
 
 
-def _offset(offset: Offset | None) -> str:
+def offset_text(offset: Offset | None) -> str:
+    """Say an offset with its bound."""
     return "unknown" if offset is None else show_offset(offset.value_ns, offset.error_ns)
 
 
@@ -154,7 +163,8 @@ def _against_utc(offset: Offset | None, host: HostClock) -> str:
     return show_offset(offset.value_ns, offset.error_ns + host.max_error_ns)
 
 
-def _claim(episode: Episode) -> str:
+def claim_text(episode: Episode) -> str:
+    """Say what a node's time daemon claims."""
     claim = episode.facts.claim
     if claim is None:
         return "-"

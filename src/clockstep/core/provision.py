@@ -1,0 +1,89 @@
+"""What setting up writes, explained line by line, and as text for people who provision otherwise."""
+
+from clockstep.core.setup import SetupPlan
+
+EXPLAINED = (
+    (
+        "makestep 1 -1",
+        "step whenever the clock is more than a second off, for ever: the usual `makestep 1 3` is used up minutes "
+        "after boot, and an hour would be slewed in twelve",
+    ),
+    (
+        "refclock PHC DEVICE",
+        "the hypervisor's own clock, read as a hardware clock: the one source that sees a revert at once. DEVICE is a "
+        "link that goes by the clock's name, since /dev/ptp0 may be a network card's",
+    ),
+    ("poll 1", "take it into account every two seconds; network servers are asked every minute or less"),
+    ("dpoll -1", "read it every half second"),
+    ("filter 4", "and take the median of the last four, so that one read that was held up does not count"),
+    ("optional", "start also where the device is missing; chrony 4.9 and newer"),
+    ("trust", "only with --trust: servers cannot outvote it, so a wrong host makes the node wrong. Left out otherwise"),
+    (
+        "include FOLDER/zz-*.conf",
+        "at the end of chrony.conf, only where its confdir stands before another makestep: the last one counts. With a "
+        "pattern, since a file that is named and missing stops chronyd",
+    ),
+    (
+        "ExecStartPre=-+/bin/sh -c '...'",
+        "in a drop-in of chronyd's unit: waits up to five seconds for the device at boot. Before chrony 4.9 it also "
+        "calls the file with the refclock .off while the device is missing, as on another hypervisor: chronyd would "
+        "not start",
+    ),
+    (
+        'SUBSYSTEM=="ptp", ATTR{clock_name}=="NAME", SYMLINK+="ptp_clockstep"',
+        "a udev rule, only where systemd makes no link for this clock: /dev/ptp_clockstep by the clock's name",
+    ),
+    ("ptp_kvm", "in /etc/modules-load.d: the module that reads KVM's clock, loaded at every boot"),
+)
+"""Each line, or part of one, that may be written, and why it is."""
+
+TALOS = (
+    "talosctl read /sys/class/ptp/ptp0/clock_name    # go on only if it says: KVM virtual PTP",
+    """talosctl patch machineconfig --patch '{"machine": {"time": {"servers": ["/dev/ptp0"]}}}'""",
+)
+FLATCAR = (
+    "mkdir -p /etc/systemd/timesyncd.conf.d",
+    r"printf '[Time]\nPollIntervalMinSec=16\nPollIntervalMaxSec=32\n' > /etc/systemd/timesyncd.conf.d/clockstep.conf",
+    "systemctl restart systemd-timesyncd    # steps what a revert left, within half a minute",
+)
+INSTALL = {
+    "zypper": "zypper install chrony",
+    "pacman": "pacman -S chrony && systemctl disable --now systemd-timesyncd",
+    "apk": "apk add chrony",
+}
+BY_SYSTEMD = "systemctl enable chronyd && systemctl restart chronyd"
+BY_OPENRC = "rc-update add chronyd && rc-service chronyd restart"
+
+
+def advice(plan: SetupPlan) -> tuple[str, ...]:
+    """Return what to run by hand on a system that is left alone; nothing where none is known."""
+    match plan.manager:
+        case "zypper" | "pacman" | "ostree":
+            return _by_hand(plan, "/etc/chrony.conf", BY_SYSTEMD)
+        case "apk":
+            return _by_hand(plan, "/etc/chrony/chrony.conf", BY_OPENRC)
+        case "flatcar":
+            return FLATCAR
+        case "talos":
+            return TALOS
+        case "vagrant":
+            return plan.acts
+    return ()
+
+
+def _by_hand(plan: SetupPlan, conf: str, restart: str) -> tuple[str, ...]:
+    install = () if plan.chrony or plan.manager not in INSTALL else (INSTALL[plan.manager],)
+    device = plan.clock.partition(" ")[0]
+    refclock = f"refclock PHC {device} poll 1 dpoll -1 filter 4"
+    follow = (f"echo '{refclock}' >> {conf}    # only while {device} is there: without it chronyd does not start",)
+    return (*install, f"echo 'makestep 1 -1' >> {conf}", *(follow if device else ()), restart)
+
+
+def cloud_init(script: str, path: str) -> str:
+    """Return cloud-init's user data that writes the script to `path` and runs it once, at the first boot."""
+    content = "".join(f"      {line}\n" if line else "\n" for line in script.splitlines())
+    return (
+        "#cloud-config\n"
+        f"write_files:\n  - path: {path}\n    permissions: '0700'\n    content: |\n{content}"
+        f"runcmd:\n  - [sh, {path}]\n"
+    )

@@ -1,0 +1,162 @@
+"""What setting up a node's time daemon would change, as data: what was found, to a plan, to a diff."""
+
+import difflib
+from enum import Enum
+
+from clockstep.model import Claim, Episode, HostClock, Record, Verdict
+
+SET_UP = ("apt-get", "dnf")
+"""The package managers of systems that are set up; all others get the text, and are left alone."""
+NIC = "no hypervisor's clock"
+
+
+class SetupOutcome(Enum):
+    """What setting up a node came to."""
+
+    UNCHANGED = "nothing to change"
+    WOULD_CHANGE = "would change"
+    SET_UP = "set up and proven"
+    DEFINED = "defined anew"
+    PUT_BACK = "put back"
+    NOT_PUT_BACK = "not put back"
+    REFUSED = "refused, nothing changed"
+    FAILED = "failed, and put back"
+    LEFT_ALONE = "left alone"
+    UNREACHED = "not reached"
+
+
+class FileChange(Record, frozen=True):
+    """A file as it is and as it is to be; None where there is none."""
+
+    path: str
+    before: str | None
+    after: str | None
+
+
+class SetupPlan(Record, frozen=True):
+    """What was found in a node, and what would be changed there.
+
+    `clock` is the device that chronyd is to follow, with its name; empty where there is none. `forced` is whether it is
+    followed only because somebody said so, `not_taken` are hardware clocks that are not the hypervisor's. `install`
+    are packages, `replaces` the time daemons that go, `others` programs that touch the clock as well, and `acts` what
+    is run besides. `objection` is why nothing may be done. `applied` is whether an earlier setup is there, and
+    `interrupted` whether that was cut short.
+    """
+
+    system: str = ""
+    manager: str = ""
+    chrony: str = ""
+    clock: str = ""
+    forced: bool = False
+    not_taken: tuple[str, ...] = ()
+    objection: str = ""
+    interrupted: bool = False
+    applied: bool = False
+    install: tuple[str, ...] = ()
+    replaces: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()
+    acts: tuple[str, ...] = ()
+    files: tuple[FileChange, ...] = ()
+
+    @property
+    def supported(self) -> bool:
+        """Whether this kind of system is set up at all."""
+        return self.manager in SET_UP
+
+    @property
+    def changes(self) -> bool:
+        """Whether anything would be changed."""
+        return bool(self.install or self.acts or self.files or self.interrupted)
+
+
+class SetupNode(Record, frozen=True):
+    """What setting up came to for one node; `text` is why, and `episode` the look that proves it."""
+
+    node: str
+    outcome: SetupOutcome
+    text: str = ""
+    plan: SetupPlan | None = None
+    episode: Episode | None = None
+
+
+class SetupReport(Record, frozen=True):
+    """What `setup` prints."""
+
+    host: HostClock
+    nodes: tuple[SetupNode, ...]
+    schema_version: int = 1
+
+
+def planned(node: str, plan: SetupPlan) -> SetupNode:
+    """Return what a look comes to, before anything is done."""
+    if not plan.supported:
+        return SetupNode(node, SetupOutcome.LEFT_ALONE, "only systems with apt or dnf are set up", plan)
+    if plan.objection:
+        return SetupNode(node, SetupOutcome.REFUSED, plan.objection, plan)
+    return SetupNode(node, SetupOutcome.WOULD_CHANGE if plan.changes else SetupOutcome.UNCHANGED, plan=plan)
+
+
+def follows(claim: Claim | None, plan: SetupPlan) -> bool:
+    """Whether chronyd says that it follows what it was set up for: a hardware clock (`#*`), or else a server (`^*`)."""
+    if claim is None or claim.daemon != "chrony" or not claim.synchronised or claim.source is None:
+        return False
+    return claim.source.startswith("#*" if plan.clock else ("^*", "#*", "=*"))
+
+
+def proves(episode: Episode, plan: SetupPlan) -> bool:
+    """Whether one look finds the clock within its bound and chronyd following what it should."""
+    return episode.verdict is Verdict.GOOD and follows(episode.facts.claim, plan)
+
+
+def shortfall(episode: Episode, plan: SetupPlan) -> str:
+    """Return what a look lacks of a proof, in words."""
+    if not follows(episode.facts.claim, plan):
+        claim = episode.facts.claim
+        said = f"{claim.daemon} {claim.source or 'without a source'}" if claim else "no daemon answers"
+        return f"chronyd does not follow {plan.clock or 'a server'}: {said}"
+    findings = [finding.text for finding in episode.findings if finding.verdict is not Verdict.GOOD]
+    return findings[0] if findings else "it was not seen right often enough"
+
+
+def diff(plan: SetupPlan) -> list[str]:
+    """Return the changes as a unified diff, after what is installed and run."""
+    lines = [f"install {package}" for package in plan.install]
+    lines += [f"replace {name}" for name in plan.replaces]
+    lines += plan.acts
+    for file in plan.files:
+        before, after = (file.before or "").splitlines(), (file.after or "").splitlines()
+        old = file.path if file.before is not None else "/dev/null"
+        new = file.path if file.after is not None else "/dev/null"
+        lines += difflib.unified_diff(before, after, old, new, lineterm="")
+    return lines
+
+
+def remarks(plan: SetupPlan) -> list[str]:
+    """Return what is worth knowing of a node, whatever is done."""
+    found = [f"{device}: {NIC}, so it is not taken; --phc takes it all the same" for device in plan.not_taken]
+    if plan.forced:
+        found.append(f"{plan.clock} is {NIC}: chronyd follows it because you said so")
+    if not plan.clock and plan.supported:
+        found.append(
+            "no hypervisor's clock can be read there: chronyd follows its servers alone, to milliseconds on a near "
+            "network, and sees a revert at its next poll, which may be minutes later; clockstep watch sees it at once"
+        )
+    if plan.others:
+        found.append(f"{', '.join(plan.others)} may set the clock as well: switch that off there")
+    if plan.interrupted:
+        found.append("an earlier setup was cut short: it is gone on with")
+    return found
+
+
+def exit_code(report: SetupReport, *, strict: bool) -> int:
+    """Return 3 where a node could not be reached, 1 where one is not set up as it should be, else 0.
+
+    `strict` is whether a node that would be changed counts as such.
+    """
+    outcomes = {node.outcome for node in report.nodes}
+    if SetupOutcome.UNREACHED in outcomes:
+        return 3
+    wrong = {SetupOutcome.REFUSED, SetupOutcome.FAILED, SetupOutcome.LEFT_ALONE, SetupOutcome.NOT_PUT_BACK}
+    wrong |= {SetupOutcome.WOULD_CHANGE} if strict else set()
+    unproven = any(node.outcome is SetupOutcome.UNCHANGED and node.text and node.plan for node in report.nodes)
+    return 1 if outcomes & wrong or unproven else 0

@@ -1,0 +1,97 @@
+"""Setting chrony up in a node: one shell script that looks, does it and undoes it, and a pure parse of what it says.
+
+The script is also what `setup --print` prints: what is provisioned is what is applied, and neither needs the other.
+It says what is there in sections, each begun by a marked line; files come line by line behind a `|`.
+"""
+
+import shlex
+from importlib.resources import files
+
+from clockstep.core.diagnosis import HOST_CLOCKS
+from clockstep.core.setup import FileChange, SetupPlan
+from clockstep.daemons import MARK
+
+PARTS = ("look", "want", "plan", "act", "back")
+FOLDER = "/var/lib/clockstep-setup"
+"""Not below /var/lib/clockstep: where the watcher is a service, that is its account's, and it is root who runs this."""
+FILE = f"{FOLDER}/setup.sh"
+LOG = f"{FOLDER}/log"
+LAST = "end"
+BEFORE, AFTER = "before ", "after "
+
+STORE = f"umask 077; mkdir -p {FOLDER} && cat >{FILE}.part && mv -f {FILE}.part {FILE}"
+"""Takes the script from its input; what is run there must outlive the connection, and another one that still runs."""
+START = f"/bin/sh {FILE} start"
+STATUS = f"/bin/sh {FILE} status"
+CLEAR = f"rm -rf {FOLDER}"
+
+WORKING = "working"
+DONE = "done"
+
+
+def script(phc: str = "", *, trust: bool = False) -> str:
+    """Return the whole script, for the device `phc` where one is forced, and with chrony's `trust` where wanted."""
+    here = files(__package__)
+    first, *rest = (here.joinpath(f"{part}.sh").read_text(encoding="utf-8") for part in PARTS)
+    about, _, body = first.partition("\n\nROOT=")
+    clocks = "\n".join(HOST_CLOCKS)
+    settings = f"PHC={shlex.quote(phc)} TRUST={'yes' if trust else 'no'}\nHOST_CLOCKS={shlex.quote(clocks)}"
+    return "\n".join(["#!/bin/sh", about, "", settings, f"ROOT={body}", *rest])
+
+
+def parse(output: str) -> SetupPlan | None:
+    """Return the plan in what `plan` answered; None of an answer that is not whole."""
+    if f"\n{MARK}{LAST}" not in f"\n{output}":
+        return None
+    sections: dict[str, list[str]] = {}
+    lines: list[str] = []
+    for line in output.splitlines():
+        if line.startswith(MARK):
+            lines = sections.setdefault(line.removeprefix(MARK), [])
+        elif line:
+            lines.append(line)
+    return _plan(sections)
+
+
+def _plan(sections: dict[str, list[str]]) -> SetupPlan:
+    def words(name: str) -> tuple[str, ...]:
+        return tuple(line.strip() for line in sections.get(name, ()))
+
+    def said(name: str) -> str:
+        return " ".join(words(name))
+
+    return SetupPlan(
+        system=said("system"),
+        manager=said("manager"),
+        chrony=said("chrony"),
+        clock=said("clock"),
+        forced=said("forced") == "yes",
+        not_taken=words("not-taken"),
+        objection=said("objection"),
+        interrupted=said("interrupted") == "yes",
+        applied=said("applied") == "yes",
+        install=words("install"),
+        replaces=words("replaces"),
+        others=words("others"),
+        acts=words("acts"),
+        files=_files(sections),
+    )
+
+
+def _files(sections: dict[str, list[str]]) -> tuple[FileChange, ...]:
+    paths = dict.fromkeys(name.partition(" ")[2] for name in sections if name.startswith((BEFORE, AFTER)))
+    return tuple(
+        FileChange(path, _text(sections.get(BEFORE + path)), _text(sections.get(AFTER + path))) for path in paths
+    )
+
+
+def _text(lines: list[str] | None) -> str | None:
+    return None if lines is None else "".join(f"{line.removeprefix('|')}\n" for line in lines)
+
+
+def read_status(output: str) -> tuple[str, bool, str]:
+    """Return the result so far, whether the work still goes on, and its last words; an empty result is none yet."""
+    lines = output.splitlines()
+    result = lines[0] if lines else ""
+    going_on = any(line in {"active", "activating", "deactivating"} for line in lines[1:2])
+    return result, going_on, lines[-1] if len(lines) > 2 else ""

@@ -1,0 +1,213 @@
+# Doing it.
+
+note() { echo "$*" | tee "$STATE/doing"; }
+result() { echo "$1" >"$STATE/result.part" && mv -f "$STATE/result.part" "$STATE/result"; sync; }
+
+refuse() { fail "$1"; }
+
+# Ends the work: all that was changed is put back first, and a time daemon runs afterwards.
+fail() {
+    trap '' HUP INT TERM
+    note "failed: $1" >&2
+    if [ $changed = yes ]; then
+        put_back || set -- "$1; and then: ${lacking:-no time daemon runs there}"
+        result "failed $1"
+    else
+        forget
+        result "refused $1"
+    fi
+    exit 1
+}
+
+# What was kept for the way back is of no use where nothing was changed; an earlier setup's is.
+forget() {
+    case $begun in
+    anew) rm -rf "$STATE/last.tar" "$STATE/last.list" "$STATE/begun" "$STATE/packages" "$STATE/units" ;;
+    again) touch "$STATE/done" ;;
+    esac
+}
+
+apply() {
+    mkdir -p "$STATE" || exit 1
+    result working
+    trap 'fail "it was interrupted"' HUP INT TERM
+    look
+    said=$(objection)
+    [ -z "$said" ] || refuse "$said"
+    case $manager in apt-get|dnf) ;; *) refuse "only systems with apt or dnf are set up" ;; esac
+    begin
+    [ -n "$version" ] || install_chrony
+    write_all
+    check_all
+    start_all
+    await || fail "$said"
+    touch "$STATE/done"
+    result done
+}
+
+# Keeps how everything was, unless an earlier run was cut short: then it is kept already. What follows may be cut at
+# any point.
+begin() {
+    if [ -e "$STATE/begun" ] && [ ! -e "$STATE/done" ]; then
+        changed=yes
+        ! has dpkg || dpkg --force-confold --configure -a
+        look
+    else
+        note "keeping what is there"
+        { owned; echo "$conf"; } | sort -u | while read -r file; do
+            [ -n "$file" ] && [ -e "$ROOT$file" ] && echo ".$file"
+        done >"$STATE/last.list"
+        tar -C "$ROOT/" -cf "$STATE/last.tar" -T "$STATE/last.list" || refuse "what is there cannot be kept in $STATE"
+        begun=again
+        [ -e "$STATE/done" ] || { begun=anew && remember_units; }
+        rm -f "$STATE/done"
+        sync
+        touch "$STATE/begun"
+        sync
+    fi
+}
+
+remember_units() {
+    for one in $UNITS; do
+        is_unit $one || continue
+        echo "$one $(systemctl is-enabled $one 2>/dev/null) $(systemctl is-active $one 2>/dev/null)"
+    done >"$STATE/units"
+}
+
+install_chrony() {
+    case $manager in apt-get) install_by_apt ;; dnf) install_by_dnf ;; esac
+    look
+    [ -n "$version" ] || fail "chrony was installed, and there is no chronyd"
+}
+
+apt() {
+    DEBIAN_FRONTEND=noninteractive apt-get -q -y --no-install-recommends -o Dir::Cache::archives="$STATE/packages" \
+        -o Acquire::http::Timeout=20 -o Acquire::https::Timeout=20 -o Acquire::Retries=0 -o APT::Sandbox::User=root \
+        -o DPkg::Lock::Timeout=30 -o Dpkg::Options::=--force-confold "$@" 2>"$STATE/said"
+    code=$?
+    cat "$STATE/said" >>"$STATE/errors"
+    cat "$STATE/said" >&2
+    return $code
+}
+
+# Everything that is needed to get there and to get back is fetched before anything is removed.
+install_by_apt() {
+    mkdir -p "$STATE/packages/partial"
+    : >"$STATE/errors"
+    note "fetching chrony"
+    apt --download-only install chrony || { apt update; apt --download-only install chrony; } ||
+        refuse "chrony cannot be had: $(reason)"
+    would=$(apt -s install chrony) || refuse "chrony cannot be installed"
+    gone=$(echo "$would" | sed -n 's/^Remv \([^ ]*\).*/\1/p')
+    for package in $gone; do
+        case " $DAEMONS " in *" ${package%%:*} "*) ;; *) refuse "to install chrony would remove $package, too" ;; esac
+    done
+    for package in $gone; do
+        version_there=$(dpkg-query -W -f '${Version}' "$package")
+        note "fetching $package, to be able to go back"
+        (cd "$STATE/packages" && apt download "$package=$version_there") ||
+            refuse "the way back cannot be had, the package $package $version_there: $(reason)"
+    done
+    add_to "$STATE/installed" $(echo "$would" | sed -n 's/^Inst \([^ ]*\).*/\1/p')
+    add_to "$STATE/evicted" $gone
+    if [ -d "$ROOT/etc/chrony" ] && [ ! -e "$STATE/etc-chrony.tar" ]; then
+        tar -C "$ROOT/etc" -cf "$STATE/etc-chrony.tar" chrony || refuse "/etc/chrony cannot be kept in $STATE"
+    fi
+    sync
+    changed=yes
+    note "installing chrony${gone:+ instead of $gone}"
+    apt --no-download install chrony || fail "chrony could not be installed: $(reason)"
+}
+
+# A run that was cut short has written there already.
+add_to() {
+    list=$1 && shift
+    [ $# = 0 ] || printf '%s\n' "$@" >>"$list"
+}
+
+# What apt complained of: that something could not be fetched explains the rest.
+reason() {
+    said=$(grep '^[EW]: Failed to fetch' "$STATE/errors" | tail -n 1)
+    [ -n "$said" ] || said=$(grep '^E: ' "$STATE/errors" | tail -n 1)
+    echo "$said" | cut -c 4-300
+}
+
+install_by_dnf() {
+    note "fetching chrony"
+    said=$(dnf -q --assumeno install chrony 2>&1)
+    ! echo "$said" | grep -qi '^removing' || refuse "to install chrony would remove other packages"
+    dnf -q -y --downloadonly install chrony || refuse "chrony cannot be had from dnf's repositories"
+    rpm -qa | sort >"$STATE/packages-before"
+    changed=yes
+    dnf -q -y install chrony || fail "dnf could not install chrony"
+    rpm -qa | sort | comm -13 "$STATE/packages-before" - >>"$STATE/installed"
+}
+
+write_all() {
+    if [ -n "$module" ]; then
+        changed=yes
+        modprobe $module 2>/dev/null && udevadm settle --timeout=5
+        find_clock
+        if [ -z "$clock" ]; then
+            uname -r >"$STATE/no-ptp_kvm"
+            find_clock
+        fi
+    fi
+    rm -rf "$STATE/wanted"
+    want "$STATE/wanted"
+    changed=yes
+    differing >"$STATE/differing"
+    while read -r file; do
+        note "writing $file"
+        if [ -e "$wanted$file" ]; then
+            mkdir -p "$ROOT${file%/*}" && replace "$ROOT$file" <"$wanted$file"
+        else
+            rm -f "$ROOT$file"
+        fi || fail "$file cannot be written"
+    done <"$STATE/differing"
+    rm -f "$ROOT${guarded%.conf}.off"
+    rm -rf "$STATE/wanted"
+    sync
+    if grep -qs "$RULES_FILE" "$STATE/differing"; then
+        udevadm control --reload && udevadm trigger --action=change --subsystem-match=ptp && udevadm settle --timeout=10
+    fi
+    [ -z "$followed" ] || [ -e "$ROOT$followed" ] || fail "$followed did not come"
+}
+
+# Gives a file another content, as a whole, and leaves its owner and mode.
+replace() {
+    rm -f "$1.new"
+    [ ! -e "$1" ] || cp -p "$1" "$1.new"
+    cat >"$1.new" && mv -f "$1.new" "$1" && { ! has restorecon || restorecon "$1"; }
+}
+
+# The configuration that counts, with all that it includes, must be the one that is wanted.
+check_all() {
+    said=$(chronyd -p 2>&1) || fail "chronyd does not accept the configuration: $(echo "$said" | tail -n 1)"
+    echo "$said" | awk 'tolower($1) == "makestep" { last = $2 " " $3 } END { exit last != "1 -1" }' ||
+        fail "another makestep line of chrony's configuration counts"
+    [ -z "$followed" ] || echo "$said" | grep -q "^refclock PHC $followed " || fail "chronyd does not read $guarded"
+}
+
+start_all() {
+    systemctl daemon-reload
+    for one in $(replaced); do systemctl disable --now $one; done
+    systemctl enable $unit
+    note "restarting chronyd"
+    systemctl restart $unit || fail "chronyd does not start: $(systemctl status $unit 2>&1 | grep -i fatal | tail -n 1)"
+}
+
+# Whether chronyd follows what it is to follow; $said is why not.
+await() {
+    want_mode='[#^=]'
+    [ -z "$followed" ] || want_mode='#'
+    until=$(($(cut -d. -f1 /proc/uptime) + PROOF_S))
+    while [ "$(cut -d. -f1 /proc/uptime)" -lt $until ]; do
+        said=$(timeout 5 chronyc -n -c sources 2>&1)
+        echo "$said" | grep -q "^$want_mode,\*," && return
+        sleep 1
+    done
+    said="chronyd followed nothing within $PROOF_S s; its sources: $(echo "$said" | cut -d, -f1-3 | tr '\n,' '  ')"
+    [ -z "$followed" ] || said="chronyd did not follow $followed: ${said#*; }"
+    return 1
+}

@@ -1,0 +1,43 @@
+# The plan, in sections that clockstep reads.
+
+section() { echo "#clockstep $1"; }
+shown() { sed 's/^/|/' "$1"; [ -z "$(tail -c 1 "$1")" ] || echo; }
+ours() { owned | while read -r file; do marked "$ROOT$file" && echo "$file"; done; }
+
+plan() {
+    scratch=$(mktemp -d 2>/dev/null || mktemp -d -p /run) || exit 1
+    trap 'rm -rf "$scratch"' EXIT
+    look
+    want "$scratch"
+    section system; echo "$ID $VERSION_ID"
+    section manager; echo "$manager"
+    section chrony; echo "$version"
+    section clock; [ -z "$clock" ] || echo "$followed $clock_name"
+    section forced; [ $clock_forced = no ] || echo yes
+    section not-taken; printf %s "$not_taken"
+    section objection; objection
+    section interrupted; [ -e "$STATE/begun" ] && [ ! -e "$STATE/done" ] && echo yes
+    section install; [ -n "$version" ] || echo chrony
+    section replaces; replaced
+    section others; running vmtoolsd VBoxService
+    section acts; acts
+    differing | while read -r file; do
+        if [ -e "$ROOT$file" ]; then section "before $file"; shown "$ROOT$file"; fi
+        if [ -e "$wanted$file" ]; then section "after $file"; shown "$wanted$file"; fi
+    done
+    section applied; { [ -e "$STATE/begun" ] || [ -n "$(ours)" ]; } && echo yes
+    section end
+}
+
+acts() {
+    [ -z "$module" ] || echo "modprobe $module, and follow its clock where one comes of it"
+    for one in $(replaced); do
+        [ -z "$version" ] && [ "$manager" = apt-get ] || echo "systemctl disable --now $one"
+    done
+    if [ -z "$conf" ] && [ $include = yes ]; then
+        echo "at the end of the chrony.conf that its package brings: $(included | tail -n 1)"
+    fi
+    [ -n "$version" ] && [ -n "$unit" ] || return 0
+    systemctl is-enabled --quiet $unit 2>/dev/null || echo "systemctl enable $unit"
+    systemctl is-active --quiet $unit 2>/dev/null || echo "systemctl start $unit"
+}

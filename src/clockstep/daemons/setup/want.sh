@@ -1,0 +1,124 @@
+# What should be there, and what forbids it.
+
+# Writes into the folder $wanted, under the paths they are to have, all files as they should be.
+want() {
+    wanted=$1
+    unit_folder=/etc/systemd/system/${unit:-chrony}.service.d
+    followed=$clock
+    [ -n "$clock" ] && followed=${link:-$OWN_LINK}
+    [ -n "$module" ] && followed=/dev/ptp_kvm
+    line="refclock PHC $followed poll 1 dpoll -1 filter 4"
+    [ "$TRUST" = yes ] && line="$line trust"
+    what="The hypervisor's own clock."
+    [ $clock_forced = no ] || what="Whatever clock this is, it was asked for."
+    put "$main" "$HEAD
+# A clock that is more than a second off is stepped, at any time: a revert or a pause leaves it behind.
+makestep 1 -1"
+    if [ -n "$followed" ] && knows_optional; then
+        printf '%s\n%s\n' "# $what chronyd starts also where it is missing." "$line optional" \
+            >>"$wanted$main"
+    elif [ -n "$followed" ]; then
+        put "$guarded" "$HEAD
+# $what Called .off while that is missing, by $unit_folder/clockstep.conf.
+$line"
+    fi
+    if [ -n "$followed" ]; then
+        wait="[ -e $followed ] || udevadm settle --timeout=5 --exit-if-exists=$followed"
+        choose=":"
+        show="mv -f zz-clockstep-phc.off zz-clockstep-phc.conf" hide="mv -f zz-clockstep-phc.conf zz-clockstep-phc.off"
+        knows_optional || choose="cd $folder && if [ -e $followed ]; then $show; else $hide; fi"
+        put "$unit_folder/clockstep.conf" "$HEAD
+# Waits for the clock's device to come up; before 4.9 chronyd would not start where it is missing, so it is hidden then.
+[Service]
+ExecStartPre=-+/bin/sh -c '{ $wait; $choose; } >/dev/null 2>&1; exit 0'"
+    fi
+    if [ "$followed" = "$OWN_LINK" ]; then
+        put "$RULES_FILE" "$HEAD
+SUBSYSTEM==\"ptp\", ATTR{clock_name}==\"$clock_name\", SYMLINK+=\"${OWN_LINK#/dev/}\""
+    fi
+    if [ -n "$module" ] || { [ "$clock_name" = 'KVM virtual PTP' ] && grep -qs ptp_kvm "$modules/modules.dep"; }; then
+        put "$MODULES_FILE" "$HEAD
+ptp_kvm"
+    fi
+    [ -n "$conf" ] || return 0
+    mkdir -p "$wanted${conf%/*}"
+    unincluded "$ROOT$conf" >"$wanted$conf"
+    [ $include = yes ] || return 0
+    [ -z "$(tail -c 1 "$wanted$conf")" ] || echo >>"$wanted$conf"
+    included >>"$wanted$conf"
+}
+
+put() { mkdir -p "$wanted${1%/*}" && echo "$2" >"$wanted$1"; }
+unincluded() { sed -e '/^# Written by clockstep setup/d' -e '/^include \/etc\/chrony[/-]clockstep\.d\//d' "$1"; }
+included() {
+    printf '%s\n' "$HEAD Read last, since of several makestep the last one counts." "include $folder/zz-*.conf"
+}
+
+# The files that clockstep may ever have written, but for chrony.conf.
+owned() {
+    for one in /etc/chrony/clockstep.d /etc/chrony-clockstep.d "$folder"; do
+        printf '%s\n' $one/zz-clockstep.conf $one/zz-clockstep-phc.conf $one/zz-clockstep-phc.off
+    done
+    printf '%s\n' $MODULES_FILE $RULES_FILE
+    for one in chrony chronyd; do echo /etc/systemd/system/$one.service.d/clockstep.conf; done
+}
+
+# Each file that is not as it should be.
+differing() {
+    { owned; [ -z "$conf" ] || echo "$conf"; } | sort -u | while read -r file; do
+        [ -e "$wanted$file" ] || [ -e "$ROOT$file" ] || continue
+        cmp -s "$wanted$file" "$ROOT$file" || echo "$file"
+    done
+}
+
+# Whether there is a unit of this name; an alias is another one's.
+is_unit() {
+    [ "$(systemctl show --value --property LoadState $1.service 2>/dev/null)" = loaded ] &&
+        [ "$(systemctl show --value --property Id $1.service)" = $1.service ]
+}
+
+# Which other time daemons would go.
+replaced() {
+    for one in $DAEMONS; do
+        if [ -z "$version" ] && has dpkg-query; then
+            [ "$(dpkg-query -W -f '${db:Status-Status}' $one 2>/dev/null)" = installed ] && echo $one && continue
+        fi
+        is_unit $one && systemctl is-active --quiet $one && echo $one
+    done
+}
+
+# Prints the one reason why nothing may be done, or nothing.
+objection() {
+    if [ "$(id -u)" != 0 ]; then
+        echo "not root there, so nothing can be set up"
+    elif ! has systemctl || [ ! -d "$ROOT/run/systemd/system" ]; then
+        echo "no systemd runs there, and only its services are known"
+    elif [ ! -w "$ROOT/etc" ]; then
+        echo "/etc cannot be written there: it is read-only"
+    elif [ -n "$PHC" ] && [ -z "$clock" ]; then
+        echo "$PHC is no hardware clock there"
+    elif said=$(foreign) && [ -n "$said" ]; then
+        echo "$said is there, and not of clockstep's making"
+    elif [ -n "$version" ] && [ -z "$conf" ]; then
+        echo "chronyd is there, and its chrony.conf is not where it is looked for"
+    elif [ -n "$version" ] && ! said=$(chronyd -p 2>&1 >/dev/null); then
+        said=$(echo "$said" | tail -n 1 | sed 's/.*Fatal error : //')
+        echo "chronyd does not accept its configuration as it is: $said"
+    elif [ -z "$version" ] && said=$(locked) && [ -n "$said" ]; then
+        echo "the package manager is at work there: $said is locked"
+    fi
+}
+
+foreign() {
+    owned | while read -r file; do
+        [ -e "$ROOT$file" ] && ! marked "$ROOT$file" && echo "$file" && break
+    done
+}
+
+# By the kernel's own list of locks (proc_locks(5)), so that nothing need be tried.
+locked() {
+    for file in /var/lib/dpkg/lock-frontend /var/lib/dpkg/lock /var/lib/apt/lists/lock /var/lib/rpm/.rpm.lock; do
+        inode=$(stat -c %i "$ROOT$file" 2>/dev/null) || continue
+        grep -q ":$inode " "$ROOT/proc/locks" && echo "$file" && break
+    done
+}

@@ -1,0 +1,186 @@
+"""Having nodes keep their own time: look, apply, prove by looks from outside, and put back what does not prove itself.
+
+What is done in a node runs there apart from us and keeps how everything was, so a cut connection leaves nothing half
+done.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+from clockstep.core.provision import cloud_init
+from clockstep.core.setup import SetupNode, SetupOutcome, SetupPlan, SetupReport, planned, proves, shortfall
+from clockstep.daemons import setup as chrony
+from clockstep.errors import ClockstepError, DeadlineError, ReachError
+from clockstep.fleet import side_by_side
+from clockstep.flows.step import GRACE_NS, LOOKED, nodes, refuse_paused
+from clockstep.heal import observe
+from clockstep.model import Guest, Policy
+from clockstep.ports import NO_PROGRAM, Node, Output, World
+from clockstep.units import MINUTE_NS, SECOND_NS
+
+ASKING_NS = 20 * SECOND_NS
+"""How long a command may take that only looks or starts something, on a guest that is slow or busy."""
+POLL_NS = SECOND_NS
+BETWEEN_LOOKS_NS = SECOND_NS // 2
+PROOF_NS = 3 * MINUTE_NS
+"""How long the proof may take: a chronyd that does not know its frequency yet may be off for a minute."""
+LOST_NS = 60 * SECOND_NS
+"""For how long a node may not answer while it works: its agent or its sshd may be restarted by what it installs."""
+
+
+class Wish(NamedTuple):
+    """What is wanted beyond the usual: a device to follow whatever it is, and chrony's `trust` in it."""
+
+    phc: str = ""
+    trust: bool = False
+
+    @property
+    def script(self) -> str:
+        """The script that does it."""
+        return chrony.script(self.phc, trust=self.trust)
+
+
+def text(wish: Wish, form: str) -> str:
+    """Return what does the same when it is provisioned: "shell" for a script, or "cloud-init" for its user data."""
+    return cloud_init(wish.script, chrony.FILE) if form == "cloud-init" else wish.script
+
+
+def look(world: World, guests: Sequence[Guest], policy: Policy, wish: Wish) -> SetupReport:
+    """Return what would be changed in each node; nothing is."""
+    return _on_all(world, guests, policy, lambda _guest, node: planned(node.name, _plan(world, node, wish)))
+
+
+def apply(world: World, guests: Sequence[Guest], policy: Policy, wish: Wish) -> SetupReport:
+    """Set each node up and prove it; one that does not prove itself is put back."""
+
+    def job(guest: Guest, node: Node) -> SetupNode:
+        with world.locks.hold([guest], policy.deadline_ns):
+            return _applied(world, node, policy, wish)
+
+    return _on_all(world, guests, policy, job)
+
+
+def undo(world: World, guests: Sequence[Guest], policy: Policy) -> SetupReport:
+    """Restore in each node what was there before it was set up."""
+
+    def job(guest: Guest, node: Node) -> SetupNode:
+        with world.locks.hold([guest], policy.deadline_ns):
+            return _undone(world, node, policy)
+
+    return _on_all(world, guests, policy, job)
+
+
+def _on_all(
+    world: World, guests: Sequence[Guest], policy: Policy, job: Callable[[Guest, Node], SetupNode]
+) -> SetupReport:
+    with nodes(world) as node:
+
+        def guarded(guest: Guest) -> SetupNode:
+            refuse_paused(guest, world.journal.pauses())
+            return job(guest, node(guest))
+
+        results = side_by_side(guests, guarded, 2 * policy.deadline_ns + GRACE_NS)  # putting it back takes as long
+    return SetupReport(world.host, tuple(_reported(results)))
+
+
+def _reported(results: Mapping[str, SetupNode | ClockstepError]) -> Sequence[SetupNode]:
+    return [
+        SetupNode(name, SetupOutcome.UNREACHED, f"{result.message}{f'; {result.hint}' if result.hint else ''}")
+        if isinstance(result, ClockstepError)
+        else result
+        for name, result in results.items()
+    ]
+
+
+def _plan(world: World, node: Node, wish: Wish) -> SetupPlan:
+    output = _run(world, node, ["/bin/sh", "-c", wish.script, "setup", "plan"])
+    if output.code == NO_PROGRAM:
+        return SetupPlan(system="without a shell, as Talos", manager="talos")
+    plan = chrony.parse(output.out)
+    if plan is None:
+        said = output.err.strip() or f"exit code {output.code}"
+        raise ReachError(f"it does not say what it is: {said}", "look into the node", lasting=True)
+    return plan
+
+
+def _applied(world: World, node: Node, policy: Policy, wish: Wish) -> SetupNode:
+    until_ns = world.clock.monotonic_ns() + policy.deadline_ns
+    plan = _plan(world, node, wish)
+    before = planned(node.name, plan)
+    if before.outcome not in {SetupOutcome.WOULD_CHANGE, SetupOutcome.UNCHANGED}:
+        return before
+    if before.outcome is SetupOutcome.WOULD_CHANGE:
+        result = _work(world, node, "apply", wish.script, until_ns)
+        kind, _, why = result.partition(" ")
+        if kind != chrony.DONE:
+            outcome = SetupOutcome.REFUSED if kind == "refused" else SetupOutcome.FAILED
+            if outcome is SetupOutcome.REFUSED and not plan.applied:
+                _run(world, node, ["/bin/sh", "-c", chrony.CLEAR])
+            where = f" ({chrony.LOG} in the node says more)" if outcome is SetupOutcome.FAILED else ""
+            return SetupNode(node.name, outcome, why + where, plan)
+    return _proven(world, node, policy, wish, plan, until_ns)
+
+
+def _proven(world: World, node: Node, policy: Policy, wish: Wish, plan: SetupPlan, until_ns: int) -> SetupNode:
+    """Look until as many looks in a row as the policy wants find it right; then what was changed may stay."""
+    clock = _plan(world, node, wish).clock if plan.acts else plan.clock
+    plan_now = SetupPlan(clock=clock)
+    until_ns = min(until_ns, world.clock.monotonic_ns() + PROOF_NS)
+    good = 0
+    while True:
+        episode = observe(node, LOOKED, policy, world.clock)
+        good = good + 1 if proves(episode, plan_now) else 0
+        world.tell(node.name, "proven" if good >= policy.looks else shortfall(episode, plan_now))
+        if good >= policy.looks:
+            outcome = SetupOutcome.SET_UP if plan.changes else SetupOutcome.UNCHANGED
+            return SetupNode(node.name, outcome, "", plan, episode)
+        if world.clock.monotonic_ns() >= until_ns:
+            break
+        world.clock.sleep_ns(BETWEEN_LOOKS_NS)
+    why = shortfall(episode, plan_now)
+    if not plan.changes:
+        return SetupNode(node.name, SetupOutcome.UNCHANGED, f"set up, and not proven: {why}", plan, episode)
+    result = _work(world, node, "back", wish.script, world.clock.monotonic_ns() + policy.deadline_ns)
+    said = "" if result == chrony.DONE else f"; putting it back: {result}"
+    return SetupNode(node.name, SetupOutcome.FAILED, f"not proven in time: {why}{said}", plan, episode)
+
+
+def _undone(world: World, node: Node, policy: Policy) -> SetupNode:
+    until_ns = world.clock.monotonic_ns() + policy.deadline_ns
+    wish = Wish()
+    plan = _plan(world, node, wish)
+    if not plan.applied:
+        return SetupNode(node.name, SetupOutcome.UNCHANGED, "clockstep has set nothing up there")
+    kind, _, why = _work(world, node, "undo", wish.script, until_ns).partition(" ")
+    if kind != chrony.DONE:
+        return SetupNode(node.name, SetupOutcome.REFUSED if kind == "refused" else SetupOutcome.NOT_PUT_BACK, why)
+    _run(world, node, ["/bin/sh", "-c", chrony.CLEAR])
+    return SetupNode(node.name, SetupOutcome.PUT_BACK, episode=observe(node, LOOKED, policy, world.clock))
+
+
+def _work(world: World, node: Node, verb: str, script: str, until_ns: int) -> str:
+    """Have it done in the node, and return the result; raises DeadlineError where it is not done by then."""
+    stored = _run(world, node, ["/bin/sh", "-c", chrony.STORE], script.encode())
+    if stored.code:
+        return f"refused {stored.err.strip() or 'nothing can be written there'}"
+    started = _run(world, node, ["/bin/sh", "-c", f"{chrony.START} {verb}"])
+    if started.code:
+        return f"refused it cannot be started there: {started.err.strip()}"
+    heard_ns = world.clock.monotonic_ns()
+    while world.clock.monotonic_ns() < until_ns:
+        world.clock.sleep_ns(POLL_NS)
+        try:
+            result, going_on, words = chrony.read_status(_run(world, node, ["/bin/sh", "-c", chrony.STATUS]).out)
+        except ReachError:
+            if world.clock.monotonic_ns() - heard_ns > LOST_NS:
+                raise
+            continue
+        heard_ns = world.clock.monotonic_ns()
+        if not going_on:
+            return result if result != chrony.WORKING else f"failed it ended without a result: {words}"
+        world.tell(node.name, words or verb)
+    raise DeadlineError(f"{verb} is still at work in the node", "it ends by itself; run it again, with more --deadline")
+
+
+def _run(world: World, node: Node, argv: Sequence[str], stdin: bytes = b"") -> Output:
+    return node.reach.run(argv, stdin, world.clock.monotonic_ns() + ASKING_NS)

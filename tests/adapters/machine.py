@@ -1,0 +1,149 @@
+"""A made-up machine in a folder, for the setup's script: its files, and the few programs that it has."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+from clockstep.core.setup import SetupPlan
+from clockstep.daemons import setup
+
+TOOLS = """
+sh cat head tail sed awk grep ls readlink mkdir mktemp rm rmdir mv cp cmp sort tr printf touch tar cut date sync stat
+uname timeout sleep tee ln comm test echo env dirname
+""".split()
+CHRONYD = """#!/bin/sh
+root=@root@
+[ "$1" = -v ] && { echo 'chronyd (chrony) version @version@ (+CMDMON +REFCLOCK -DEBUG)'; exit; }
+conf=$(ls $root/etc/chrony/chrony.conf $root/etc/chrony.conf 2>/dev/null)
+show() {
+    while read -r word rest; do
+        case $word in
+        confdir) for file in $root$rest/*.conf; do [ ! -e "$file" ] || show "$file"; done ;;
+        include) for file in $root$rest; do [ ! -e "$file" ] || show "$file"; done ;;
+        ''|'#'*) ;;
+        pool|server|sourcedir|makestep|refclock|rtcsync) echo "$word${rest:+ $rest}" ;;
+        *) echo "Fatal error : Invalid directive at line 1 in file ${1#$root}" >&2; exit 1 ;;
+        esac
+    done <"$1" || exit 1
+}
+show "$conf"
+"""
+SYSTEMCTL = """#!/bin/sh
+root=@root@
+echo "$*" >>$root/calls
+case $1 in
+show) for last; do :; done
+    [ "$last" = @unit@.service ] && state=loaded || state=not-found
+    case $4 in LoadState) echo $state ;; Id) echo "$last" ;; esac ;;
+is-active|is-enabled) for last; do :; done
+    [ "$last" = @unit@ ] && { [ "$2" = --quiet ] || { [ $1 = is-active ] && echo active || echo enabled; }; } ;;
+esac
+"""
+CHRONYC = """#!/bin/sh
+cat @root@/sources
+"""
+DEBIAN_12 = """confdir /etc/chrony/conf.d
+pool 2.debian.pool.ntp.org iburst
+sourcedir /run/chrony-dhcp
+sourcedir /etc/chrony/sources.d
+rtcsync
+makestep 1 3
+"""
+DEBIAN_13 = """pool 2.debian.pool.ntp.org iburst
+sourcedir /run/chrony-dhcp
+makestep 1 3
+confdir /etc/chrony/conf.d
+"""
+FEDORA = """pool 2.fedora.pool.ntp.org iburst
+sourcedir /run/chrony-dhcp
+makestep 1.0 3
+rtcsync
+"""
+NTP = "^,*,192.0.2.1,1,6,17,3,0.0,0.0,0.0\n"
+PHC = "#,*,PHC0,0,1,17,3,0.0,0.0,0.0\n"
+
+
+class Machine:
+    """`conf` is where its chrony.conf is, `manager` its package manager."""
+
+    def __init__(
+        self,
+        root: Path,
+        content: str = DEBIAN_12,
+        conf: str = "/etc/chrony/chrony.conf",
+        release: str = "ID=debian\nVERSION_ID=12\n",
+        manager: str = "apt-get",
+        version: str = "4.3",
+        unit: str = "chrony",
+    ) -> None:
+        self.root = root
+        self.bin = root / "programs"
+        self.bin.mkdir()
+        for tool in TOOLS:
+            if found := shutil.which(tool):
+                (self.bin / tool).symlink_to(found)
+        self.conf = conf
+        self.write(conf, content)
+        self.write("/etc/os-release", release)
+        self.write(f"/lib/systemd/system/{unit}.service", "")
+        self.write("/proc/locks", "")
+        self.write("/sources", NTP)
+        (root / "run/systemd/system").mkdir(parents=True)
+        words = {"@root@": str(root), "@version@": version, "@unit@": unit}
+        self.program("chronyd", CHRONYD, words)
+        self.program("systemctl", SYSTEMCTL, words)
+        self.program("chronyc", CHRONYC, words)
+        for name, body in {manager: "exit 1", "id": "echo 0", "pidof": "[ $1 = chronyd ]", "udevadm": ":"}.items():
+            self.program(name, f"#!/bin/sh\n{body}\n")
+
+    def program(self, name: str, text: str, words: Mapping[str, str] | None = None) -> None:
+        for word, value in (words or {}).items():
+            text = text.replace(word, value)
+        (self.bin / name).unlink(missing_ok=True)
+        (self.bin / name).write_text(text)
+        (self.bin / name).chmod(0o755)
+
+    def write(self, path: str, text: str) -> None:
+        file = self.root / path.lstrip("/")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+
+    def read(self, path: str) -> str:
+        return (self.root / path.lstrip("/")).read_text()
+
+    def clock(self, number: int, name: str, link: str = "", card: str = "") -> None:
+        """A hardware clock, with udev's link to it, or of a network card."""
+        device = f"/dev/ptp{number}"
+        self.write(device, "")
+        self.write(f"/sys/class/ptp/ptp{number}/clock_name", f"{name}\n")
+        if link:
+            (self.root / link.lstrip("/")).symlink_to(self.root / device.lstrip("/"))
+        if card:
+            (self.root / f"sys/class/ptp/ptp{number}/device/net/{card}").mkdir(parents=True)
+
+    def etc(self) -> dict[str, str]:
+        """All files below /etc."""
+        folder = self.root / "etc"
+        return {str(file.relative_to(folder)): file.read_text() for file in folder.rglob("*") if file.is_file()}
+
+    def calls(self) -> str:
+        return self.read("/calls") if (self.root / "calls").exists() else ""
+
+    def run(self, verb: str, phc: str = "", *, trust: bool = False) -> "subprocess.CompletedProcess[str]":
+        text = setup.script(phc, trust=trust).replace("PATH=$PATH:/usr/sbin:/sbin", "")
+        environment = {
+            "ROOT": str(self.root),
+            "PATH": str(self.bin),
+            "PROOF_S": "2",
+            "TMPDIR": os.environ.get("TMPDIR", "/tmp"),
+        }
+        command = ["/bin/sh", "-c", text, "setup", verb]
+        return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=60)
+
+    def plan(self, phc: str = "", *, trust: bool = False) -> SetupPlan:
+        done = self.run("plan", phc, trust=trust)
+        plan = setup.parse(done.stdout)
+        assert plan is not None, done.stdout + done.stderr
+        return plan

@@ -1,0 +1,138 @@
+"""Domains that lack something for keeping time, on libvirt's own test driver: shown, defined anew, and put back."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from clockstep.core.setup import SetupOutcome, diff
+from clockstep.flows import domain as flow
+from clockstep.hypervisors.hardware import improved, parse
+from clockstep.hypervisors.libvirt import Libvirt
+from clockstep.hypervisors.several import Several
+from clockstep.journal import FileDefinitions, FileJournal
+from clockstep.kernel.clock import SystemClock
+from clockstep.locks import DomainLocks
+from clockstep.model import Guest, HostClock
+from clockstep.ports import World
+
+POOR = """<domain type='kvm' xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'>
+  <name>test</name>
+  <uuid>6695eb01-f6a4-8304-79aa-97f2502e193f</uuid>
+  <memory>8192</memory>
+  <os><type>hvm</type></os>
+  <clock offset='localtime'>
+    <timer name='rtc' tickpolicy='catchup' track='guest'/>
+    <timer name='kvmclock' present='no'/>
+  </clock>
+  <devices>
+    <memballoon model='none'/>
+  </devices>
+  <qemu:commandline>
+    <qemu:arg value='-version'/>
+  </qemu:commandline>
+</domain>"""
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    clock = SystemClock()
+    several = Several({"": Libvirt("test:///default", clock)})
+    yield World(
+        several, clock, HostClock(True, 0), DomainLocks(clock), FileJournal(tmp_path), lambda _node, _text: None
+    )
+
+
+@pytest.fixture
+def kept(tmp_path: Path) -> FileDefinitions:
+    return FileDefinitions(tmp_path)
+
+
+def only(world: World) -> list[Guest]:
+    return world.hypervisor.guests()
+
+
+def test_what_a_definition_lacks_is_added_and_nothing_else_changed() -> None:
+    before, after = improved(POOR)
+    around = parse(after, None)
+    assert (around.agent_channel, around.generation_id) == (True, True)
+    assert (around.clock_offset, around.rtc_track) == ("utc", "wall")
+    kvmclock = ElementTree.fromstring(after).find("clock/timer[@name='kvmclock']")
+    assert kvmclock is not None
+    assert kvmclock.get("present") == "yes"
+    gone = [line for line in before.splitlines() if line not in after.splitlines()]
+    assert len(gone) == 3
+    assert "<qemu:arg value=" in after
+
+
+def test_what_lacks_nothing_is_left_as_it_is() -> None:
+    _, after = improved(POOR)
+    assert improved(after) == (after, after)
+
+
+def test_it_is_shown_defined_and_put_back_and_the_machine_that_runs_is_not_touched(
+    world: World, kept: FileDefinitions
+) -> None:
+    (guest,) = only(world)
+    before = world.hypervisor.definition(guest, secret=True)
+    (shown,) = flow.look(world, [guest], frozenset()).nodes
+    assert shown.outcome is SetupOutcome.WOULD_CHANGE
+    assert shown.plan
+    assert any(line.startswith("+") and "<genid" in line for line in diff(shown.plan))
+    assert world.hypervisor.definition(guest, secret=True) == before
+    (done,) = flow.define(world, [guest], frozenset(), kept).nodes
+    assert done.outcome is SetupOutcome.DEFINED
+    assert "next cold start" in done.text
+    assert parse(world.hypervisor.definition(guest), None).agent_channel
+    assert world.hypervisor.state(guest) == "running"
+    assert not world.hypervisor.around(guest).agent_channel
+    (again,) = flow.define(world, [guest], frozenset(), kept).nodes
+    assert again.outcome is SetupOutcome.UNCHANGED
+    (back,) = flow.undo(world, [guest], kept).nodes
+    assert back.outcome is SetupOutcome.PUT_BACK
+    assert world.hypervisor.definition(guest, secret=True) == before
+    (nothing,) = flow.undo(world, [guest], kept).nodes
+    assert nothing.outcome is SetupOutcome.UNCHANGED
+
+
+def test_a_definition_that_somebody_changed_since_is_not_put_back(world: World, kept: FileDefinitions) -> None:
+    (guest,) = only(world)
+    flow.define(world, [guest], frozenset(), kept)
+    theirs = world.hypervisor.definition(guest, secret=True).replace(">8388608<", ">4194304<")
+    world.hypervisor.define(guest, theirs)
+    (back,) = flow.undo(world, [guest], kept).nodes
+    assert back.outcome is SetupOutcome.NOT_PUT_BACK
+    assert world.hypervisor.definition(guest, secret=True) == theirs
+
+
+def test_what_vagrant_defines_is_its_vagrantfiles(world: World, kept: FileDefinitions) -> None:
+    (guest,) = only(world)
+    before = world.hypervisor.definition(guest)
+    (node,) = flow.define(world, [guest], frozenset({guest.uuid}), kept).nodes
+    assert node.outcome is SetupOutcome.LEFT_ALONE
+    assert node.plan
+    assert any(line.startswith("libvirt.channel ") for line in node.plan.acts)
+    assert world.hypervisor.definition(guest) == before
+
+
+def test_the_kept_definition_is_its_owners_alone_to_read(kept: FileDefinitions, tmp_path: Path) -> None:
+    kept.keep("6695eb01-f6a4-8304-79aa-97f2502e193f", "before", POOR)
+    (file,) = (tmp_path / "definitions").iterdir()
+    assert file.stat().st_mode & 0o777 == 0o600
+
+
+def test_without_yes_the_command_only_shows(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "clockstep", "--connect", "test:///default", "setup", "--domain", "test"]
+    environment = {"HOME": str(tmp_path), "XDG_STATE_HOME": str(tmp_path), "PATH": "/usr/bin:/bin"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert "+++ domain test" in done.stdout
+    checked = subprocess.run(
+        [*command, "--check", "--json"], env=environment, capture_output=True, text=True, check=False
+    )
+    assert checked.returncode == 1
+    assert json.loads(checked.stdout)["nodes"][0]["outcome"] == "would change"

@@ -1,0 +1,172 @@
+"""Setting chrony up on stock Debian guests, from systemd-timesyncd to the proof, and back; and what may go wrong."""
+
+import json
+import os
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from clockstep.daemons.setup import FOLDER
+from conftest import Guests, lab_of, pass_time, until
+from flows.commands import all_proven, clockstep, command, run
+
+DEBIAN_12 = pytest.mark.parametrize("full", ["debian-12"], indirect=True)
+DEBIAN_13 = pytest.mark.parametrize("full", ["debian-13"], indirect=True)
+RUNS = "systemctl is-active systemd-timesyncd chrony || true"
+COUNTS = "chronyd -p | grep ^makestep | tail -n 1"
+CUT = "nft 'add table ip cut; add chain ip cut out {{ type filter hook output priority 0; }}; {}'"
+PLAIN_USER = """useradd -m plain; install -d -o plain -m 700 /home/plain/.ssh
+install -o plain -m 600 /root/.ssh/authorized_keys /home/plain/.ssh/"""
+HOLD_LOCK = """python3 -c '
+import fcntl, time
+file = open("/var/lib/dpkg/lock-frontend", "w")
+fcntl.lockf(file, fcntl.LOCK_EX)
+open("/run/held", "w")
+time.sleep(60)' >/dev/null 2>&1 & until [ -e /run/held ]; do sleep 0.1; done; echo $!"""
+
+
+@pytest.fixture(scope="module")
+def full(request: pytest.FixtureRequest) -> Iterator[Guests]:
+    """One full guest, as it comes."""
+    with lab_of(f"setup{os.getpid()}", 1, request.param) as lab:
+        yield lab
+
+
+def outcome(guests: Guests, *words: str, code: int | None = 0) -> tuple[str, str]:
+    """Run `setup` on the one guest, and return what it came to, and why."""
+    (node,) = clockstep(guests, "setup", *guests.names, *words, code=code)["nodes"]
+    return node["outcome"], node["text"]
+
+
+def by_ssh(guests: Guests) -> list[str]:
+    return ["--reach", "ssh", "--ssh-config", str(guests.lab.folder / "ssh_config")]
+
+
+@contextmanager
+def no_packages(guests: Guests) -> Iterator[None]:
+    """A guest that cannot reach the lab's repository; ssh and NTP it can."""
+    (name,) = guests.names
+    refuse = "add rule ip cut out tcp dport {} reject with tcp reset"
+    guests.ssh(name, CUT.format(refuse.format(guests.lab.packages_port)))
+    try:
+        yield
+    finally:
+        guests.ssh(name, "nft delete table ip cut")
+
+
+def begun(guests: Guests, *words: str) -> "subprocess.Popen[str]":
+    """Start a setup, and come back when packages are being installed."""
+    line = command(guests, "setup", *guests.names, *words)
+    process = subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stderr
+    assert any("installing chrony" in said for said in process.stderr)
+    return process
+
+
+@DEBIAN_12
+def test_what_cannot_be_done_is_refused_in_one_line_and_nothing_is_changed(full: Guests, tmp_path: Path) -> None:
+    (name,) = full.names
+    full.ssh(name, PLAIN_USER)
+    config = tmp_path / "ssh_config"
+    config.write_text((full.lab.folder / "ssh_config").read_text().replace("User root", "User plain"))
+    assert outcome(full, "--reach", "ssh", "--ssh-config", str(config), code=1) == (
+        "refused, nothing changed",
+        "not root there, so nothing can be set up",
+    )
+    holder = full.ssh(name, HOLD_LOCK).strip()
+    assert outcome(full, code=1) == (
+        "refused, nothing changed",
+        "the package manager is at work there: /var/lib/dpkg/lock-frontend is locked",
+    )
+    full.ssh(name, f"kill {holder}; mount --bind /etc /etc; mount -o remount,bind,ro /etc")
+    assert outcome(full, code=1) == ("refused, nothing changed", "/etc cannot be written there: it is read-only")
+    full.ssh(name, "umount /etc")
+    with no_packages(full):
+        said, why = outcome(full, code=1)
+    assert said == "refused, nothing changed"
+    assert "chrony cannot be had: Failed to fetch" in why
+    assert full.ssh(name, RUNS) == "active\ninactive\n"
+    assert full.ssh(name, f"ls -d {FOLDER} 2>&-; ls -d /etc/chrony/*") == "/etc/chrony/sources.d\n"
+
+
+@DEBIAN_12
+def test_after_a_power_cut_in_its_middle_it_is_run_again_and_gets_there(full: Guests) -> None:
+    (name,) = full.names
+    assert outcome(full, "--check", code=1)[0] == "would change"
+    cut_short = begun(full)
+    pass_time(3)
+    full.domain(name).destroy()
+    cut_short.kill()
+    cut_short.wait(60)
+    full.domain(name).create()
+    until(lambda: full.greets(name), 120)
+    assert "an earlier setup was cut short" in run(full, "setup", "--check", name, *by_ssh(full)).stdout
+    (node,) = clockstep(full, "setup", name, *by_ssh(full))["nodes"]
+    assert node["outcome"] == "set up and proven"
+    all_proven(full, [node["episode"]])
+    expected = "#* PHC0" if full.lab.kvm else "^* 10.0.2.2"  # ptp_kvm, where KVM works
+    assert node["episode"]["facts"]["claim"]["source"] == expected
+    assert full.ssh(name, COUNTS) == "makestep 1 -1\n"
+    assert outcome(full, "--check") == ("nothing to change", "")
+
+
+@DEBIAN_12
+def test_an_error_of_the_users_own_and_a_drop_in_of_the_users_own_are_left_as_they_are(full: Guests) -> None:
+    (name,) = full.names
+    full.ssh(name, "echo makesteps >> /etc/chrony/chrony.conf")
+    said, why = outcome(full, code=1)
+    assert said == "refused, nothing changed"
+    assert why.startswith("chronyd does not accept its configuration as it is: ")
+    full.ssh(name, "sed -i '/^makesteps/d' /etc/chrony/chrony.conf; echo '# mine' > /etc/modules-load.d/clockstep.conf")
+    theirs = "/etc/modules-load.d/clockstep.conf is there, and not of clockstep's making"
+    assert outcome(full, code=1) == ("refused, nothing changed", theirs)
+    assert full.ssh(name, "cat /etc/modules-load.d/clockstep.conf; rm /etc/modules-load.d/clockstep.conf") == "# mine\n"
+
+
+@DEBIAN_12
+def test_it_outlives_a_reboot(full: Guests) -> None:
+    (name,) = full.names
+    boot = full.ssh(name, "cat /proc/sys/kernel/random/boot_id")
+    full.ssh(name, "systemctl reboot --no-block")
+    until(lambda: not full.greets(name), 60)
+    until(lambda: full.greets(name), 120)
+    assert full.ssh(name, "cat /proc/sys/kernel/random/boot_id") != boot
+    assert outcome(full) == ("nothing to change", "")
+
+
+@DEBIAN_12
+def test_undo_needs_no_packages_from_outside_and_ends_with_the_daemon_that_was_there(full: Guests) -> None:
+    (name,) = full.names
+    with no_packages(full):
+        assert outcome(full, "--undo", *by_ssh(full)) == ("put back", "")
+    assert full.ssh(name, RUNS) == "active\ninactive\n"
+    assert full.ssh(
+        name, "find /etc/chrony /etc/systemd/system/chrony.service.d /var/lib/clockstep-setup -type f 2>&-; true"
+    ) == ("/etc/chrony/sources.d/lab.sources\n")
+    assert outcome(full, "--undo") == ("nothing to change", "clockstep has set nothing up there")
+
+
+@DEBIAN_13
+def test_what_does_not_prove_itself_is_put_back_also_with_the_network_cut_after_the_install(full: Guests) -> None:
+    (name,) = full.names
+    in_vain = begun(full, "--json", "--tolerance", "1us", "--deadline", "90s")  # closer than anything can be looked at
+    with no_packages(full):
+        said, _ = in_vain.communicate(timeout=200)
+    (node,) = json.loads(said)["nodes"]
+    assert node["outcome"] == "failed, and put back"
+    assert node["text"].startswith("not proven in time: ")
+    assert full.ssh(name, RUNS) == "active\ninactive\n"
+    assert full.ssh(name, "ls -d /etc/chrony/*") == "/etc/chrony/sources.d\n"
+
+
+@DEBIAN_13
+def test_the_printed_script_does_the_same_where_it_is_run_by_whoever_provisions(full: Guests) -> None:
+    (name,) = full.names
+    printed = run(full, "setup", "--print", "shell").stdout
+    assert full.ssh(name, "cat > /root/chrony.sh; sh /root/chrony.sh 2>&1", printed.encode()).endswith("\ndone\n")
+    (node,) = clockstep(full, "setup", name)["nodes"]
+    assert (node["outcome"], node["text"]) == ("nothing to change", "")
+    all_proven(full, [node["episode"]])
