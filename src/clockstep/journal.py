@@ -40,18 +40,7 @@ class FileJournal:
 
     def note(self, pause: Pause) -> None:
         """Write down a pause so that it survives this process, and a power cut."""
-        path = self._path(pause.uuid)
-        part = path.with_suffix(f".{os.getpid()}.part")
-        try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            with part.open("wb") as file:
-                file.write(msgspec.json.encode(pause))
-                file.flush()
-                os.fsync(file.fileno())
-            part.replace(path)
-        except OSError as error:
-            text = f"{path} cannot be written: {error.strerror}"
-            raise JournalError(text, "make room or allow writing there") from error
+        _keep(self._path(pause.uuid), msgspec.json.encode(pause))
 
     def strike(self, uuid: str) -> None:
         """Forget a pause."""
@@ -73,19 +62,7 @@ class FileDefinitions:
 
     def keep(self, uuid: str, which: str, definition: str) -> None:
         """Keep a definition so that it survives a power cut; `which` is "before" or "after"."""
-        path = self._path(uuid, which)
-        part = path.with_suffix(f".{os.getpid()}.part")
-        try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
-                file.write(definition)
-                file.flush()
-                os.fsync(file.fileno())
-            part.replace(path)
-        except OSError as error:
-            raise JournalError(
-                f"{path} cannot be written: {error.strerror}", "make room or allow writing there"
-            ) from error
+        _keep(self._path(uuid, which), definition.encode(), mode=0o600)
 
     def kept(self, uuid: str, which: str) -> str | None:
         """Return the definition that is kept; None where there is none."""
@@ -105,3 +82,18 @@ class FileDefinitions:
 
     def _path(self, uuid: str, which: str) -> Path:
         return self._folder / f"{UUID(uuid)}.{which}.xml"
+
+
+def _keep(path: Path, content: bytes, mode: int = 0o666) -> None:
+    """Write a file, in a folder that is made for it, as a whole and to the disk; `mode` is open(2)'s."""
+    part = path.with_suffix(f".{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    except OSError as error:
+        text = f"{path} cannot be written: {error.strerror}"
+        raise JournalError(text, "make room or allow writing there") from error

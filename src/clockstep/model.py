@@ -431,7 +431,6 @@ class Thaw(Enum):
     """What became of workloads that were frozen."""
 
     PROVEN = "thawed, the clock proven right"
-    UNPROVEN = "thawed as asked for, the clock not proven"
     FROZEN = "frozen still"
     RUNNING = "not frozen"
 
