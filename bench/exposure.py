@@ -12,7 +12,6 @@ import os
 import random
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -21,9 +20,9 @@ from typing import Any
 
 from baseline import INSTALL, domtime
 from clockstep_lab.witness import Testimony
-from harness import MILLISECOND_NS, Cluster, Results, cluster, median
+from harness import MILLISECOND_NS, RESTART_CHRONYD, Cluster, Results, cluster, median, pass_time
 from revert import clockstep
-from watch import watcher
+from watch import revert, watcher
 
 SNAPSHOTS = 4
 APART_S = (3.0, 8.0)
@@ -53,8 +52,7 @@ def take(machines: Cluster, name: str, *words: str) -> Any:
 
 
 def take_by_virsh(machines: Cluster, name: str) -> None:
-    xml = f"<domainsnapshot><name>{name}</name></domainsnapshot>"
-    machines.side_by_side(lambda node: machines.domain(node).snapshotCreateXML(xml, 0))
+    machines.side_by_side(lambda node: machines.take(node, name))
 
 
 def back(machines: Cluster, name: str) -> None:
@@ -63,11 +61,7 @@ def back(machines: Cluster, name: str) -> None:
 
 
 def back_by_virsh(machines: Cluster, name: str) -> None:
-    def revert(node: str) -> None:
-        domain = machines.domain(node)
-        domain.revertToSnapshot(domain.snapshotLookupByName(name), 0)
-
-    machines.side_by_side(revert)
+    machines.side_by_side(lambda node: revert(machines, node, name))
 
 
 def back_by_domtime(machines: Cluster, name: str) -> None:
@@ -96,9 +90,7 @@ def prepare(machines: Cluster, method: Method) -> list[float | None]:
     for number in range(SNAPSHOTS):
         report = method.take(machines, f"bench-{number}")
         stalls.extend(freeze["still_ns"] / 1e9 for freeze in (report or {}).get("freezes", ()))
-        began, apart = time.monotonic(), random.uniform(*APART_S)  # noqa: S311
-        while time.monotonic() - began < apart:
-            time.sleep(0.05)
+        pass_time(random.uniform(*APART_S))  # noqa: S311
     return stalls
 
 
@@ -123,7 +115,7 @@ def measure(
     results: Results, machines: Cluster, method: Method, what: str, reverts: int
 ) -> tuple[int, list[float | None]]:
     """Measure one method; all its wrong stamps, and for how long workloads stood still for its snapshots."""
-    machines.one_by_one(lambda name: machines.ssh(name, "pkill chronyd; systemctl restart chrony 2>/dev/null"))
+    machines.one_by_one(lambda name: machines.ssh(name, RESTART_CHRONYD))
     machines.settle()
     stalls = prepare(machines, method)
     came = exposed(machines, method, reverts)

@@ -71,10 +71,10 @@ def sweeper(machines: Cluster) -> Iterator[None]:
         thread.join()
 
 
-def revert(machines: Cluster, name: str) -> None:
+def revert(machines: Cluster, name: str, snapshot: str = SNAPSHOT) -> None:
     """What `virsh snapshot-revert` does."""
     domain = machines.domain(name)
-    domain.revertToSnapshot(domain.snapshotLookupByName(SNAPSHOT), 0)
+    domain.revertToSnapshot(domain.snapshotLookupByName(snapshot), 0)
 
 
 def one_by_one(machines: Cluster, resumes: Resumes, rounds: int, cut_off_s: float) -> list[float | None]:
