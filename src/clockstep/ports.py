@@ -45,8 +45,8 @@ class Reach(Protocol):
     def run(self, argv: Sequence[str], stdin: bytes, deadline_ns: int) -> Output:
         """Run a command to its end, or until `deadline_ns` of the monotonic clock."""
 
-    def clock(self) -> Reading:
-        """Measure the node's clock against this machine's."""
+    def clock(self, within_ns: int | None = None) -> Reading:
+        """Measure the node's clock against this machine's; no better than to see that it is within `within_ns`."""
 
     def adjust(self, by_ns: int) -> None:
         """Move the node's clock by `by_ns`, which is how far it was just seen from this machine's."""

@@ -10,7 +10,7 @@ import pytest
 from clockstep.errors import DeadlineError, ReachError
 from clockstep.reach.agent import AgentReach
 
-SECOND = 10**9
+SECOND, MILLISECOND = 10**9, 10**6
 
 
 class Host:
@@ -123,3 +123,29 @@ def test_output_that_is_not_base64_is_a_sick_node() -> None:
 
     with pytest.raises(ReachError, match="base64"):
         reach(Agent(answer=answer)).run(["/bin/true"], b"", 1_800_000_100 * SECOND)
+
+
+class Asked(Agent):
+    """An agent whose clock is `off_ns` from the host's, and that answers after `takes_ns`."""
+
+    def __init__(self, host: Host, off_ns: int, takes_ns: int) -> None:
+        super().__init__()
+        self.host, self.off_ns, self.takes_ns = host, off_ns, takes_ns
+        self.questions = 0
+
+    def time(self) -> tuple[int, int]:
+        self.questions += 1
+        self.host.now += self.takes_ns
+        return divmod(self.host.now + self.off_ns, SECOND)
+
+
+@pytest.mark.parametrize(
+    ("off_ns", "takes_ns", "questions"), [(MILLISECOND, MILLISECOND, 2), (9 * MILLISECOND, 3 * MILLISECOND, 20)]
+)
+def test_a_clock_that_is_seen_to_be_right_is_asked_no_more(off_ns: int, takes_ns: int, questions: int) -> None:
+    host = Host()
+    agent = Asked(host, off_ns, takes_ns)
+    AgentReach(agent, host).clock(within_ns=10 * MILLISECOND)
+    assert agent.questions == questions
+    AgentReach(agent, host).clock()
+    assert agent.questions > questions + 2

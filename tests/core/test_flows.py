@@ -255,9 +255,9 @@ class Connections(SimHypervisor):
         self.opened_on.append(self.machines[guest.name].running)
 
         class Connection(AgentReach):
-            def clock(self) -> Reading:
+            def clock(self, within_ns: int | None = None) -> Reading:
                 if guest.name != hypervisor.hanging:
-                    return super().clock()
+                    return super().clock(within_ns)
                 closed.wait()
                 raise ReachError("the connection was closed", lasting=True)
 

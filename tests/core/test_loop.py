@@ -125,9 +125,9 @@ def test_a_host_whose_clock_is_stepped_meanwhile_is_not_followed() -> None:
     class Jumping:
         source = "guest agent"
 
-        def clock(self) -> Reading:
+        def clock(self, within_ns: int | None = None) -> Reading:
             clock.set_by(3600 * SECOND)
-            return guest.reach().clock()
+            return guest.reach().clock(within_ns)
 
         def run(self, argv: object, stdin: bytes, deadline_ns: int) -> Output:
             raise AssertionError("nothing is run on a node whose readings mean nothing")
@@ -220,13 +220,13 @@ def test_a_guest_that_is_away_for_a_revert_meanwhile_is_waited_for() -> None:
     class Reverted:
         source = "guest agent"
 
-        def clock(self) -> Reading:
+        def clock(self, within_ns: int | None = None) -> Reading:
             nonlocal away
             away += 1
             guest.running = not 2 < away < 9
             if away == 9:
                 guest.offset_ns = -70 * SECOND
-            return reach.clock()
+            return reach.clock(within_ns)
 
         def run(self, argv: Sequence[str], stdin: bytes, deadline_ns: int) -> Output:
             return reach.run(argv, stdin, deadline_ns)

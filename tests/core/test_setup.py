@@ -47,7 +47,7 @@ class ToldReach:
         self.asked.append("store" if script == setup.STORE else script.rpartition(" ")[2])
         return Output(0, "", "")
 
-    def clock(self) -> Reading:
+    def clock(self, within_ns: int | None = None) -> Reading:
         return Reading(self.source, Offset(0, 1000), self.sim.realtime_ns(), 1000)
 
     def adjust(self, by_ns: int) -> None:

@@ -282,7 +282,7 @@ class Watcher:
         """Return what one look at the clock alone says."""
         began_ns, at_ns = self._clock.monotonic_ns(), self._clock.realtime_ns()
         try:
-            facts = Facts((self._reach(watched).clock(),))
+            facts = Facts((self._reach(watched).clock(self.orders.policy.tolerance_ns),))
         except ReachError as error:
             return unreached(watched.guest.name, found, error, self._clock)
         findings = judge(facts, explained(self.orders.policy, found))

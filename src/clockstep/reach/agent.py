@@ -71,9 +71,9 @@ class AgentReach:
         self._set = AbsoluteSet(channel.set_time, clock)
         self._guard = Guard(self._tell_guard, self._glance, clock)
 
-    def clock(self) -> Reading:
+    def clock(self, within_ns: int | None = None) -> Reading:
         """Measure the node's clock by guest-get-time."""
-        return sampled(self.source, self._channel.time, self._clock, RESOLUTION_NS)
+        return sampled(self.source, self._channel.time, self._clock, RESOLUTION_NS, within_ns)
 
     def adjust(self, by_ns: int) -> None:
         """Step the node's clock by `by_ns`, relative to where it is; set it where the guest runs no commands."""

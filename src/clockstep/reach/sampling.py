@@ -16,6 +16,9 @@ OF_FAR = (2, 6, 3 * MILLISECOND_NS)
 """A clock that far off will be stepped and looked at again: it loses more by waiting than it gains by a better look.
 Two samples, so that an agent that answers anything contradicts itself, and few more where the machine is busy."""
 
+OF_GLANCE = 2
+"""Samples that agree are enough to say that nothing is to be done."""
+
 LATEST_S = 2**63 // SECOND_NS
 """The year 2262, where nanoseconds since 1970 no longer fit the 64 bits that the kernel counts them in."""
 
@@ -23,8 +26,10 @@ Read = Callable[[], tuple[int, int]]
 """Asks the node what time it is, in seconds and nanoseconds since 1970."""
 
 
-def sampled(source: str, read: Read, clock: Clock, resolution_ns: int) -> Reading:
+def sampled(source: str, read: Read, clock: Clock, resolution_ns: int, within_ns: int | None = None) -> Reading:
     """Measure several times, and return what that says together at the time of the last.
+
+    A clock that is seen to be within `within_ns` is measured no better.
 
     Raises ReachError for a time that cannot be one, and where this machine's clock ran backwards meanwhile.
     """
@@ -38,7 +43,8 @@ def sampled(source: str, read: Read, clock: Clock, resolution_ns: int) -> Readin
         assert offset is not None
         far = abs(offset.value_ns) >= FAR_NS
         least, most, tight_ns = OF_FAR if far else OF_NEAR
-        if len(taken) >= most or (len(taken) >= least and offset.error_ns <= tight_ns):
+        settled = within_ns is not None and len(taken) >= OF_GLANCE and offset.surely_within(within_ns)
+        if settled or len(taken) >= most or (len(taken) >= least and offset.error_ns <= tight_ns):
             return Reading(source, offset, clock.realtime_ns(), least_ns)
 
 

@@ -101,13 +101,13 @@ class SshReach:
         self._closed = False
         self._using = threading.Lock()
 
-    def clock(self) -> Reading:
+    def clock(self, within_ns: int | None = None) -> Reading:
         """Measure the node's clock over the open connection."""
         with self._using:
             shell = self._connected()
             try:
                 shell.enter(CLOCK, self._clock.monotonic_ns() + self._connect_ns)
-                return sampled(self.source, lambda: self._read(shell), self._clock, 0)
+                return sampled(self.source, lambda: self._read(shell), self._clock, 0, within_ns)
             except ReachError as error:
                 raise self._failed(error) from error
 
