@@ -136,7 +136,7 @@ def remarks(plan: SetupPlan) -> list[str]:
     found = [f"{device}: {NIC}, so it is not taken; --phc takes it all the same" for device in plan.not_taken]
     if plan.forced:
         found.append(f"{plan.clock} is {NIC}: chronyd follows it because you said so")
-    if not plan.clock and plan.supported:
+    if not plan.clock and plan.supported and not any(act.startswith("modprobe ") for act in plan.acts):
         found.append(
             "no hypervisor's clock can be read there: chronyd follows its servers alone, to milliseconds on a near "
             "network, and sees a revert at its next poll, which may be minutes later; clockstep watch sees it at once"
