@@ -107,6 +107,8 @@ def test_a_server_does_not_prove_a_hardware_clock_and_all_is_put_back(tmp_path: 
     assert node.outcome is SetupOutcome.FAILED
     assert "chronyd does not follow /dev/ptp_kvm KVM virtual PTP: chrony ^* 10.0.2.2" in node.text
     assert reach.asked == ["store", "apply", "store", "back"]
+    shared_memory = ToldReach(SimClock(), WITH_PHC, ["done\ninactive\n"] * 2, DEVICE.replace("PHC0", "SHM0"))
+    assert done(tmp_path, shared_memory).outcome is SetupOutcome.FAILED
     followed = ToldReach(SimClock(), WITH_PHC, ["done\ninactive\n"], DEVICE)
     assert done(tmp_path, followed).outcome is SetupOutcome.SET_UP
 

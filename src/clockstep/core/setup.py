@@ -97,10 +97,10 @@ def planned(node: str, plan: SetupPlan) -> SetupNode:
 
 
 def follows(claim: Claim | None, plan: SetupPlan) -> bool:
-    """Whether chronyd says that it follows what it was set up for: a hardware clock (`#*`), or else a server (`^*`)."""
+    """Whether chronyd says that it follows what it was set up for: a hardware clock (`#* PHC0`), or else any source."""
     if claim is None or claim.daemon != "chrony" or not claim.synchronised or claim.source is None:
         return False
-    return claim.source.startswith("#*" if plan.clock else ("^*", "#*", "=*"))
+    return claim.source.startswith("#* PHC" if plan.clock else ("^*", "#*", "=*"))
 
 
 def proves(episode: Episode, plan: SetupPlan) -> bool:

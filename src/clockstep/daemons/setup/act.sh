@@ -177,6 +177,7 @@ write_all() {
         else
             rm -f "$ROOT$file"
         fi || fail "$file cannot be written"
+        sync
     done <"$STATE/differing"
     rm -f "$ROOT${guarded%.conf}.off"
     rm -rf "$STATE/wanted"
@@ -217,12 +218,12 @@ start_all() {
 
 # Whether chronyd follows what it is to follow; $said is why not.
 await() {
-    want_mode='[#^=]'
-    [ -z "$followed" ] || want_mode='#'
+    selected='[#^=],\*,'
+    [ -z "$followed" ] || selected='#,\*,PHC'
     until=$(($(cut -d. -f1 /proc/uptime) + PROOF_S))
     while [ "$(cut -d. -f1 /proc/uptime)" -lt $until ]; do
         said=$(timeout 5 chronyc -n -c sources 2>&1)
-        echo "$said" | grep -q "^$want_mode,\*," && return
+        echo "$said" | grep -q "^$selected" && return
         sleep 1
     done
     said="chronyd followed nothing within $PROOF_S s; its sources: $(echo "$said" | cut -d, -f1-3 | tr '\n,' '  ')"
