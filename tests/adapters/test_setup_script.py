@@ -184,6 +184,22 @@ def test_what_does_not_come_to_follow_is_put_back_and_chronyd_restarted(tmp_path
     assert not machine.plan().applied
 
 
+def test_what_is_not_proven_from_outside_goes_back_to_how_it_was(tmp_path: Path) -> None:
+    machine = Machine(tmp_path)
+    before = machine.etc()
+    machine.run("apply")
+    machine.run("back")
+    assert machine.etc() == before
+    assert machine.run("apply").returncode == 0
+    once = machine.etc()
+    machine.clock(0, "KVM virtual PTP", "/dev/ptp_kvm")
+    machine.write("/sources", PHC)
+    assert machine.run("apply").returncode == 0
+    machine.run("back")
+    assert machine.etc() == once
+    assert machine.read("/var/lib/clockstep-setup/result") == "done\n"
+
+
 def test_a_failed_change_of_a_setup_goes_back_to_that_setup(tmp_path: Path) -> None:
     machine = Machine(tmp_path)
     assert machine.run("apply").returncode == 0
