@@ -89,7 +89,8 @@ def prepare(machines: Cluster, method: Method) -> list[float | None]:
     stalls: list[float | None] = []
     for number in range(SNAPSHOTS):
         report = method.take(machines, f"bench-{number}")
-        stalls.extend(freeze["still_ns"] / 1e9 for freeze in (report or {}).get("freezes", ()))
+        still = [freeze["still_ns"] for freeze in (report or {}).get("freezes", ())]
+        stalls.extend(None if one is None else one / 1e9 for one in still)
         pass_time(random.uniform(*APART_S))  # noqa: S311
     return stalls
 

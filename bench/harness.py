@@ -171,8 +171,10 @@ class Cluster:
                 time.sleep(0.02)
 
     def settle(self) -> None:
-        """Wait until all daemons are in sync, as they would be long before the next revert."""
-        self.one_by_one(lambda name: self.ssh(name, "chronyc waitsync 120 0.01 0 1", 180))
+        """Wait until all daemons are in sync, as they would be long before the next revert, and help the late ones."""
+        wait = "chronyc waitsync {} 0.01 0 1 >/dev/null"
+        late = f"chronyc -m 'reset sources' 'burst 4/4'; {wait.format(120)}"
+        self.side_by_side(lambda name: self.ssh(name, f"{wait.format(15)} || {{ {late}; }}", 180))
 
     def _answers(self, name: str) -> bool:
         try:

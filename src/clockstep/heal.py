@@ -133,7 +133,7 @@ def _healed(run: Run, tell: Tell, company: Company) -> Episode:
             run.told = run.proven()
         todo = plan(facts, run.policy, standing(run))
         late = clock.monotonic_ns() - run.began_ns >= run.policy.deadline_ns
-        if late or (settled(run, facts) and not held) or hopeless(facts, run.policy):
+        if late or (settled(run, facts) and run.told and not held) or hopeless(facts, run.policy):
             return conclude(run, facts)
         tell(run.node.name, story(facts, todo))
         trouble = next(filter(None, (perform(run, action) for action in todo)), None)

@@ -423,13 +423,15 @@ class Workloads(Record, frozen=True):
     """What a node has that could be frozen; all cgroups are below the root of cgroups, by their paths.
 
     `unified` is whether it has cgroup v2, `cgroups` those that were asked about and are there, `pod_cgroups` those of
-    pods. `static_pods` is how many files the kubelet runs static pods from; `pods` is None where no runtime tells.
+    pods. `static_pods` is how many files the kubelet runs static pods from, `kubelet_pods` how many pods it keeps;
+    `pods` is None where no runtime tells.
     """
 
     unified: bool
     cgroups: tuple[str, ...] = ()
     pod_cgroups: tuple[str, ...] = ()
     static_pods: int = 0
+    kubelet_pods: int = 0
     pods: tuple[Pod, ...] | None = None
 
 

@@ -24,10 +24,10 @@ PACKAGES = (
 )
 TIME_DAEMONS = ("chrony", "systemd-timesyncd", "ntpsec", "openntpd")
 SERVED = {
-    "bookworm": TIME_DAEMONS,
+    "bookworm": (*TIME_DAEMONS, "containerd"),
     "trixie": (*TIME_DAEMONS, "python3-libvirt", "python3-click", "python3-msgspec", "polkitd"),
 }
-"""What full guests may install; Debian 13's is enough to run clockstep itself in one."""
+"""What full guests may install: Debian 12's are enough for containers, Debian 13's to run clockstep itself in one."""
 LEFT_OUT = ("/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*", "/usr/share/info/*")
 FILES = GUEST_FILES / "full"
 KERNEL_ARGUMENTS = "quiet net.ifnames=0"

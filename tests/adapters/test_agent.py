@@ -149,3 +149,16 @@ def test_a_clock_that_is_seen_to_be_right_is_asked_no_more(off_ns: int, takes_ns
     assert agent.questions == questions
     AgentReach(agent, host).clock()
     assert agent.questions > questions + 2
+
+
+@pytest.mark.parametrize("guarded", [True, False])
+def test_a_guard_is_only_looked_for_where_there_may_be_one(guarded: bool) -> None:
+    def answer(request: dict[str, object]) -> bytes:
+        if request["execute"] == "guest-file-open":
+            raise ReachError("there is no fifo")
+        return b'{"return": {"pid": 7, "exited": true, "exitcode": 0}}'
+
+    agent = Agent(answer=answer)
+    AgentReach(agent, Host(), lambda: guarded).adjust(5 * SECOND)
+    asked = [request["execute"] for request in agent.asked]
+    assert asked == [*(["guest-file-open"] if guarded else []), "guest-exec", "guest-exec-status"]

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from clockstep.cli.session import frozen
 from clockstep.config import parse, read_cluster
-from clockstep.core.selection import Cluster, Limits
+from clockstep.core.selection import Cluster, Limits, Wanted
 from clockstep.errors import UsageError
 from clockstep.units import MILLISECOND_NS, MINUTE_NS, SECOND_NS
 
@@ -33,6 +34,27 @@ def test_a_cluster_has_nodes_addresses_and_what_a_step_may_do() -> None:
         "prod": Cluster("prod", "f", ("web-*", "db"), connect, limits),
         "try": Cluster("try", "f", ("*",), ("lab",)),
     }
+
+
+@pytest.mark.parametrize(
+    ("said", "policy", "with_freeze", "without"),
+    [
+        ("", None, (), None),
+        ("freeze = false", None, (), None),
+        ("freeze = true", (), (), None),
+        ("freeze = ['a.slice']", ("a.slice",), ("a.slice",), None),
+    ],
+)
+def test_what_snapshots_freeze_is_a_clusters_default_and_can_be_said_anew(
+    said: str, policy: tuple[str, ...] | None, with_freeze: tuple[str, ...], without: None
+) -> None:
+    wanted = Wanted(cluster=parse(f"[cluster.a]\nnodes = ['x']\n{said}", "f")["a"])
+    assert frozen(wanted, None, ()) == policy
+    assert frozen(wanted, True, ()) == with_freeze
+    assert frozen(wanted, False, ()) == without
+    assert frozen(wanted, None, ("b.slice",)) == ("b.slice",)
+    with pytest.raises(UsageError, match="contradict"):
+        frozen(wanted, False, ("b.slice",))
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """What time daemons claim, read from recorded answers of real ones."""
 
 import json
+import subprocess
 from pathlib import Path
 
 import msgspec
@@ -8,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clockstep.daemons import DAEMONS, MARK, PROGRAMS, ask_all, chrony, parse_all, timesyncd
+from clockstep.core.sections import MARK, sections
+from clockstep.daemons import DAEMONS, PROGRAMS, ask_all, chrony, parse_all, timesyncd
 from clockstep.model import Claim
 
 RECORDED = Path(__file__).parent / "recorded"
@@ -67,6 +69,6 @@ def test_a_daemon_that_only_runs_does_not_say_how_it_stands(program: str) -> Non
 
 
 def test_asking_all_daemons_is_one_script_that_marks_each_answer() -> None:
-    for name, daemon in DAEMONS.items():
-        assert f"{MARK}{name}" in ask_all()
-        assert daemon.ask in ask_all()
+    asked = subprocess.run(["/bin/sh", "-c", ask_all()], env={"PATH": "/nowhere"}, capture_output=True, check=False)
+    assert list(sections(asked.stdout.decode())) == [*DAEMONS, "silent"]
+    assert all(daemon.ask in ask_all() for daemon in DAEMONS.values())

@@ -35,8 +35,18 @@ def test_a_node_with_no_pod_of_the_system_is_frozen_whole() -> None:
 
 
 def test_static_pods_that_nobody_tells_apart_keep_their_node_from_being_frozen() -> None:
-    with pytest.raises(ClockstepError, match="1 static pods, and neither crictl nor ctr tells"):
-        choose(Workloads(unified=True, cgroups=(TOP,), pod_cgroups=CGROUPS, static_pods=1))
+    for pods in (None, (), PODS[:1]):  # a runtime that is not the kubelet's tells of others, or of none
+        with pytest.raises(ClockstepError, match="1 static pods, and neither crictl nor ctr tells"):
+            choose(Workloads(unified=True, cgroups=(TOP,), pod_cgroups=CGROUPS, static_pods=1, pods=pods))
+    for pods in (None, ()):
+        with pytest.raises(ClockstepError, match="3 pods run there, and neither crictl nor ctr tells"):
+            choose(Workloads(unified=True, cgroups=(TOP,), pod_cgroups=CGROUPS, kubelet_pods=3, pods=pods))
+
+
+def test_a_pod_that_the_runtime_does_not_know_runs_on_and_is_told() -> None:
+    strange = f"{TOP}/kubepods-pod00ff_33.slice"
+    found = Workloads(unified=True, cgroups=(TOP,), pod_cgroups=(*CGROUPS, strange), static_pods=1, pods=PODS)
+    assert left_out(found, choose(found)) == ("kube-system/dns", "kube-system/kube-apiserver-n1", strange)
 
 
 def test_cgroups_that_are_named_are_taken_as_they_are_and_must_exist() -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from clockstep.core.setup import SetupNode, SetupOutcome, SetupReport
 from clockstep.daemons import ask_all, setup
-from clockstep.errors import ReachError
+from clockstep.errors import ExecBlockedError, ReachError
 from clockstep.flows.setup import Wish, apply, look, undo
 from clockstep.journal import FileJournal
 from clockstep.locks import DomainLocks
@@ -39,9 +39,13 @@ class ToldReach:
         self.followed = source
         self.start = start
         self.asked: list[str] = []
+        self.deaf: Sequence[ReachError] = ()
 
     def run(self, argv: Sequence[str], stdin: bytes, deadline_ns: int) -> Output:
         if argv[-1] == "plan":
+            if self.deaf:
+                error, *self.deaf = self.deaf
+                raise error
             return self.plan
         script = argv[2]
         if script == ask_all():
@@ -94,6 +98,19 @@ def test_what_is_done_and_found_right_from_outside_is_proven(tmp_path: Path) -> 
 def test_a_node_that_does_not_answer_for_a_while_goes_on_all_the_same(tmp_path: Path) -> None:
     reach = ToldReach(SimClock(), PLAN, ["working\nactive\n", *["lost"] * 20, "done\ninactive\n"])
     assert done(tmp_path, reach).outcome is SetupOutcome.SET_UP
+
+
+def test_a_node_that_is_still_starting_is_asked_again_and_one_that_cannot_be_is_not(tmp_path: Path) -> None:
+    starting, away = ReachError("no agent is there yet"), ReachError("it has no channel for one", lasting=True)
+    for deaf, outcome in (
+        ([starting] * 20, SetupOutcome.SET_UP),
+        ([starting] * 1000, SetupOutcome.UNREACHED),
+        ([away], SetupOutcome.UNREACHED),
+        ([ExecBlockedError("guest-exec has been disabled")], SetupOutcome.UNREACHED),
+    ):
+        reach = ToldReach(SimClock(), PLAN, ["done\ninactive\n"])
+        reach.deaf = deaf
+        assert done(tmp_path, reach).outcome is outcome
 
 
 def test_one_that_never_answers_again_is_not_reached(tmp_path: Path) -> None:

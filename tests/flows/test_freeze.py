@@ -1,9 +1,14 @@
 """Frozen workloads on real guests: the witness stamps from inside the cgroup that is frozen."""
 
+import signal
 import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import libvirt
 import pytest
 
 from clockstep.errors import ReachError
@@ -11,7 +16,7 @@ from clockstep.hypervisors.libvirt import Libvirt, describe_snapshot
 from clockstep.kernel.clock import SystemClock
 from clockstep.model import Snapshot
 from clockstep.ports import Reach
-from clockstep.reach.freezer import TAKES_NS, freeze, renew, thaw
+from clockstep.reach.freezer import HOME, TAKES_NS, freeze, renew, thaw
 from conftest import Guests, pass_time, until
 from flows.commands import all_proven, clockstep, command
 from flows.test_watch import watching
@@ -20,6 +25,7 @@ TOP = "/sys/fs/cgroup/kubepods.slice"
 WRONG_NS = 1_000_000_000
 """Less than any revert here leaves a clock behind by, and more than the stream's delay ever is."""
 HELD = "frozen still"
+LAST_LOGGED = "sed -n 's/.*clockstep: workloads thawed: //p' | tail -n 1"
 THAWED = "thawed, the clock proven right"
 
 
@@ -79,15 +85,18 @@ def test_no_frozen_workload_ever_runs_with_the_wrong_time(nodes: Guests) -> None
 
 
 def test_the_watcher_proves_and_thaws_what_others_have_reverted(guests: Guests, tmp_path: Path) -> None:
+    told: list[str] = []
     clockstep(guests, "snapshot", "create", "cold", "--all", "--freeze")
     pass_time(5)
     before = connections(guests)
     with watching(guests, tmp_path, "--all", "--every", "60s") as watch:
+        threading.Thread(target=lambda: told.extend(watch.process.stderr or ())).start()
         for name in guests.names:
             guests.revert(name, "cold")
         for name in guests.names:
             watch.until_good(name)
         until(lambda: all(stamping(guests, name) for name in guests.names), 20)
+    assert sorted(told) == [f"{name}: workloads {THAWED}\n" for name in guests.names]
     none_was_wrong(guests, before)
 
 
@@ -136,10 +145,16 @@ def test_the_guard_thaws_when_its_lease_is_over_and_that_can_be_put_off(guests: 
     assert renew(way, 16, soon())
     assert renew(way, 1, soon())  # makes it no shorter
     pass_time(9)
+    guests.snapshot(name, "held")
     assert not stamping(guests, name)
     assert runs(guests, name)
-    assert thaw(way, soon()) is None
+    assert guests.ssh(name, f"dmesg | {LAST_LOGGED}") == "its lease is over\n"
+    assert thaw(way, soon(), "me") is None
     assert not renew(way, 6, soon())
+    guests.revert(name, "held")  # the guard is in it too, and goes on
+    guests.witness.await_looks()
+    assert not stamping(guests, name)
+    assert runs(guests, name)
 
 
 def test_a_killed_guard_does_not_keep_the_workloads_from_being_thawed(guests: Guests) -> None:
@@ -147,14 +162,77 @@ def test_a_killed_guard_does_not_keep_the_workloads_from_being_thawed(guests: Gu
     way = reach(guests, name)
     freeze(way, ["kubepods.slice"], soon())
     guests.ssh(name, "kill -9 $(cat /run/clockstep/freezer/guard)")
-    assert thaw(way, soon()) is True
+    assert thaw(way, soon(), "me") is True
+    assert runs(guests, name)
+    freeze(way, ["kubepods.slice"], soon())
+    guests.ssh(name, "kill -9 $(cat /run/clockstep/freezer/guard)")
+    assert renew(way, 1, soon())  # by a new guard
+    guests.ssh(name, "kill $(cat /run/clockstep/freezer/guard)")
+    assert runs(guests, name)
+    assert guests.ssh(name, f"dmesg | {LAST_LOGGED}") == "told to\n"
+
+
+def test_an_answer_that_was_lost_can_be_had_again_and_what_ran_meanwhile_is_said(guests: Guests) -> None:
+    way = reach(guests, guests.names[0])
+    freeze(way, ["kubepods.slice"], soon())
+    assert [thaw(way, soon(), "me"), thaw(way, soon(), "me"), thaw(way, soon(), "you")] == [True, True, None]
+    freeze(way, ["kubepods.slice"], soon())
+    guests.ssh(guests.names[0], f"echo 0 > {TOP}/cgroup.freeze")
+    assert thaw(way, soon(), "me") is False
+    assert thaw(way, soon(), "me") is False
+
+
+def test_a_freeze_that_is_given_up_in_its_middle_freezes_nothing_later(guests: Guests) -> None:
+    name = guests.names[0]
+    way = reach(guests, name)
+    with reading_for_ever(guests, name):
+        freezing = threading.Thread(target=lambda: _refused(guests, name, "kubepods.slice"))
+        freezing.start()
+        until(lambda: guests.ssh(name, f"cat {TOP}/cgroup.freeze") == "1\n", 20)
+        assert thaw(way, soon(), "me") is None
+        freezing.join()
+        assert guests.ssh(name, f"cat {TOP}/cgroup.freeze; ls {HOME}") == "0\nguard.sh\nuntil\n"
     assert runs(guests, name)
 
 
-@pytest.mark.parametrize("victim", ["chronyd", "qemu-ga"])
+def test_without_cgroup_v2_nothing_is_frozen(guests: Guests) -> None:
+    name = guests.names[0]
+    guests.ssh(name, "mkdir -p /run/none; mount --bind /run/none /sys/fs/cgroup")
+    try:
+        complaint = clockstep(guests, "snapshot", "create", "bad", name, "--freeze", code=2)
+        assert "it has no cgroup v2, so nothing can be frozen" in complaint
+    finally:
+        guests.ssh(name, "umount /sys/fs/cgroup")
+    assert guests.domain(name).snapshotNum() == 0
+
+
+def test_a_plain_snapshot_of_workloads_that_stand_still_is_refused(guests: Guests) -> None:
+    name = guests.names[0]
+    way = reach(guests, name)
+    freeze(way, ["kubepods.slice"], soon())
+    for words in ([], ["--freeze"]):
+        complaint = clockstep(guests, "snapshot", "create", "bad", name, *words, code=2)
+        assert "clockstep thaw lets them run on" in complaint
+    assert guests.domain(name).snapshotNum() == 0
+    assert thaw(way, soon(), "me") is True
+
+
+def test_one_that_cannot_be_proven_holds_up_none_of_the_others(guests: Guests) -> None:
+    first, *others = guests.names
+    guests.ssh(first, "date -s @$(($(date +%s) + 30))")  # a step backward needs consent
+    report = clockstep(guests, "snapshot", "create", "cold", "--all", "--freeze", code=1)
+    assert thaws(report) == [HELD, THAWED, THAWED]
+    assert all(runs(guests, name) for name in others)
+    assert not stamping(guests, first)
+    rest = clockstep(guests, "thaw", first, "--allow-backward")
+    all_proven(guests, rest["episodes"])
+    assert runs(guests, first)
+
+
+@pytest.mark.parametrize("victim", ["chronyd", "qemu-ga", "sshd", "init"])
 def test_what_must_run_on_is_never_frozen(guests: Guests, victim: str) -> None:
     name = guests.names[0]
-    guests.ssh(name, f"mkdir -p {TOP}/deep/er; echo $(pidof {victim}) > {TOP}/deep/er/cgroup.procs")
+    guests.ssh(name, f"mkdir -p {TOP}/deep/er; echo $(pidof -s {victim}) > {TOP}/deep/er/cgroup.procs")
     try:
         complaint = clockstep(guests, "snapshot", "create", "bad", name, "--freeze", code=2)
         assert f"kubepods.slice has {victim} in it, which must run on" in complaint
@@ -184,14 +262,78 @@ def test_what_was_frozen_before_stays_frozen_and_new_cgroups_stand_still_too(gue
         freeze(way, ["kubepods.slice"], soon())
         born = f"sh -c 'echo $$ > {TOP}/new/cgroup.procs; echo ran > /run/ran' >/dev/null 2>&1 &"
         assert guests.ssh(name, f"mkdir {TOP}/new; {born} sleep 0.3; cat /run/ran 2>/dev/null; true") == ""
-        assert thaw(way, soon()) is True
+        assert thaw(way, soon(), "me") is True
         until(lambda: "ran" in guests.ssh(name, "cat /run/ran"), 5)
         assert guests.ssh(name, f"cat {freezes}").strip() == "1"
         freeze(way, ["kubepods.slice/mine"], soon())
-        assert thaw(way, soon()) is True
+        assert thaw(way, soon(), "me") is True
         assert guests.ssh(name, f"cat {freezes}").strip() == "1"
     finally:
         guests.ssh(name, f"rmdir {TOP}/mine {TOP}/new; rm -f /run/ran")
+
+
+@contextmanager
+def reading_for_ever(guests: Guests, name: str) -> Iterator[None]:
+    """A workload that waits for its disk, uninterruptibly: the first piece comes at once, the next one in hours."""
+    domain, cgroup = guests.domain(name), f"{TOP}/stuck"
+    domain.setBlockIoTune("vda", {"total_bytes_sec": 1}, libvirt.VIR_DOMAIN_AFFECT_LIVE)
+    reads = "exec dd if=/dev/vda of=/dev/null bs=64k count=2 iflag=direct"
+    born = f"sh -c 'echo $$ > {cgroup}/cgroup.procs; {reads}' >/dev/null 2>&1 &"
+    try:
+        guests.ssh(name, f"mkdir {cgroup}; {born}")
+        state = f"cut -d' ' -f3 /proc/$(cat {cgroup}/cgroup.procs)/stat"
+        until(lambda: guests.ssh(name, f"{state}; true").strip() == "D", 20)
+        yield
+    finally:
+        domain.setBlockIoTune("vda", {"total_bytes_sec": 0}, libvirt.VIR_DOMAIN_AFFECT_LIVE)
+        until(lambda: guests.ssh(name, f"cat {cgroup}/cgroup.procs") == "", 20)
+        guests.ssh(name, f"rmdir {cgroup}")
+
+
+def test_a_freeze_that_never_completes_is_given_up_and_all_run_on(guests: Guests) -> None:
+    first, *others = guests.names
+    with reading_for_ever(guests, first):
+        complaint = clockstep(guests, "snapshot", "create", "bad", "--all", "--freeze", code=2)
+        assert f"{first}: its workloads were not frozen: not all could be frozen in 10 s" in complaint
+        assert "no snapshot was taken, and what was frozen for it runs" in complaint
+        assert all(guests.domain(name).snapshotNum() == 0 for name in guests.names)
+        assert all(runs(guests, name) for name in (first, *others))
+
+
+def test_an_agent_that_is_away_leaves_them_frozen_and_they_are_proven_when_it_is_back(guests: Guests) -> None:
+    name = guests.names[0]
+    clockstep(guests, "snapshot", "create", "cold", name, "--freeze")
+    pass_time(3)
+    before = connections(guests)
+    guests.revert(name, "cold")
+    guests.ssh(name, "pkill -STOP qemu-ga")
+    report = clockstep(guests, "thaw", name, "--deadline", "3s", code=3)
+    assert [one["outcome"] for one in report["members"]] == ["not thawed"]
+    assert not stamping(guests, name)
+    line = command(guests, "--json", "thaw", name, "--deadline", "30s")
+    with subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as thawing:
+        pass_time(3)
+        guests.ssh(name, "pkill -CONT qemu-ga")
+        assert thawing.wait(60) == 0
+    assert runs(guests, name)
+    stamps = guests.witness.heard[name].returned(before[name]).stamps
+    assert [stamp.lag_ns for stamp in stamps if abs(stamp.lag_ns) > WRONG_NS] == []
+
+
+def test_interrupted_it_lets_all_machines_run_and_says_who_stands_still(guests: Guests) -> None:
+    line = command(guests, "--json", "snapshot", "create", "cold", "--all", "--freeze")
+    with subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr
+        assert any("taking the snapshot" in told for told in process.stderr), "the awaited line never came"
+        process.send_signal(signal.SIGINT)
+        said = process.stderr.read()
+        assert process.wait(60) == 130
+    assert "run clockstep thaw then" in said
+    assert all(guests.domain(name).state()[0] == libvirt.VIR_DOMAIN_RUNNING for name in guests.names)
+    assert all(guests.domain(name).snapshotNum() == 0 for name in guests.names)
+    rest = clockstep(guests, "thaw", "--all")
+    all_proven(guests, rest["episodes"])
+    assert all(runs(guests, name) for name in guests.names)
 
 
 @pytest.mark.parametrize("moment", ["freezing the workloads", "pausing", "taking the snapshot", "letting all run on"])
@@ -208,3 +350,21 @@ def test_killed_at_any_moment_it_leaves_nobody_frozen(guests: Guests, moment: st
     else:
         all_proven(guests, again["episodes"])
     assert all(runs(guests, name) for name in guests.names)
+
+
+@pytest.mark.parametrize("moment", ["reverting to", "letting all run on"])
+def test_a_revert_that_is_killed_is_run_again_and_no_workload_ran_with_the_wrong_time(
+    guests: Guests, moment: str
+) -> None:
+    clockstep(guests, "snapshot", "create", "cold", "--all", "--freeze")
+    pass_time(3)
+    before = connections(guests)
+    line = command(guests, "--json", "revert", "--yes")
+    with subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr
+        assert any(moment in told for told in process.stderr), "the awaited line never came"
+        process.kill()
+    again = clockstep(guests, "revert", "--yes")
+    all_proven(guests, again["episodes"])
+    assert thaws(again) == [THAWED] * 3
+    none_was_wrong(guests, before)

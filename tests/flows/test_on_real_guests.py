@@ -3,6 +3,8 @@
 A test that takes `nodes` runs over the guest agent and over ssh.
 """
 
+import json
+import shlex
 import subprocess
 import sys
 
@@ -10,7 +12,7 @@ import libvirt
 import pytest
 
 from conftest import Guests, pass_time, until
-from flows.commands import SECOND_NS, all_proven, clockstep, put_behind, run
+from flows.commands import SECOND_NS, all_proven, clockstep, command, put_behind, run
 
 AWAY_S = 8
 
@@ -102,10 +104,17 @@ def test_a_reverted_cluster_ends_with_every_clock_proven_and_every_daemon_in_syn
         assert nodes.ssh(episode["node"], "ls /root/since 2>&1 || true").startswith("ls:")
 
 
-def test_a_revert_by_virsh_to_our_snapshot_finds_the_guest_running(guests: Guests) -> None:
-    clockstep(guests, "snapshot", "create", "theirs", guests.names[0])
-    guests.revert(guests.names[0], "theirs")
-    assert guests.domain(guests.names[0]).state()[0] == libvirt.VIR_DOMAIN_RUNNING
+def test_a_line_of_ones_own_reverts_by_virsh_to_our_snapshot_and_ends_with_a_step(guests: Guests) -> None:
+    name = guests.names[0]
+    clockstep(guests, "snapshot", "create", "theirs", name)
+    pass_time(2)
+    step = shlex.join(command(guests, "--json", "step", name))
+    line = f"virsh --quiet --connect '{guests.lab.uri}' snapshot-revert {name} theirs && {step}"
+    done = subprocess.run(["sh", "-c", line], capture_output=True, check=True, timeout=120)
+    assert guests.domain(name).state()[0] == libvirt.VIR_DOMAIN_RUNNING
+    (episode,) = json.loads(done.stdout)["episodes"]
+    all_proven(guests, [episode])
+    assert episode["before"]["value_ns"] < -2 * SECOND_NS
 
 
 def test_a_revert_of_a_set_that_a_node_lacks_touches_nothing(nodes: Guests) -> None:
@@ -141,7 +150,7 @@ def test_what_changes_machines_wants_them_named(guests: Guests, words: tuple[str
 
 def test_an_unknown_node_and_a_lab_that_is_not_up_are_named(guests: Guests) -> None:
     assert "node-9" in clockstep(guests, "status", "node-9", code=2)
-    command = [sys.executable, "-m", "clockstep", "--connect", "lab:none", "status"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    asked = [sys.executable, "-m", "clockstep", "--connect", "lab:none", "status"]
+    done = subprocess.run(asked, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 2
     assert "lab none is not up" in done.stderr

@@ -14,7 +14,7 @@ from clockstep.cli.options import examples, looking, nodes, shared
 @click.pass_context
 def command(context: click.Context, /, names: tuple[str, ...], *, everything: bool, **_options: Any) -> int:
     """Pause nodes at the same moment, until clockstep resume."""
-    from clockstep.cli.session import asked, exit_code, opened, policy_of, printed, selected
+    from clockstep.cli.session import asked, code_of_set, opened, policy_of, printed, selected
     from clockstep.flows.pause import pause
     from clockstep.render.output import Story
     from clockstep.render.text import set_page
@@ -24,4 +24,4 @@ def command(context: click.Context, /, names: tuple[str, ...], *, everything: bo
         world = opened(context, wanted, story.tell)
         report = pause(world, selected(world, wanted, changing=True), policy_of(context, wanted))
     printed(context, report, set_page)
-    return exit_code((), complete=report.complete)
+    return code_of_set(report)

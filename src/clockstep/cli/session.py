@@ -22,7 +22,7 @@ from clockstep.journal import FileDefinitions, FileJournal, state_folder
 from clockstep.kernel.clock import SystemClock
 from clockstep.kernel.timex import read_host_clock
 from clockstep.locks import DomainLocks
-from clockstep.model import Episode, Guest, Policy, Record, Verdict
+from clockstep.model import Episode, Guest, Policy, Record, SetReport, Verdict
 from clockstep.ports import Clock, Tell, Ways, World
 from clockstep.render.output import Repaint, print_json, print_json_line, print_page
 from clockstep.render.text import Page
@@ -174,6 +174,11 @@ def exit_code(episodes: Sequence[Episode], *, complete: bool = True) -> int:
     """Return 3 where a node could not be reached, 1 where one is bad or unsure or something is missing, else 0."""
     code = code_of({episode.verdict for episode in episodes})
     return code if complete else code or 1
+
+
+def code_of_set(report: SetReport) -> int:
+    """Return what `exit_code` does, for an act on several nodes as one; workloads in trouble are something missing."""
+    return exit_code(report.episodes, complete=report.complete and not any(one.trouble for one in report.freezes))
 
 
 def code_of(verdicts: Set[Verdict]) -> int:

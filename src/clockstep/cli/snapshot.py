@@ -40,7 +40,7 @@ def create(
     All of them have the snapshot afterwards, or none. Workloads that are frozen stand still in it, so that after a
     revert none runs before its clock is proven right.
     """
-    from clockstep.cli.session import asked, exit_code, frozen, opened, policy_of, printed, selected
+    from clockstep.cli.session import asked, code_of_set, frozen, opened, policy_of, printed, selected
     from clockstep.flows import snapshot
     from clockstep.render.output import Story
     from clockstep.render.text import set_page
@@ -52,7 +52,7 @@ def create(
         workloads = frozen(wanted, freeze, cgroups)
         report = snapshot.create(world, guests, name, policy_of(context, wanted), workloads)
     printed(context, report, set_page)
-    return exit_code(report.episodes, complete=report.complete and not any(one.trouble for one in report.freezes))
+    return code_of_set(report)
 
 
 @command.command("list")
@@ -86,7 +86,7 @@ def delete(
 
     A snapshot of another tool needs its nodes named, or --all that have it.
     """
-    from clockstep.cli.session import asked, exit_code, opened, policy_of, printed, scope_of
+    from clockstep.cli.session import asked, code_of_set, opened, policy_of, printed, scope_of
     from clockstep.flows import snapshot
     from clockstep.render.output import Story
     from clockstep.render.text import set_page
@@ -98,4 +98,4 @@ def delete(
     confirmed(f"delete the snapshot {name!r} of {', '.join(guest.name for guest in targets)}", yes=yes)
     report = snapshot.delete(world, targets, policy_of(context, wanted))
     printed(context, report, set_page)
-    return exit_code((), complete=report.complete)
+    return code_of_set(report)

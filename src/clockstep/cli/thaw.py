@@ -20,7 +20,7 @@ def command(
     context: click.Context, /, names: tuple[str, ...], *, everything: bool, unproven: bool, **_options: Any
 ) -> int:
     """Let frozen workloads run on: each node's as soon as its clock has been brought right and proven."""
-    from clockstep.cli.session import asked, exit_code, opened, policy_of, printed, selected
+    from clockstep.cli.session import asked, code_of_set, opened, policy_of, printed, selected
     from clockstep.flows.freeze import thaw_all
     from clockstep.render.output import Story
     from clockstep.render.text import set_page
@@ -31,4 +31,4 @@ def command(
         guests = selected(world, wanted, changing=True)
         report = thaw_all(world, guests, policy_of(context, wanted), unproven=unproven)
     printed(context, report, set_page)
-    return exit_code(report.episodes, complete=report.complete)
+    return code_of_set(report)

@@ -5,6 +5,7 @@ the namespace kube-system run on. The kubelet calls a pod's cgroup by its UID
 (https://github.com/kubernetes/kubernetes, pkg/kubelet/cm/pod_container_manager_linux.go).
 """
 
+import re
 from collections.abc import Sequence
 
 from clockstep.errors import ClockstepError, UsageError
@@ -13,6 +14,8 @@ from clockstep.model import Pod, Workloads
 DEFAULT = ("kubepods.slice", "kubepods")
 """Where the kubelet keeps all pods, by its systemd and by its cgroupfs driver."""
 SYSTEM = "kube-system"
+POD = re.compile(r"[/-]pod(?P<uid>[0-9a-f_-]+)(\.slice)?$", re.ASCII)
+TELLING = "install crictl there, for the runtime that the kubelet uses, or name the cgroups to freeze"
 
 
 def choose(found: Workloads, wanted: Sequence[str] = ()) -> tuple[str, ...]:
@@ -30,27 +33,30 @@ def choose(found: Workloads, wanted: Sequence[str] = ()) -> tuple[str, ...]:
     if wanted or not there:
         return tuple(there)
     top = there[0]
-    if found.pods is None:
-        if found.static_pods:
-            text = f"it runs {found.static_pods} static pods, and neither crictl nor ctr tells which they are"
-            raise ClockstepError(text, "install crictl there, or name the cgroups to freeze")
-        return (top,)
-    if not any(_runs_on(pod) for pod in found.pods):
+    if found.kubelet_pods and not found.pods:
+        raise ClockstepError(f"{found.kubelet_pods} pods run there, and neither crictl nor ctr tells which", TELLING)
+    if found.static_pods and not any(pod.static for pod in found.pods or ()):
+        text = f"it has {found.static_pods} static pods, and neither crictl nor ctr tells which they are"
+        raise ClockstepError(text, TELLING)
+    if not found.pods or not any(_runs_on(pod) for pod in found.pods):
         return (top,)
     frozen = {uid_in_path(pod.uid) for pod in found.pods if not _runs_on(pod)}
     return tuple(path for path in found.pod_cgroups if path.startswith(f"{top}/") and pod_of(path) in frozen)
 
 
 def left_out(found: Workloads, chosen: Sequence[str]) -> tuple[str, ...]:
-    """Return the pods that run on while the chosen cgroups are frozen, as namespace/name."""
-    whole = any(cgroup in DEFAULT for cgroup in chosen)
-    return () if whole else tuple(sorted(f"{pod.namespace}/{pod.name}" for pod in found.pods or () if _runs_on(pod)))
+    """Return the pods that run on while the chosen cgroups are frozen, as namespace/name, or by their cgroup."""
+    pods = {uid_in_path(pod.uid): pod for pod in found.pods or ()}
+    if any(cgroup in DEFAULT for cgroup in chosen) or not pods:
+        return ()
+    unknown = [path for path in found.pod_cgroups if pod_of(path) and pod_of(path) not in pods and path not in chosen]
+    return tuple(sorted([*(f"{pod.namespace}/{pod.name}" for pod in pods.values() if _runs_on(pod)), *unknown]))
 
 
 def pod_of(path: str) -> str:
     """Return the pod's UID in the path of its cgroup, with dashes; empty where it is none."""
-    _, pod, uid = path.rpartition("/")[2].removesuffix(".slice").rpartition("pod")
-    return uid_in_path(uid) if pod else ""
+    found = POD.search(path)
+    return uid_in_path(found["uid"]) if found else ""
 
 
 def uid_in_path(uid: str) -> str:

@@ -2,8 +2,9 @@
 
 import re
 
-from clockstep.daemons import MARK, chrony
+from clockstep.core.sections import LAST, SAY, sections
 from clockstep.daemons import PROGRAMS as KNOWN
+from clockstep.daemons import chrony
 from clockstep.model import Inside, TimeSource
 
 PROGRAMS = (*KNOWN, "ntp-daemon")
@@ -17,11 +18,10 @@ CONFIGURATIONS = (
 CAP_SYS_TIME = 1 << 25
 """linux/capability.h."""
 
-LAST = "end"
 NUMBER = re.compile(r"-?[0-9]{1,12}", re.ASCII)
 
 ASK = f"""PATH=$PATH:/usr/sbin:/sbin
-say() {{ echo '{MARK}'"$1"; }}
+{SAY}
 running() {{ for name; do pidof $name >/dev/null && echo $name; done; }}
 command -v pidof >/dev/null && say daemons && running {" ".join(PROGRAMS)}
 say others; running {" ".join(OTHERS)}
@@ -41,7 +41,7 @@ say rtc; cat /sys/class/rtc/rtc0/since_epoch && date +%s
 say adjtime; cat /etc/adjtime
 say tai; case $(uname -m) in x86_64) call=159;; aarch64) call=171;; *) call=;; esac
 [ -n "$call" ] && perl -e 'my $now = "\\0" x 208; print unpack("x160 l", $now) if syscall('$call', $now) >= 0'
-echo; say {LAST}
+say {LAST}
 """
 """`chronyd -p` prints the configuration with all that it includes, in the order that counts (chronyd(8)). `tai` is in
 struct timex at byte 160 (linux/timex.h); the kernel has it from chronyd, or from a table of leap seconds.
@@ -50,13 +50,16 @@ struct timex at byte 160 (linux/timex.h); the kernel has it from chronyd, or fro
 
 def parse(output: str) -> Inside | None:
     """Return what the answer says, None of one that is not whole; what is not in its form is left out."""
-    if f"{MARK}{LAST}" not in output:
+    lines = sections(output)
+    if LAST not in lines:
         return None
-    said = {part.partition("\n")[0].strip(): part.partition("\n")[2] for part in output.split(MARK)[1:]}
-    lines = {name: text.split("\n") for name, text in said.items()}
+
+    def said(name: str) -> str:
+        return " ".join(lines.get(name, ())).strip()
+
     directives = [line.split() for line in lines.get("configuration", []) if _is_directive(line)]
     rtc = [int(line) for line in lines.get("rtc", []) if NUMBER.fullmatch(line.strip())]
-    tai = said.get("tai", "").strip()
+    tai = said("tai")
     return Inside(
         daemons=tuple(name for name in PROGRAMS if name in lines["daemons"]) if "daemons" in lines else None,
         others=tuple(name for name in OTHERS if name in lines.get("others", [])),
@@ -67,9 +70,9 @@ def parse(output: str) -> Inside | None:
         configured=bool(directives),
         rtcsync=any(words[0].lower() == "rtcsync" for words in directives),
         ptp=tuple(_pair(line) for line in lines.get("ptp", []) if line),
-        kernel=said.get("kernel", "").strip(),
-        has_ptp_kvm={"yes": True, "no": False}.get(said.get("ptp_kvm", "").strip()),
-        clocksource=said.get("clocksource", "").strip(),
+        kernel=said("kernel"),
+        has_ptp_kvm={"yes": True, "no": False}.get(said("ptp_kvm")),
+        clocksource=said("clocksource"),
         may_set_time=_may_set_time(lines.get("capability", [])),
         container="yes" in lines.get("container", []),
         rtc_ahead_s=rtc[0] - rtc[1] if len(rtc) == 2 else None,

@@ -5,8 +5,9 @@ over, or because somebody says so.
 """
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from uuid import uuid4
 
 import msgspec
 
@@ -20,7 +21,8 @@ from clockstep.ports import Node, World
 from clockstep.reach.freezer import HELD_S, LEASE_S, TAKES_NS, freeze, renew, survey, thaw
 from clockstep.units import SECOND_NS
 
-RENEW_EVERY_S = LEASE_S // 3
+RENEW_EVERY_S, RENEW_AGAIN_S = LEASE_S // 3, 3
+"""How often leases are renewed, and how soon again where one could not be."""
 RENEWING_NS = 5 * SECOND_NS
 UNPROVEN = Trouble(
     f"its workloads stand still until the lease of {LEASE_S} s is over, because its clock is not proven",
@@ -40,6 +42,7 @@ class Freezer:
 
     def __init__(self, world: World) -> None:
         self._world = world
+        self._run = uuid4().hex
         self._since_ns: dict[Guest, int] = {}
         self._freezes: dict[Guest, Freeze] = {}
 
@@ -57,10 +60,10 @@ class Freezer:
             reasons = "; ".join(f"{name}: {error.message}" for name, error in failed.items())
             hint = next((error.hint for error in failed.values() if error.hint), "")
             still = ", ".join(guest.name for guest in self._waiting())
-            run_on = f"{still} may stand still for {LEASE_S} s" if still else "all workloads run"
+            run_on = f"{still} may stand still for {LEASE_S} s" if still else "what was frozen for it runs"
             raise UsageError(reasons, f"no snapshot was taken, and {run_on}; {hint}")
         if self._world.clock.monotonic_ns() - began_ns > LATE_NS:
-            self._renew(LEASE_S)
+            renewed(self._world, self._waiting(), LEASE_S)
 
     def adopt(self, snapshots: Mapping[Guest, Snapshot]) -> None:
         """Take over the workloads that stand still in snapshots, from now on."""
@@ -91,15 +94,11 @@ class Freezer:
         if not self._waiting():
             yield
             return
-        over = threading.Event()
-        thread = threading.Thread(target=self._renewing, args=(over,), daemon=True)
-        thread.start()
         try:
-            yield
+            with renewing(self._world, self._waiting, RENEW_EVERY_S):
+                yield
         finally:
-            over.set()
-            thread.join()
-            for guest in self._renew(HELD_S) if hold else ():
+            for guest in renewed(self._world, self._waiting(), HELD_S) if hold else ():
                 self._freezes[guest] = msgspec.structs.replace(self._freezes[guest], trouble=HELD)
 
     def report(self) -> tuple[Freeze, ...]:
@@ -138,7 +137,7 @@ class Freezer:
         if one.thaw is not Thaw.FROZEN:
             return
         try:
-            stood = thaw(node.reach, clock.monotonic_ns() + TAKES_NS)
+            stood = thaw(node.reach, clock.monotonic_ns() + TAKES_NS, self._run)
         except ReachError as error:
             self._freezes[guest] = msgspec.structs.replace(one, trouble=troubled(error))
             return
@@ -152,33 +151,54 @@ class Freezer:
     def _waiting(self) -> list[Guest]:
         return [guest for guest, one in self._freezes.items() if one.cgroups and one.thaw is Thaw.FROZEN]
 
-    def _renewing(self, over: threading.Event) -> None:
-        while not over.wait(RENEW_EVERY_S):
-            self._renew(LEASE_S)
 
-    def _renew(self, lease_s: int) -> list[Guest]:
-        """Renew the leases of all that wait; return of which that is sure."""
-        waiting = self._waiting()
-        with nodes(self._world) as node:
+def renewed(world: World, guests: Sequence[Guest], lease_s: int) -> list[Guest]:
+    """Renew the leases of these guests' workloads; return of which that is sure."""
+    with nodes(world) as node:
 
-            def job(guest: Guest) -> bool:
-                return renew(node(guest).reach, lease_s, self._world.clock.monotonic_ns() + RENEWING_NS)
+        def job(guest: Guest) -> bool:
+            return renew(node(guest).reach, lease_s, world.clock.monotonic_ns() + RENEWING_NS)
 
-            results = side_by_side(waiting, job, RENEWING_NS + SECOND_NS)
-        return [guest for guest in waiting if results[guest.name] is True]
+        results = side_by_side(guests, job, RENEWING_NS + SECOND_NS)
+    return [guest for guest in guests if results[guest.name] is True]
+
+
+@contextmanager
+def renewing(world: World, waiting: Callable[[], Sequence[Guest]], first_s: int) -> Iterator[None]:
+    """Renew the leases of those that wait while this lasts, for the first time after `first_s` seconds."""
+    over = threading.Event()
+
+    def work() -> None:
+        next_s = first_s
+        while not over.wait(next_s):
+            guests = waiting()
+            next_s = RENEW_EVERY_S if len(renewed(world, guests, LEASE_S)) == len(guests) else RENEW_AGAIN_S
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
 
 
 def thaw_all(world: World, guests: Sequence[Guest], policy: Policy, *, unproven: bool) -> SetReport:
     """Thaw the workloads of nodes: each when its clock has been brought right and proven, or at once if `unproven`."""
     came: dict[str, Member] = {}
+    run = uuid4().hex
 
     def let_go(guest: Guest, node: Node) -> bool:
-        stood = thaw(node.reach, world.clock.monotonic_ns() + TAKES_NS)
+        try:
+            stood = thaw(node.reach, world.clock.monotonic_ns() + TAKES_NS, run)
+        except ReachError as error:
+            came[guest.name] = Member(guest.name, Outcome.NOT_THAWED, troubled(error))
+            return False
         came[guest.name] = Member(guest.name, Outcome.NOTHING_FROZEN if stood is None else Outcome.THAWED)
         return True
 
-    def keep(node: Node) -> bool:
-        return renew(node.reach, LEASE_S, world.clock.monotonic_ns() + RENEWING_NS)
+    def waiting() -> list[Guest]:
+        return [one for one in guests if one.name not in came or came[one.name].outcome is Outcome.NOT_THAWED]
 
     with world.locks.hold(guests, policy.deadline_ns):
         episodes: tuple[Episode, ...] = ()
@@ -187,9 +207,8 @@ def thaw_all(world: World, guests: Sequence[Guest], policy: Policy, *, unproven:
                 results = side_by_side(guests, lambda guest: let_go(guest, node(guest)), policy.deadline_ns)
                 failed = failures(results)
         else:
-            with nodes(world) as node:
-                side_by_side(guests, lambda guest: keep(node(guest)), RENEWING_NS)
-            episodes = step(world, dict.fromkeys(guests, ASKED), policy, proven=let_go)
+            with renewing(world, waiting, 0):
+                episodes = step(world, dict.fromkeys(guests, ASKED), policy, proven=let_go)
             failed = {}
     for guest in guests:
         trouble = troubled(failed[guest.name]) if guest.name in failed else None

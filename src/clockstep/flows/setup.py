@@ -10,7 +10,7 @@ from typing import NamedTuple
 from clockstep.core.provision import cloud_init
 from clockstep.core.setup import SetupNode, SetupOutcome, SetupPlan, SetupReport, planned, proves, shortfall
 from clockstep.daemons import setup as chrony
-from clockstep.errors import ClockstepError, DeadlineError, ReachError
+from clockstep.errors import ClockstepError, DeadlineError, ExecBlockedError, ReachError
 from clockstep.fleet import side_by_side
 from clockstep.flows.step import GRACE_NS, LOOKED, nodes, refuse_paused
 from clockstep.heal import observe
@@ -26,6 +26,8 @@ PROOF_NS = 3 * MINUTE_NS
 """How long the proof may take: a chronyd that does not know its frequency yet may be off for a minute."""
 LOST_NS = 60 * SECOND_NS
 """For how long a node may not answer while it works: its agent or its sshd may be restarted by what it installs."""
+COMING_NS = 30 * SECOND_NS
+"""For how long one that does not answer at first is asked again: it may just be starting."""
 NOT_STARTED = "not-started"
 OUTCOMES = {
     NOT_STARTED: SetupOutcome.REFUSED,  # what is there may be another run's, and is left alone
@@ -54,7 +56,7 @@ def text(wish: Wish, form: str) -> str:
 
 def look(world: World, guests: Sequence[Guest], policy: Policy, wish: Wish) -> SetupReport:
     """Return what would be changed in each node; nothing is."""
-    return _on_all(world, guests, policy, lambda _guest, node: planned(node.name, _plan(world, node, wish)))
+    return _on_all(world, guests, policy, lambda _guest, node: planned(node.name, _first_plan(world, node, wish)))
 
 
 def apply(world: World, guests: Sequence[Guest], policy: Policy, wish: Wish) -> SetupReport:
@@ -99,6 +101,21 @@ def _reported(results: Mapping[str, SetupNode | ClockstepError]) -> Sequence[Set
     ]
 
 
+def _first_plan(world: World, node: Node, wish: Wish) -> SetupPlan:
+    """Return the plan; a node that does not answer yet is asked again for a while."""
+    until_ns = world.clock.monotonic_ns() + COMING_NS
+    while True:
+        try:
+            return _plan(world, node, wish)
+        except ExecBlockedError:
+            raise
+        except ReachError as error:
+            if error.lasting or world.clock.monotonic_ns() >= until_ns:
+                raise
+            world.tell(node.name, f"{error.message}; asking again")
+        world.clock.sleep_ns(POLL_NS)
+
+
 def _plan(world: World, node: Node, wish: Wish) -> SetupPlan:
     output = _run(world, node, ["/bin/sh", "-c", wish.script, "setup", "plan"])
     if output.code == NO_PROGRAM:
@@ -112,7 +129,7 @@ def _plan(world: World, node: Node, wish: Wish) -> SetupPlan:
 
 def _applied(world: World, node: Node, policy: Policy, wish: Wish) -> SetupNode:
     until_ns = world.clock.monotonic_ns() + policy.deadline_ns
-    plan = _plan(world, node, wish)
+    plan = _first_plan(world, node, wish)
     before = planned(node.name, plan)
     if before.outcome not in {SetupOutcome.WOULD_CHANGE, SetupOutcome.UNCHANGED}:
         return before
@@ -157,7 +174,7 @@ def _proven(world: World, node: Node, policy: Policy, wish: Wish, plan: SetupPla
 def _undone(world: World, node: Node, policy: Policy) -> SetupNode:
     until_ns = world.clock.monotonic_ns() + policy.deadline_ns
     wish = Wish()
-    plan = _plan(world, node, wish)
+    plan = _first_plan(world, node, wish)
     if not plan.applied:
         return SetupNode(node.name, SetupOutcome.UNCHANGED, "clockstep has set nothing up there")
     kind, _, why = _work(world, node, "undo", wish.script, until_ns).partition(" ")

@@ -31,6 +31,7 @@ from clockstep.model import (
     SnapshotSet,
 )
 from clockstep.ports import Hypervisor, World
+from clockstep.reach.freezer import stands
 from clockstep.reach.guard import START_NS, start
 from clockstep.units import SECOND_NS
 
@@ -133,14 +134,17 @@ def objections(asked: Mapping[str, Sequence[str] | ClockstepError]) -> list[str]
     return [f"{name}: {reason}" for name, reasons in said.items() for reason in reasons]
 
 
-def guard_all(world: World, guests: Sequence[Guest]) -> None:
-    """Start a guard in each guest that takes one, so that it is in the snapshot."""
+def guard_all(world: World, guests: Sequence[Guest]) -> list[Guest]:
+    """Start a guard in each guest that takes one, so that it is in the snapshot; return whose workloads stand still."""
     with nodes(world) as node:
 
         def job(guest: Guest) -> bool:
-            return start(node(guest).reach, world.clock.monotonic_ns() + START_NS)
+            reach, until_ns = node(guest).reach, world.clock.monotonic_ns() + START_NS
+            start(reach, until_ns)
+            return stands(reach, until_ns)
 
-        side_by_side(guests, job, START_NS)
+        results = side_by_side(guests, job, START_NS)
+    return [guest for guest in guests if results[guest.name] is True]
 
 
 def _begin(
@@ -160,7 +164,11 @@ def _begin(
     _refuse_unfit(
         world.hypervisor, guests, [*reasons, *(f"{guest} has a snapshot {name!r} already" for guest in named)]
     )
-    guard_all(world, guests)
+    still = guard_all(world, guests)
+    if freeze is None and still:
+        names = ", ".join(guest.name for guest in still)
+        text = f"the workloads of {names} stand still, and would in the snapshot"
+        raise UsageError(text, "clockstep thaw lets them run on")
     hold, freezer = Hold(world, guests, "snapshot"), Freezer(world)
     snapshot = Snapshot(name, world.clock.realtime_ns(), uuid4().hex, tuple(guest.name for guest in guests))
     if freeze is not None:
@@ -202,7 +210,7 @@ def _continue(
     hold, freezer = Hold(world, guests, "snapshot"), Freezer(world)
     hold.adopt(list(begun))
     each = have | {guest: pause.snapshot for guest, pause in begun.items() if pause.snapshot}
-    freezer.adopt(each)
+    freezer.adopt({guest: each.get(guest, snapshot) for guest in guests})  # all were frozen before one was paused
     frozen = any(one.frozen for one in each.values())
     if {guest.name for guest in guests} != set(snapshot.members or ()):
         text = f"the snapshot {snapshot.name!r} was begun and not ended, of {', '.join(snapshot.members or ())}"

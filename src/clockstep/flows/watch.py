@@ -19,13 +19,14 @@ from clockstep.core.offset import sandwich
 from clockstep.core.plan import SLACK_NS, explained
 from clockstep.core.watching import OFTEN, Trail, cause, follow, merged, too_often
 from clockstep.errors import BusyError, ClockstepError, HypervisorError, ReachError
-from clockstep.flows.freeze import Freezer
+from clockstep.flows.freeze import GONE, Freezer
 from clockstep.heal import Company, anchored, heal, jumped, unreached
 from clockstep.model import (
     Cause,
     Episode,
     Facts,
     Finding,
+    Freeze,
     Guest,
     Happening,
     Offset,
@@ -47,7 +48,7 @@ SAME_NS = SECOND_NS
 """Events of one guest that come within this time are of one happening: a revert is told of three times."""
 SLEPT_NS = SECOND_NS
 STARTING_NS = 3 * SECOND_NS
-AGAIN_NS = SECOND_NS // 20
+AGAIN_NS = SECOND_NS // 100
 SURVEY_NS = SECOND_NS // 2
 """How long a sweep waits for a hypervisor; what comes later is taken in by the next one."""
 
@@ -251,10 +252,10 @@ class Watcher:
         elif not self._runs_soon(guest):
             return Done(guest.key, left=msgspec.structs.replace(trail, due=False))
         with self._world.locks.hold([guest], 0):
-            snapshot = None if trail is None else self._snapshot(guest)
+            snapshot = self._snapshot(guest)
             why = found if trail is None else cause(trail, self._age(snapshot))
             freezer = Freezer(self._world)
-            if snapshot and trail and trail.why is What.REVERTED:
+            if snapshot:  # also where no event told of a revert
                 freezer.adopt({guest: snapshot})
             node, world = Node(guest.name, self._reach(watched)), self._world
             with freezer.kept():
@@ -268,8 +269,15 @@ class Watcher:
                     lambda: freezer.proven(guest, node),
                 )
             for one in freezer.report():
-                world.tell(guest.name, one.trouble.text if one.trouble else f"workloads {one.thaw.value}")
+                self._tell_of_workloads(one, episode, trail)
             return Done(guest.key, episode, trail if episode.verdict is Verdict.UNREACHABLE else None)
+
+    def _tell_of_workloads(self, one: Freeze, episode: Episode, trail: Trail | None) -> None:
+        """Tell what became of workloads in the snapshot; that none stood still counts only after a revert."""
+        stepped = any(isinstance(action, Step) for action in episode.actions)
+        if one.trouble is GONE and not (stepped and trail is not None and trail.why is What.REVERTED):
+            return
+        self._world.tell("", f"{one.node}: {one.trouble.text if one.trouble else f'workloads {one.thaw.value}'}")
 
     def _was_set(self, watched: Watched, glance: Episode) -> bool:
         """Whether a clock that was right at an earlier look is wrong by more than it can have drifted since."""

@@ -208,7 +208,7 @@ class Libvirt:
         by_ssh = login(guest, self._ways) if self._wants_ssh(domain) else None
         if by_ssh:
             return SshReach(by_ssh, self._clock, guest.uuid)
-        return AgentReach(DomainChannel(lambda: self._domain(guest)), self._clock)
+        return AgentReach(DomainChannel(lambda: self._domain(guest)), self._clock, lambda: self._guarded(guest))
 
     def subscribe(self, tell: Callable[[Happening], None]) -> None:
         """Tell what happens to any domain from now on; over a new connection after the old one broke."""
@@ -217,6 +217,13 @@ class Libvirt:
             register(self._living(), self._clock, tell)
         except libvirt.libvirtError as error:
             raise refused(error, "asking for events") from error
+
+    def _guarded(self, guest: Guest) -> bool:
+        """Whether the domain's current snapshot is one of clockstep's, which starts a guard before it takes one."""
+        with suppress(HypervisorError):
+            snapshot = self.current(guest)
+            return snapshot is not None and snapshot.set_id is not None
+        return False
 
     def _wants_ssh(self, domain: Any) -> bool:
         if self._ways.only:

@@ -5,39 +5,46 @@ which a snapshot's memory has as well; so whoever proves the clock after a rever
 v2's (Documentation/admin-guide/cgroup-v2.rst: cgroup.freeze, and `frozen` in cgroup.events).
 """
 
+import base64
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from clockstep.core.freezing import DEFAULT
+from clockstep.core.sections import LAST, SAY, sections
 from clockstep.errors import ReachError
 from clockstep.model import Pod, Workloads
 from clockstep.ports import Output, Reach
 from clockstep.units import SECOND_NS
 
+HOME = "/run/clockstep/freezer"
 LEASE_S = 60
 HELD_S = 86_400
 """How long a node that is to be held stands still at most, so that even then it is not for ever."""
 COMPLETE_S = 10
 TAKES_NS = (COMPLETE_S + 10) * SECOND_NS
-RUN_ON = ("qemu-ga", "sshd*", "chronyd", "ntpd", "ntp-daemon", "systemd-timesyn")
+RUN_ON = ("qemu-ga", "sshd*", "chronyd", "ntpd", "ntp-daemon", "systemd-timesyn", "ptp4l", "phc2sys")
 """What must never stand still, by the 15 characters that the kernel keeps of a program's name (proc_pid_comm(5))."""
-MARK = "== "
+POD = ("namespace", "name", "uid")
 REFUSED, INCOMPLETE = 77, 75
 """sysexits.h: EX_NOPERM, EX_TEMPFAIL."""
 
+SANDBOXES = 'labels."io.cri-containerd.kind"==sandbox'
+"""containerd's CRI keeps each pod as a container of its own, which has what the kubelet said of it."""
+
 LOOK = rf"""root=/sys/fs/cgroup
-say() {{ echo '{MARK}'"$1"; }}
+{SAY}
 say unified; [ -f $root/cgroup.controllers ] && echo yes
 say cgroups; for cgroup; do [ -f "$root/$cgroup/cgroup.freeze" ] && echo "$cgroup"; done
 say pods; cd $root && for top in {" ".join(DEFAULT)}; do
 [ -d $top ] && find $top -mindepth 1 -maxdepth 2 -type d -name '*pod*'; done
 say static; folder=$(sed -n 's/^staticPodPath: *"\{{0,1\}}\([^"]*\)"\{{0,1\}}$/\1/p' /var/lib/kubelet/config.yaml)
 ls "${{folder:-/etc/kubernetes/manifests}}" | grep -c '\.ya*ml$\|\.json$'
-if command -v crictl >/dev/null && pods=$(timeout 5 crictl pods -o json); then say crictl; echo "$pods"
-elif command -v ctr >/dev/null && ids=$(timeout 5 ctr -n k8s.io containers ls -q); then say ctr
-for id in $ids; do ctr -n k8s.io containers info "$id" && echo; done; fi
-say end"""
+say kubelet; ls /var/lib/kubelet/pods | wc -l
+if command -v crictl >/dev/null && pods=$(timeout 5 crictl pods -o json); then say crictl; printf '%s\n' "$pods"
+elif command -v ctr >/dev/null && ids=$(timeout 5 ctr -n k8s.io containers ls -q '{SANDBOXES}'); then say ctr
+for id in $ids; do timeout 5 ctr -n k8s.io containers info "$id" && echo; done; fi
+say {LAST}"""
 
 GUARD = r"""home=$1
 over() {
@@ -45,7 +52,7 @@ over() {
     while read -r cgroup; do echo 0 >"/sys/fs/cgroup/$cgroup/cgroup.freeze"; done <"$home/cgroups"
     rm -f "$home/cgroups" "$home/guard"
     kill $sleeper
-    logger -t clockstep "workloads thawed: $1" || echo "clockstep: workloads thawed: $1" >/dev/kmsg
+    echo "<5>clockstep: workloads thawed: $1" >/dev/kmsg
     exit 0
 }
 trap 'over "told to"' TERM
@@ -57,15 +64,29 @@ while left=$(($(cat "$home/until") - $(cut -d. -f1 /proc/uptime))) && [ $left -g
 done
 over 'its lease is over'"""
 """Its lease may be made longer while it sleeps. wait is ended by a signal that is trapped (POSIX.1, 2.12), and sleep
-goes by the monotonic clock (nanosleep(2)), as the uptime does but for a guest's own sleep (proc_uptime(5))."""
+goes by the monotonic clock (nanosleep(2)), as the uptime does but for a guest's own sleep (proc_uptime(5)). It logs to
+the kernel's log, which every system has (Documentation/ABI/testing/dev-kmsg), as a notice."""
 
-COMMON = r"""home=/run/clockstep/freezer root=/sys/fs/cgroup
+COMMON = (
+    f"home={HOME}"
+    + r""" root=/sys/fs/cgroup
 umask 077
 exec 3>&1
 now() { cut -d. -f1 /proc/uptime; }
 await() { end=$(($(now) + $1)); shift; until "$@"; do [ "$(now)" -lt $end ] || return 1; sleep 0.02; done; }
-guarded() { [ -s "$home/guard" ] && kill -0 "$(cat "$home/guard")"; }
+alive() { [ -s "$home/$1" ] && grep -qs clockstep "/proc/$(cat "$home/$1")/cmdline"; }
+guarded() { alive guard; }
 gone() { [ ! -e "$home/cgroups" ]; }
+given_up() { ! alive freezing; }
+start_guard() {
+    if [ -d /run/systemd/system ]; then
+        systemd-run --quiet --collect --unit=clockstep-freezer-$$ --property=Restart=on-failure \
+            /bin/sh "$home/guard.sh" "$home" || return 1
+    else
+        setsid /bin/sh "$home/guard.sh" "$home" </dev/null >/dev/null 2>&1 3>&- &
+    fi
+    await 5 guarded
+}
 until_in() { echo $(($(now) + $1)) >"$home/until.new" && mv "$home/until.new" "$home/until"; }
 let_go() {
     guarded && kill "$(cat "$home/guard")" && await 5 gone && return
@@ -79,7 +100,9 @@ all_frozen() {
     done <"$home/cgroups"
 }
 """
-"""A pod may end and its cgroup go while it is frozen: it can be killed."""
+)
+"""A number is taken for a process of ours only where its command line says so. The guard has a unit of its own, because
+what qemu-ga or sshd start ends with them. A pod may end and its cgroup go while it is frozen: it can be killed."""
 
 FREEZE = (
     COMMON
@@ -88,15 +111,17 @@ mine=$home/mine.$$
 back() {{
     let_go
     while read -r cgroup; do echo 0 >"$root/$cgroup/cgroup.freeze"; done <"$mine"
-    rm -f "$mine"
+    rm -f "$mine" "$home/freezing"
 }}
 refuse() {{ echo "$1" >&3; back; exit {REFUSED}; }}
-mkdir -p "$home"
+mkdir -p "$home" && echo $$ >"$home/freezing"
+trap 'back; exit {INCOMPLETE}' TERM
 if [ -e "$home/cgroups" ]; then
+    rm -f "$home/freezing"
     echo 'workloads are frozen there already; clockstep thaw lets them run on'
     exit {REFUSED}
 fi
-rm -f "$home/guard"
+rm -f "$home/guard" "$home/thawed"
 printf '%s\n' "$guard" >"$home/guard.sh"
 for cgroup; do
     case /$cgroup/ in *//*|*/./*|*/../*) refuse "$cgroup is no path of a cgroup";; esac
@@ -106,13 +131,7 @@ for cgroup; do
     [ "$(cat "$file")" = 1 ] || echo "$cgroup"
 done >"$mine"
 cp "$mine" "$home/cgroups" && until_in "$lease" || refuse "$home cannot be written"
-if [ -d /run/systemd/system ]; then
-    systemd-run --quiet --collect --unit=clockstep-freezer-$$ --property=Restart=on-failure \
-        /bin/sh "$home/guard.sh" "$home" || refuse 'no guard could be started'
-else
-    setsid /bin/sh "$home/guard.sh" "$home" </dev/null >/dev/null 2>&1 3>&- &
-fi
-await 5 guarded || refuse 'no guard could be started'
+start_guard || refuse 'no guard could be started'
 host=$(readlink /proc/1/ns/pid) runs_on='which must run on'
 while read -r cgroup; do
     for pid in $(find "$root/$cgroup" -name cgroup.procs -exec cat {{}} +); do
@@ -126,30 +145,36 @@ while read -r cgroup; do
     echo 1 >"$root/$cgroup/cgroup.freeze" || [ ! -e "$root/$cgroup" ] || refuse "$cgroup cannot be frozen"
 done <"$mine"
 if await {COMPLETE_S} all_frozen; then
-    rm -f "$mine"
+    rm -f "$mine" "$home/freezing"
     exit 0
 fi
 back
 echo 'not all could be frozen in {COMPLETE_S} s: a process there waits and cannot be interrupted'
 exit {INCOMPLETE}"""
 )
-"""A pod may well run a sshd of its own, in its own PID namespace; what counts is the system's. The guard has a unit of
-its own, because what qemu-ga or sshd start ends with them."""
+"""A pod may well run a sshd of its own, in its own PID namespace; what counts is the system's. Whoever thaws while this
+is still at work ends it first (SIGTERM)."""
 
 THAW = (
     COMMON
-    + r"""[ -e "$home/cgroups" ] || { echo none; exit 0; }
+    + r"""alive freezing && kill "$(cat "$home/freezing")" && await 5 given_up
+[ -e "$home/cgroups" ] || { sed -n "s/^$1 //p" "$home/thawed" 2>&- | grep . || echo none; exit 0; }
 all_frozen && was=frozen || was=running
+echo "$1 $was" >"$home/thawed"
 let_go
 echo $was"""
 )
+"""Asked again by the same caller, whom the first answer did not reach, it answers the same."""
 
 RENEW = (
     COMMON
-    + r"""guarded && [ -e "$home/cgroups" ] || exit 1
-[ $(($(now) + $1)) -le "$(cat "$home/until")" ] || until_in "$1" """
+    + r"""[ -e "$home/cgroups" ] || exit 1
+[ $(($(now) + $1)) -le "$(cat "$home/until")" ] || until_in "$1"
+guarded || start_guard"""
 )
 """A lease is never made shorter: somebody may hold the node."""
+
+STANDS = f"[ -e {HOME}/cgroups ]"
 
 
 def survey(reach: Reach, cgroups: Sequence[str], deadline_ns: int) -> Workloads:
@@ -174,40 +199,53 @@ def freeze(reach: Reach, cgroups: Sequence[str], deadline_ns: int, lease_s: int 
         raise ReachError(f"its workloads were not frozen: {text}", "leave them out, or freeze others", lasting=True)
 
 
-def thaw(reach: Reach, deadline_ns: int) -> bool | None:
-    """Thaw what was frozen; whether all of it stood still until then, None where nothing was frozen by clockstep."""
-    said = _sh(reach, THAW, [], deadline_ns).out.strip()
+def thaw(reach: Reach, deadline_ns: int, caller: str) -> bool | None:
+    """Thaw what was frozen; whether all of it stood still until then, None where nothing was frozen by clockstep.
+
+    A `caller`, by a name of its own, may ask again where an answer was lost.
+    """
+    said = _sh(reach, THAW, [caller], deadline_ns).out.strip()
     if said not in {"frozen", "running", "none"}:
         raise ReachError("it does not say whether its workloads were thawed", "look into the guest")
     return None if said == "none" else said == "frozen"
 
 
 def renew(reach: Reach, lease_s: int, deadline_ns: int) -> bool:
-    """Have the guard wait for that long from now on; whether there is one."""
+    """Have the guard wait for that long from now on, a new one where it is gone; whether there is one."""
     return _sh(reach, RENEW, [str(lease_s)], deadline_ns).code == 0
+
+
+def stands(reach: Reach, deadline_ns: int) -> bool:
+    """Whether workloads stand still that clockstep has frozen."""
+    return _sh(reach, STANDS, [], deadline_ns).code == 0
 
 
 def parse(output: str) -> Workloads | None:
     """Return what the answer to LOOK says; None of one that is not whole."""
-    said = {part.partition("\n")[0]: part.partition("\n")[2].strip() for part in f"\n{output}".split(f"\n{MARK}")[1:]}
-    if "end" not in said:
+    said = sections(output)
+    if LAST not in said:
         return None
-    static = said.get("static", "")
+
+    def number(name: str) -> int:
+        text = "".join(said.get(name, ())).strip()
+        return int(text) if text.isdecimal() else 0
+
     return Workloads(
-        unified=said.get("unified") == "yes",
-        cgroups=tuple(dict.fromkeys(said.get("cgroups", "").split("\n"))) if said.get("cgroups") else (),
-        pod_cgroups=tuple(filter(None, said.get("pods", "").split("\n"))),
-        static_pods=int(static) if static.isdecimal() else 0,
+        unified=said.get("unified") == ["yes"],
+        cgroups=tuple(dict.fromkeys(said.get("cgroups", ()))),
+        pod_cgroups=tuple(said.get("pods", ())),
+        static_pods=number("static"),
+        kubelet_pods=number("kubelet"),
         pods=_pods(said),
     )
 
 
-def _pods(said: dict[str, str]) -> tuple[Pod, ...] | None:
+def _pods(said: dict[str, list[str]]) -> tuple[Pod, ...] | None:
     try:
         if "crictl" in said:
-            return tuple(_of_crictl(item) for item in json.loads(said["crictl"])["items"])
+            return tuple(_of_crictl(item) for item in json.loads("\n".join(said["crictl"]))["items"])
         if "ctr" in said:
-            return tuple({pod.uid: pod for item in _several(said["ctr"]) if (pod := _of_ctr(item))}.values())
+            return tuple({pod.uid: pod for item in _several("\n".join(said["ctr"])) if (pod := _of_ctr(item))}.values())
     except (ValueError, KeyError, TypeError, AttributeError):
         return None
     return None
@@ -215,19 +253,28 @@ def _pods(said: dict[str, str]) -> tuple[Pod, ...] | None:
 
 def _of_crictl(item: Any) -> Pod:
     """Return a pod from `crictl pods -o json`."""
-    metadata = item["metadata"]
-    static = (item.get("annotations") or {}).get("kubernetes.io/config.source") == "file"
-    return Pod(metadata["namespace"], metadata["name"], metadata["uid"], static)
+    return _pod(item["metadata"], item.get("annotations"))
 
 
 def _of_ctr(item: Any) -> Pod | None:
-    """Return the pod of a container from `ctr containers info`; None of one that is of no pod."""
+    """Return the pod of a container from `ctr containers info`; None of one that is of no pod.
+
+    Annotations are no labels there; what the kubelet said of a pod is kept beside it (store/sandbox/metadata.go of
+    containerd's CRI, as typeurl's JSON).
+    """
     labels = item.get("Labels") or {}
     if "io.kubernetes.pod.uid" not in labels:
         return None
-    static = labels.get("kubernetes.io/config.source") == "file"
-    namespace, name = labels["io.kubernetes.pod.namespace"], labels["io.kubernetes.pod.name"]
-    return Pod(namespace, name, labels["io.kubernetes.pod.uid"], static)
+    kept = (item.get("Extensions") or {}).get("io.cri-containerd.sandbox.metadata")
+    config = json.loads(base64.b64decode(kept["value"]))["Metadata"]["Config"] if kept else {}
+    return _pod({key: labels[f"io.kubernetes.pod.{key}"] for key in POD}, config.get("annotations"))
+
+
+def _pod(told: Mapping[str, str], annotations: Mapping[str, str] | None) -> Pod:
+    """Return a pod; a static one's UID is the hash of its file, without dashes (pkg/kubelet/config of Kubernetes)."""
+    namespace, name, uid = (told[key] for key in POD)
+    by_file = (annotations or {}).get("kubernetes.io/config.source", "api") != "api"
+    return Pod(namespace, name, uid, by_file or "-" not in uid)
 
 
 def _several(text: str) -> list[Any]:

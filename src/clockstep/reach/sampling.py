@@ -12,7 +12,7 @@ OF_NEAR = (5, 20, MILLISECOND_NS)
 """The least and the most samples, and the bound in nanoseconds above which more than the least are taken."""
 
 FAR_NS = SECOND_NS
-OF_FAR = (2, 6, 3 * MILLISECOND_NS)
+OF_FAR = (2, 6, 6 * MILLISECOND_NS)
 """A clock that far off will be stepped and looked at again: it loses more by waiting than it gains by a better look.
 Two samples, so that an agent that answers anything contradicts itself, and few more where the machine is busy."""
 

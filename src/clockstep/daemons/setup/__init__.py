@@ -8,15 +8,14 @@ import shlex
 from importlib.resources import files
 
 from clockstep.core.diagnosis import HOST_CLOCKS
+from clockstep.core.sections import LAST, sections
 from clockstep.core.setup import FileChange, SetupPlan
-from clockstep.daemons import MARK
 
 PARTS = ("look", "want", "plan", "act", "back")
 FOLDER = "/var/lib/clockstep-setup"
 """Not below /var/lib/clockstep: where the watcher is a service, that is its account's, and it is root who runs this."""
 FILE = f"{FOLDER}/setup.sh"
 LOG = f"{FOLDER}/log"
-LAST = "end"
 BEFORE, AFTER = "before ", "after "
 
 STORE = f"umask 077; mkdir -p {FOLDER} && cat >{FILE}.part && mv -f {FILE}.part {FILE}"
@@ -45,21 +44,12 @@ def script(phc: str = "", *, trust: bool = False) -> str:
 
 def parse(output: str) -> SetupPlan | None:
     """Return the plan in what `plan` answered; None of an answer that is not whole."""
-    if f"\n{MARK}{LAST}" not in f"\n{output}":
+    lines = sections(output)
+    if LAST not in lines:
         return None
-    sections: dict[str, list[str]] = {}
-    lines: list[str] = []
-    for line in output.splitlines():
-        if line.startswith(MARK):
-            lines = sections.setdefault(line.removeprefix(MARK), [])
-        elif line:
-            lines.append(line)
-    return _plan(sections)
 
-
-def _plan(sections: dict[str, list[str]]) -> SetupPlan:
     def words(name: str) -> tuple[str, ...]:
-        return tuple(line.strip() for line in sections.get(name, ()))
+        return tuple(line.strip() for line in lines.get(name, ()))
 
     def said(name: str) -> str:
         return " ".join(words(name))
@@ -78,15 +68,13 @@ def _plan(sections: dict[str, list[str]]) -> SetupPlan:
         replaces=words("replaces"),
         others=words("others"),
         acts=words("acts"),
-        files=_files(sections),
+        files=_files(lines),
     )
 
 
-def _files(sections: dict[str, list[str]]) -> tuple[FileChange, ...]:
-    paths = dict.fromkeys(name.partition(" ")[2] for name in sections if name.startswith((BEFORE, AFTER)))
-    return tuple(
-        FileChange(path, _text(sections.get(BEFORE + path)), _text(sections.get(AFTER + path))) for path in paths
-    )
+def _files(lines: dict[str, list[str]]) -> tuple[FileChange, ...]:
+    paths = dict.fromkeys(name.partition(" ")[2] for name in lines if name.startswith((BEFORE, AFTER)))
+    return tuple(FileChange(path, _text(lines.get(BEFORE + path)), _text(lines.get(AFTER + path))) for path in paths)
 
 
 def _text(lines: list[str] | None) -> str | None:

@@ -1,6 +1,6 @@
 # The plan, in sections that clockstep reads.
 
-section() { echo "#clockstep $1"; }
+section() { printf '\n#clockstep %s\n' "$1"; }
 shown() { sed 's/^/|/' "$1"; [ -z "$(tail -c 1 "$1")" ] || echo; }
 
 plan() {

@@ -1,0 +1,20 @@
+"""What a shell script in a node answers to several questions at once: sections, each begun by a marked line. Pure."""
+
+MARK = "#clockstep "
+LAST = "end"
+"""The section that says that the answer is whole."""
+
+SAY = f"say() {{ printf '\\n{MARK}%s\\n' \"$1\"; }}"
+"""The shell function that begins a section, also behind an answer whose last line is not ended."""
+
+
+def sections(answer: str) -> dict[str, list[str]]:
+    """Return the lines of each section, but for the empty ones."""
+    said: dict[str, list[str]] = {}
+    lines: list[str] = []
+    for line in answer.splitlines():
+        if line.startswith(MARK):
+            lines = said.setdefault(line.removeprefix(MARK).strip(), [])
+        elif line:
+            lines.append(line)
+    return said
