@@ -23,6 +23,7 @@ RULES = "/etc/udev/rules.d/90-clockstep.rules"
 CUT = "nft 'add table ip cut; add chain ip cut out {{ type filter hook output priority 0; }}; {}'"
 PLAIN_USER = """useradd -m plain; install -d -o plain -m 700 /home/plain/.ssh
 install -o plain -m 600 /root/.ssh/authorized_keys /home/plain/.ssh/"""
+NTPSEC = "(apt-get update; DEBIAN_FRONTEND=noninteractive apt-get -y --no-install-recommends install ntpsec) 2>&1"
 HOLD_LOCK = """python3 -c '
 import fcntl, time
 file = open("/var/lib/dpkg/lock-frontend", "w")
@@ -201,7 +202,7 @@ def test_by_ssh_it_goes_from_timesyncd_to_the_proof_and_back(full: Guests) -> No
 def test_the_printed_script_does_the_same_where_it_is_run_by_whoever_provisions(full: Guests) -> None:
     """Here in place of ntpsec, which is not there any more afterwards."""
     (name,) = full.names
-    full.ssh(name, "DEBIAN_FRONTEND=noninteractive apt-get -q -y --no-install-recommends install ntpsec 2>&1")
+    full.ssh(name, NTPSEC)
     printed = run(full, "setup", "--print", "shell").stdout
     assert full.ssh(name, "cat > /root/chrony.sh; sh /root/chrony.sh 2>&1", printed.encode()).endswith("\ndone\n")
     (node,) = clockstep(full, "setup", name)["nodes"]
