@@ -316,8 +316,9 @@ class Inside(Record, frozen=True):
 
     `daemons` are time daemons that run, None where that cannot be told; `others` other programs that may set the clock.
     `ptp` are the hardware clocks by their files, each with its name in /sys/class/ptp; `refclocks` are the files that
-    chrony's configuration names, each with what it leads to. `configured` is whether that configuration could be read,
-    `makestep` its threshold and limit. `rtc_ahead_s` is the RTC minus the clock.
+    chrony's configuration names, each with what it leads to, and `optional` those of them that may be missing.
+    `configured` is whether that configuration could be read, `makestep` its threshold and limit. `rtc_ahead_s` is the
+    RTC minus the clock.
     """
 
     daemons: tuple[str, ...] | None = None
@@ -325,6 +326,7 @@ class Inside(Record, frozen=True):
     sources: tuple[TimeSource, ...] = ()
     makestep: str | None = None
     refclocks: tuple[tuple[str, str], ...] = ()
+    optional: tuple[str, ...] = ()
     configured: bool = False
     rtcsync: bool = False
     ptp: tuple[tuple[str, str], ...] = ()
@@ -339,11 +341,15 @@ class Inside(Record, frozen=True):
 
 
 class Around(Record, frozen=True):
-    """What a node's hypervisor gives it for keeping time: `snapshot_ns` is when its current snapshot was taken."""
+    """What a node's hypervisor gives it for keeping time.
+
+    `rtc_offset` is what its RTC is kept in, as libvirt says it: utc, localtime, timezone, or absolute. `snapshot_ns` is
+    when its current snapshot was taken.
+    """
 
     agent_channel: bool
     generation_id: bool
-    clock_offset: str = "utc"
+    rtc_offset: str = "utc"
     rtc_track: str = ""
     snapshot_ns: int | None = None
 

@@ -11,7 +11,7 @@ from clockstep.daemons import setup
 
 TOOLS = """
 sh cat head tail sed awk grep ls readlink mkdir mktemp rm rmdir mv cp cmp sort tr printf touch tar cut date sync stat
-uname timeout sleep tee ln comm test echo env dirname
+uname timeout sleep tee ln comm test echo env dirname find flock
 """.split()
 CHRONYD = """#!/bin/sh
 root=@root@
@@ -23,7 +23,7 @@ show() {
         confdir) for file in $root$rest/*.conf; do [ ! -e "$file" ] || show "$file"; done ;;
         include) for file in $root$rest; do [ ! -e "$file" ] || show "$file"; done ;;
         ''|'#'*) ;;
-        pool|server|sourcedir|makestep|refclock|rtcsync) echo "$word${rest:+ $rest}" ;;
+        pool|server|sourcedir|makestep|refclock|RefClock|rtcsync) echo "$word${rest:+ $rest}" ;;
         *) echo "Fatal error : Invalid directive at line 1 in file ${1#$root}" >&2; exit 1 ;;
         esac
     done <"$1" || exit 1
@@ -33,13 +33,25 @@ show "$conf"
 SYSTEMCTL = """#!/bin/sh
 root=@root@
 echo "$*" >>$root/calls
+for last; do :; done
+state=$root/units/${last%.service}
 case $1 in
-show) for last; do :; done
-    [ "$last" = @unit@.service ] && state=loaded || state=not-found
-    case $4 in LoadState) echo $state ;; Id) echo "$last" ;; esac ;;
-is-active|is-enabled) for last; do :; done
-    [ "$last" = @unit@ ] && { [ "$2" = --quiet ] || { [ $1 = is-active ] && echo active || echo enabled; }; } ;;
+show) case $4 in Id) echo "$last" ;; *) [ -e $state ] && echo loaded || echo not-found ;; esac ;;
+is-active) [ "$2" = --quiet ] || cat $state; grep -qs '^active' $state ;;
+is-enabled) grep -qs '^active' $state && said=enabled || said=disabled
+    [ "$2" = --quiet ] || echo $said; [ $said = enabled ] ;;
+start|restart) [ ! -e $state ] || echo active >$state ;;
+stop|disable) [ ! -e $state ] || echo inactive >$state ;;
 esac
+"""
+"""Each unit is a file that says whether it runs; those that run are enabled."""
+PIDOF = """#!/bin/sh
+for unit in @root@/units/*; do
+    case $1:${unit##*/} in
+    chronyd:chrony|chronyd:chronyd|ntpd:ntpsec|ntpd:openntpd|$1:$1) grep -q '^active' $unit && exit 0 ;;
+    esac
+done
+exit 1
 """
 CHRONYC = """#!/bin/sh
 cat @root@/sources
@@ -88,14 +100,14 @@ class Machine:
         self.write(conf, content)
         self.write("/etc/os-release", release)
         self.write(f"/lib/systemd/system/{unit}.service", "")
+        self.write(f"/units/{unit}", "active\n")
         self.write("/proc/locks", "")
         self.write("/sources", NTP)
         (root / "run/systemd/system").mkdir(parents=True)
-        words = {"@root@": str(root), "@version@": version, "@unit@": unit}
-        self.program("chronyd", CHRONYD, words)
-        self.program("systemctl", SYSTEMCTL, words)
-        self.program("chronyc", CHRONYC, words)
-        for name, body in {manager: "exit 1", "id": "echo 0", "pidof": "[ $1 = chronyd ]", "udevadm": ":"}.items():
+        words = {"@root@": str(root), "@version@": version}
+        for name, text in {"chronyd": CHRONYD, "systemctl": SYSTEMCTL, "chronyc": CHRONYC, "pidof": PIDOF}.items():
+            self.program(name, text, words)
+        for name, body in {manager: "exit 1", "id": "echo 0", "udevadm": ":"}.items():
             self.program(name, f"#!/bin/sh\n{body}\n")
 
     def program(self, name: str, text: str, words: Mapping[str, str] | None = None) -> None:
@@ -112,6 +124,11 @@ class Machine:
 
     def read(self, path: str) -> str:
         return (self.root / path.lstrip("/")).read_text()
+
+    def has_module(self, name: str) -> None:
+        """The kernel that runs here has a module of this name."""
+        kernel = subprocess.run(["uname", "-r"], capture_output=True, text=True, check=True).stdout.strip()
+        self.write(f"/lib/modules/{kernel}/modules.dep", f"kernel/drivers/ptp/{name}.ko:\n")
 
     def clock(self, number: int, name: str, link: str = "", card: str = "") -> None:
         """A hardware clock, with udev's link to it, or of a network card."""
@@ -141,6 +158,14 @@ class Machine:
         }
         command = ["/bin/sh", "-c", text, "setup", verb]
         return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=60)
+
+    def configuration(self) -> str:
+        """What chronyd reads, with all that it includes."""
+        return subprocess.run([self.bin / "chronyd", "-p"], capture_output=True, text=True, check=True).stdout
+
+    def effective(self, word: str) -> str:
+        """The last directive of this name that chronyd reads."""
+        return [line for line in self.configuration().splitlines() if line.startswith(word)][-1]
 
     def plan(self, phc: str = "", *, trust: bool = False) -> SetupPlan:
         done = self.run("plan", phc, trust=trust)

@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from clockstep.core.setup import SetupOutcome, diff
+from clockstep.core.setup import SetupOutcome, diff, exit_code
 from clockstep.flows import domain as flow
 from clockstep.hypervisors.hardware import improved, parse
 from clockstep.hypervisors.libvirt import Libvirt
@@ -60,7 +60,7 @@ def test_what_a_definition_lacks_is_added_and_nothing_else_changed() -> None:
     before, after = improved(POOR)
     around = parse(after, None)
     assert (around.agent_channel, around.generation_id) == (True, True)
-    assert (around.clock_offset, around.rtc_track) == ("utc", "wall")
+    assert (around.rtc_offset, around.rtc_track) == ("utc", "wall")
     kvmclock = ElementTree.fromstring(after).find("clock/timer[@name='kvmclock']")
     assert kvmclock is not None
     assert kvmclock.get("present") == "yes"
@@ -69,9 +69,24 @@ def test_what_a_definition_lacks_is_added_and_nothing_else_changed() -> None:
     assert "<qemu:arg value=" in after
 
 
-def test_what_lacks_nothing_is_left_as_it_is() -> None:
-    _, after = improved(POOR)
+@pytest.mark.parametrize(
+    "clock",
+    [
+        "offset='variable' adjustment='3600' basis='localtime'",
+        "offset='timezone' timezone='Europe/Berlin'",
+        "offset='absolute' start='0'",
+    ],
+)
+def test_an_rtc_that_is_kept_in_anything_else_is_put_into_utc(clock: str) -> None:
+    _, after = improved(POOR.replace("offset='localtime'", clock))
+    assert '<clock offset="utc">' in after
+
+
+@pytest.mark.parametrize("clock", ["offset='utc'", "offset='variable' adjustment='0' basis='utc'"])
+def test_what_lacks_nothing_is_left_as_it_is(clock: str) -> None:
+    _, after = improved(POOR.replace("offset='localtime'", clock))
     assert improved(after) == (after, after)
+    assert clock.replace("'", '"') in after
 
 
 def test_it_is_shown_defined_and_put_back_and_the_machine_that_runs_is_not_touched(
@@ -107,6 +122,30 @@ def test_a_definition_that_somebody_changed_since_is_not_put_back(world: World, 
     (back,) = flow.undo(world, [guest], kept).nodes
     assert back.outcome is SetupOutcome.NOT_PUT_BACK
     assert world.hypervisor.definition(guest, secret=True) == theirs
+
+
+def test_a_definition_that_a_revert_has_put_back_is_put_back_already(world: World, kept: FileDefinitions) -> None:
+    (guest,) = only(world)
+    before = world.hypervisor.definition(guest, secret=True)
+    flow.define(world, [guest], frozenset(), kept)
+    world.hypervisor.define(guest, before)
+    report = flow.undo(world, [guest], kept)
+    assert (report.nodes[0].outcome, exit_code(report, strict=False)) == (SetupOutcome.UNCHANGED, 0)
+    assert "a revert has put its old definition back" in report.nodes[0].text
+    (again,) = flow.undo(world, [guest], kept).nodes
+    assert again.text == "clockstep has not defined it anew"
+
+
+def test_what_no_vagrantfile_can_say_is_defined_where_it_alone_is_missing(world: World, kept: FileDefinitions) -> None:
+    (guest,) = only(world)
+    world.hypervisor.define(guest, improved(world.hypervisor.definition(guest, secret=True), genid=False)[1])
+    (shown,) = flow.look(world, [guest], frozenset({guest.uuid})).nodes
+    assert (shown.outcome, "until vagrant destroy" in shown.text) == (SetupOutcome.WOULD_CHANGE, True)
+    report = flow.define(world, [guest], frozenset({guest.uuid}), kept)
+    assert (report.nodes[0].outcome, exit_code(report, strict=True)) == (SetupOutcome.DEFINED, 0)
+    assert world.hypervisor.definition(guest).count("<genid>") == 1
+    (again,) = flow.look(world, [guest], frozenset({guest.uuid})).nodes
+    assert again.outcome is SetupOutcome.UNCHANGED
 
 
 def test_what_vagrant_defines_is_its_vagrantfiles(world: World, kept: FileDefinitions) -> None:

@@ -30,7 +30,8 @@ yes
 #clockstep configuration
 # makestep 1 -1
 makestep 1 -1
-refclock PHC /dev/ptp_kvm:nocrossts poll 2
+refclock PHC /dev/ptp_kvm:nocrossts poll 2 optional
+refclock SHM 0 optional
  rtcsync
 MakeStep 1 3
 #clockstep links
@@ -59,6 +60,7 @@ def test_an_answer_is_read_as_it_was_meant() -> None:
         sources=(TimeSource("#", "*", "PHC0", reach=True), TimeSource("^", "x", "10.0.2.2", reach=False)),
         makestep="1 3",
         refclocks=(("/dev/ptp_kvm", "/dev/ptp1"),),
+        optional=("/dev/ptp_kvm",),
         configured=True,
         rtcsync=True,
         ptp=(("/dev/ptp0", "e1000e"), ("/dev/ptp1", "KVM virtual PTP")),
@@ -109,6 +111,10 @@ def test_where_processes_cannot_be_told_no_daemon_is_said_to_be_missing() -> Non
     assert found.daemons is None
 
 
+def apart(rtc_offset: str) -> Around:
+    return Around(agent_channel=False, generation_id=False, rtc_offset=rtc_offset)
+
+
 @pytest.mark.parametrize(
     ("xml", "around"),
     [
@@ -116,8 +122,13 @@ def test_where_processes_cannot_be_told_no_daemon_is_said_to_be_missing() -> Non
         (
             "<domain><genid>x</genid><clock offset='localtime'><timer name='rtc' track='guest'/></clock><devices>"
             "<channel><target type='virtio' name='org.qemu.guest_agent.0'/></channel></devices></domain>",
-            Around(agent_channel=True, generation_id=True, clock_offset="localtime", rtc_track="guest"),
+            Around(agent_channel=True, generation_id=True, rtc_offset="localtime", rtc_track="guest"),
         ),
+        ("<domain><clock offset='variable' basis='localtime'/></domain>", apart("localtime")),
+        ("<domain><clock offset='variable' adjustment='0' basis='utc'/></domain>", apart("utc")),
+        ("<domain><clock offset='variable'/></domain>", apart("utc")),
+        ("<domain><clock offset='timezone' timezone='Europe/Berlin'/></domain>", apart("timezone")),
+        ("<domain><clock offset='absolute' start='0'/></domain>", apart("absolute")),
     ],
 )
 def test_what_surrounds_a_node_is_read_from_its_domain(xml: str, around: Around) -> None:

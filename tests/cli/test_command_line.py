@@ -13,6 +13,7 @@ import pytest
 
 import clockstep
 from clockstep.cli import run
+from clockstep.core.provision import EXPLAINED
 from clockstep.kernel.timex import read_host_clock
 from clockstep.render.output import Story
 
@@ -103,6 +104,18 @@ def test_a_libvirt_that_does_not_answer_exits_with_3_and_a_hint(capsys: pytest.C
 def test_debug_shows_the_traceback(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["status", "--debug", "--connect", "qemu+unix:///session?socket=/nonexistent/sock"]) == 3
     assert "Traceback" in capsys.readouterr().err
+
+
+def test_setup_explains_every_line_that_it_may_write(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["setup", "--explain"]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert [line for line, _ in EXPLAINED if line.split()[0] not in shown] == []
+    assert "the usual `makestep 1 3` is used up" in shown
+
+
+@pytest.mark.parametrize("words", [["--check", "--undo"], ["--explain", "--dry-run"], ["--yes"]])
+def test_setup_does_one_thing_at_a_time(words: list[str]) -> None:
+    assert run(["setup", *words, *TEST]) == 2
 
 
 def test_a_revert_to_nothing_says_so(capsys: pytest.CaptureFixture[str]) -> None:

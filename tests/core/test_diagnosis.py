@@ -9,6 +9,7 @@ import pytest
 
 from clockstep.core import diagnosis
 from clockstep.core.diagnosis import CHECKS, compare_snapshots, diagnose, examine_host
+from clockstep.daemons.inside import OTHERS, PROGRAMS
 from clockstep.model import (
     Around,
     Claim,
@@ -97,7 +98,9 @@ def test_of_a_node_that_is_well_nothing_is_said() -> None:
         (seen(around=apart(agent_channel=False)), "no-agent", Verdict.GOOD),
         (seen(around=apart(generation_id=False)), "no-genid", Verdict.GOOD),
         (seen(around=apart(rtc_track="guest")), "rtc", Verdict.UNSURE),
-        (seen(around=apart(clock_offset="localtime")), "rtc", Verdict.UNSURE),
+        (seen(around=apart(rtc_offset="localtime")), "rtc", Verdict.UNSURE),
+        (seen(around=apart(rtc_offset="timezone")), "rtc", Verdict.UNSURE),
+        (seen(around=apart(rtc_offset="absolute")), "rtc", Verdict.UNSURE),
         (seen(but(rtc_local=True)), "rtc", Verdict.UNSURE),
         (seen(but(rtc_ahead_s=-600)), "rtc-wrong", Verdict.BAD),
         (seen(but(tai_s=36)), "tai", Verdict.UNSURE),
@@ -176,6 +179,42 @@ def test_what_is_advised_about_a_phc_is_what_can_be_done_there() -> None:
     assert "loads ptp_kvm" in advice(but(refclocks=(), ptp=()))
     assert advice(but(refclocks=(), ptp=(), has_ptp_kvm=False)) == "run clockstep watch"
     assert advice(but(refclocks=(), daemons=("systemd-timesyncd",))) == "run clockstep watch"
+
+
+def test_a_clock_that_may_be_missing_is_not_bad_where_it_is_missing() -> None:
+    name = "/dev/ptp_kvm"
+    missing = but(refclocks=((name, name),), ptp=())
+    assert said(seen(missing))["wrong-phc"] is Verdict.BAD
+    assert said(seen(msgspec.structs.replace(missing, optional=(name,)))) == {"no-phc": Verdict.UNSURE}
+
+
+@pytest.mark.parametrize(
+    ("inside", "check", "command"),
+    [
+        (but(sources=(PHC,)), "one-source", "chronyc add pool pool.ntp.org iburst"),
+        (but(sources=(TimeSource("^", "?", "a", reach=False),)), "no-answer", "chronyc online && chronyc refresh"),
+        (but(sources=()), "no-answer", "chronyc add pool pool.ntp.org iburst"),
+        (but(daemons=("chronyd", "systemd-timesyncd")), "two-daemons", "systemctl disable --now systemd-timesyncd"),
+        (but(daemons=("chronyd", "ntpd")), "two-daemons", "systemctl disable --now $(ps -o unit= -C ntpd)"),
+        (but(daemons=("chronyd", "ntp-daemon")), "two-daemons", "systemctl disable --now ntpd-rs"),
+        (but(others=("vmtoolsd",)), "two-daemons", "vmware-toolbox-cmd timesync disable"),
+        (but(others=("VBoxService",)), "two-daemons", "VBoxManage setextradata"),
+        (
+            but(has_ptp_kvm=False, ptp=(), kernel="6.1.0-30-cloud-arm64"),
+            "no-ptp-kvm",
+            "apt-get install linux-image-arm64",
+        ),
+        (but(has_ptp_kvm=False, ptp=(), kernel="6.6.1"), "no-ptp-kvm", "clockstep watch"),
+        (but(rtc_local=True), "rtc", "timedatectl set-local-rtc 0"),
+    ],
+)
+def test_the_remedy_is_a_command(inside: Inside, check: str, command: str) -> None:
+    (finding,) = [finding for finding in diagnose(seen(inside), Policy()) if finding.check == check]
+    assert command in finding.remedy
+
+
+def test_every_program_that_may_set_the_clock_can_be_kept_from_it() -> None:
+    assert {*PROGRAMS, *OTHERS} - {"chronyd"} == set(diagnosis.SWITCH_OFF)
 
 
 @pytest.mark.parametrize("check", CHECKS)

@@ -3,7 +3,9 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from clockstep.core.setup import SetupNode, SetupOutcome
+import pytest
+
+from clockstep.core.setup import SetupNode, SetupOutcome, SetupReport
 from clockstep.daemons import ask_all, setup
 from clockstep.errors import ExecBlockedError, ReachError
 from clockstep.flows.setup import Wish, apply, look, undo
@@ -11,6 +13,7 @@ from clockstep.journal import FileJournal
 from clockstep.locks import DomainLocks
 from clockstep.model import Guest, HostClock, Offset, Policy, Reading
 from clockstep.ports import NO_PROGRAM, Output, World
+from clockstep.render.setup import plan_page
 from core.simulation import NOW_S, SECOND, TRACKING, SimClock, SimHypervisor
 
 FILE = "#clockstep after /etc/chrony/conf.d/zz-clockstep.conf\n|makestep 1 -1\n"
@@ -19,6 +22,7 @@ WITH_PHC = f"#clockstep manager\napt-get\n#clockstep clock\n/dev/ptp_kvm KVM vir
 NOTHING = "#clockstep manager\napt-get\n#clockstep end\n"
 SERVER = "^,*,10.0.2.2,1,6,17,3,0.000000919,0.000001851,0.000004506\n"
 DEVICE = "#,*,PHC0,0,1,17,3,0.000000919,0.000001851,0.000004506\n"
+STARTED = Output(0, "", "")
 
 
 class ToldReach:
@@ -26,11 +30,14 @@ class ToldReach:
 
     source = "told"
 
-    def __init__(self, clock: SimClock, plan: str, states: Sequence[str], source: str = SERVER) -> None:
+    def __init__(
+        self, clock: SimClock, plan: str, states: Sequence[str], source: str = SERVER, start: Output = STARTED
+    ) -> None:
         self.sim = clock
         self.plan = Output(0, plan, "")
         self.states: Iterator[str] = iter(states)
         self.followed = source
+        self.start = start
         self.asked: list[str] = []
         self.deaf: Sequence[ReachError] = ()
 
@@ -49,7 +56,7 @@ class ToldReach:
                 raise ReachError("the agent is restarted")
             return Output(0, state, "")
         self.asked.append("store" if script == setup.STORE else script.rpartition(" ")[2])
-        return Output(0, "", "")
+        return self.start if script.startswith(setup.START) else Output(0, "", "")
 
     def clock(self, within_ns: int | None = None) -> Reading:
         return Reading(self.source, Offset(0, 1000), self.sim.realtime_ns(), 1000)
@@ -117,13 +124,31 @@ def test_a_server_does_not_prove_a_hardware_clock_and_all_is_put_back(tmp_path: 
     assert node.outcome is SetupOutcome.FAILED
     assert "chronyd does not follow /dev/ptp_kvm KVM virtual PTP: chrony ^* 10.0.2.2" in node.text
     assert reach.asked == ["store", "apply", "store", "back"]
+    shared_memory = ToldReach(SimClock(), WITH_PHC, ["done\ninactive\n"] * 2, DEVICE.replace("PHC0", "SHM0"))
+    assert done(tmp_path, shared_memory).outcome is SetupOutcome.FAILED
     followed = ToldReach(SimClock(), WITH_PHC, ["done\ninactive\n"], DEVICE)
     assert done(tmp_path, followed).outcome is SetupOutcome.SET_UP
 
 
 def test_what_could_not_be_put_back_is_said(tmp_path: Path) -> None:
-    reach = ToldReach(SimClock(), WITH_PHC, ["done\ninactive\n", "failed no time daemon runs there\ninactive\n"])
-    assert "no time daemon runs there" in done(tmp_path, reach).text
+    reach = ToldReach(SimClock(), WITH_PHC, ["done\ninactive\n", "broken no time daemon runs there\ninactive\n"])
+    node = done(tmp_path, reach)
+    assert node.outcome is SetupOutcome.NOT_PUT_BACK
+    assert node.text.endswith("; putting it back: no time daemon runs there")
+
+
+@pytest.mark.parametrize(
+    ("result", "outcome"),
+    [
+        ("failed chronyd does not start", SetupOutcome.FAILED),
+        ("broken chronyd does not start; and then: no time daemon runs there", SetupOutcome.NOT_PUT_BACK),
+        ("none", SetupOutcome.NOT_PUT_BACK),
+    ],
+)
+def test_put_back_is_said_of_what_was_put_back(tmp_path: Path, result: str, outcome: SetupOutcome) -> None:
+    node = done(tmp_path, ToldReach(SimClock(), PLAN, [f"{result}\ninactive\n"]))
+    assert node.outcome is outcome
+    assert node.text == f"{result.partition(' ')[2]} ({setup.LOG} in the node says more)"
 
 
 def test_where_nothing_is_to_change_nothing_is_put_back_either(tmp_path: Path) -> None:
@@ -138,12 +163,22 @@ def test_a_refusal_in_the_node_leaves_no_trace(tmp_path: Path) -> None:
     reach = ToldReach(SimClock(), PLAN, ["refused chrony cannot be had\ninactive\n"])
     node = done(tmp_path, reach)
     assert (node.outcome, node.text) == (SetupOutcome.REFUSED, "chrony cannot be had")
-    assert reach.asked[-1] == setup.CLEAR.rpartition(" ")[2]
+    assert reach.asked == ["store", "apply", "clear"]
+
+
+def test_what_another_run_has_there_is_left_to_it(tmp_path: Path) -> None:
+    reach = ToldReach(SimClock(), PLAN, [], start=Output(1, "", "another setup is at work"))
+    node = done(tmp_path, reach)
+    assert (node.outcome, node.text) == (
+        SetupOutcome.REFUSED,
+        "it cannot be started there: another setup is at work",
+    )
+    assert reach.asked == ["store", "apply"]
 
 
 def test_work_that_ended_without_a_result_is_no_success(tmp_path: Path) -> None:
     node = done(tmp_path, ToldReach(SimClock(), PLAN, ["working\ninactive\nwriting a file\n"]))
-    assert node.outcome is SetupOutcome.FAILED
+    assert node.outcome is SetupOutcome.NOT_PUT_BACK
     assert "it ended without a result: writing a file" in node.text
 
 
@@ -177,3 +212,7 @@ def test_looking_stores_and_starts_nothing(tmp_path: Path) -> None:
     (node,) = look(world, hypervisor.guests(), Policy(), Wish()).nodes
     assert node.outcome is SetupOutcome.WOULD_CHANGE
     assert reach.asked == []
+    page = plan_page(SetupReport(world.host, (node,)))
+    assert page.above[:3] == ("node (), would change:", "  --- /dev/null", "  +++ /etc/chrony/conf.d/zz-clockstep.conf")
+    assert "  +makestep 1 -1" in page.above
+    assert any("sees a revert at its next poll" in line for line in page.below)

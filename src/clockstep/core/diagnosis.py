@@ -23,6 +23,19 @@ SLOW_CLOCKSOURCES = {"acpi_pm", "hpet", "jiffies", "refined-jiffies", "pit"}
 WRONG_HOST_NS = SECOND_NS // 10
 RTC_APART_NS = 3 * SECOND_NS
 """An RTC counts whole seconds, and reading it takes a moment."""
+ADD_SERVERS = "chronyc add pool pool.ntp.org iburst, and `pool pool.ntp.org iburst` in chrony.conf for its next start"
+ASK_AGAIN = (
+    "chronyc online && chronyc refresh && chronyc burst 1/2; if none answers to that: routes, and firewalls for UDP "
+    "port 123"
+)
+SWITCH_OFF = {
+    "systemd-timesyncd": "systemctl disable --now systemd-timesyncd",
+    "ntpd": "systemctl disable --now $(ps -o unit= -C ntpd)",  # the unit's name is the package's: ntp, ntpsec, openntpd
+    "ntp-daemon": "systemctl disable --now ntpd-rs",
+    "vmtoolsd": "vmware-toolbox-cmd timesync disable",
+    "VBoxService": "VBoxManage setextradata VM VBoxInternal/Devices/VMMDev/0/Config/GetHostTimeDisabled 1, on its host",
+}
+"""How a program that sets the clock is kept from it, by its name."""
 ORDER = (Verdict.UNREACHABLE, Verdict.BAD, Verdict.UNSURE, Verdict.GOOD)
 
 
@@ -82,7 +95,9 @@ def check_two_daemons(found: Examination) -> Finding | None:
         return None
     verdict = Verdict.BAD if len(daemons) > 1 else Verdict.UNSURE
     text = f"several programs set the clock: {', '.join((*daemons, *inside.others))}"
-    return Finding("two-daemons", verdict, text, "leave one running, and switch time setting off in the others")
+    kept, *rest = (*daemons, *inside.others)
+    ends = "; ".join(SWITCH_OFF[name] for name in rest)
+    return Finding("two-daemons", verdict, text, f"leave {kept} running: {ends}")
 
 
 def check_may_step(found: Examination) -> Finding | None:
@@ -103,7 +118,7 @@ def check_one_source(found: Examination) -> Finding | None:
     if len(answering) != 1:
         return None
     text = f"chronyd has one source only that answers: {answering[0].name}"
-    return Finding("one-source", Verdict.GOOD, text, "add servers, so that a wrong one can be outvoted")
+    return Finding("one-source", Verdict.GOOD, text, f"add some, so that a wrong one can be outvoted: {ADD_SERVERS}")
 
 
 def check_falsetickers(found: Examination) -> Finding | None:
@@ -127,10 +142,10 @@ def check_unreachable_sources(found: Examination) -> Finding | None:
         return None
     if sources:
         text = f"none of its sources answers: {', '.join(source.name for source in sources)}"
-        return Finding("no-answer", Verdict.BAD, text, "see the node's network: routes, names, UDP port 123")
+        return Finding("no-answer", Verdict.BAD, text, ASK_AGAIN)
     if found.inside and claim and claim.daemon == "chrony":
         return Finding(
-            "no-answer", Verdict.BAD, "chronyd has no sources", "name servers in chrony.conf, and see its DNS"
+            "no-answer", Verdict.BAD, "chronyd has no sources", f"chronyc refresh, if it is by its DNS; {ADD_SERVERS}"
         )
     return None
 
@@ -175,6 +190,8 @@ def check_phc(found: Examination) -> Finding | None:
     if found.inside is None:
         return None
     for file, name in _followed(found.inside):
+        if not name and file in found.inside.optional:
+            continue
         if not name:
             text = f"chronyd is to follow {file}, which is not there"
             remedy = "take the line out, or load its module: chronyd before 4.9 does not start without it"
@@ -192,7 +209,9 @@ def check_kernel(found: Examination) -> Finding | None:
     if inside is None or inside.has_ptp_kvm is not False or any(is_hosts(name) for _, name in inside.ptp):
         return None
     text = f"its kernel {inside.kernel} has no ptp_kvm, so it cannot read the hypervisor's clock"
-    return Finding("no-ptp-kvm", Verdict.GOOD, text, "install a kernel that has it, as Debian's linux-image-amd64")
+    machine = inside.kernel.partition("-cloud-")[2]
+    another = f"apt-get install linux-image-{machine}, and boot that; or " if machine else ""
+    return Finding("no-ptp-kvm", Verdict.GOOD, text, f"{another}clockstep watch, which needs none")
 
 
 def check_clocksource(found: Examination) -> Finding | None:
@@ -240,8 +259,12 @@ def check_rtc(found: Examination) -> Finding | None:
             "its RTC stands still with the guest (<timer name='rtc' track='guest'>), so a boot after a pause is wrong"
         )
         return Finding("rtc", Verdict.UNSURE, text, "clockstep setup --domain has it go on")
-    if inside and (inside.rtc_local or (around and around.clock_offset == "localtime")):
-        return Finding("rtc", Verdict.UNSURE, "its RTC is kept in local time", "keep it in UTC: <clock offset='utc'/>")
+    if around and around.rtc_offset != "utc":
+        text = f"its RTC is not kept in UTC (<clock offset='{around.rtc_offset}'>)"
+        return Finding("rtc", Verdict.UNSURE, text, "clockstep setup --domain has it in UTC")
+    if inside and inside.rtc_local:
+        text = "its system keeps the RTC in local time (/etc/adjtime)"
+        return Finding("rtc", Verdict.UNSURE, text, "timedatectl set-local-rtc 0")
     return None
 
 

@@ -1,6 +1,9 @@
 """What setting up writes, explained line by line, and as text for people who provision otherwise."""
 
-from clockstep.core.setup import SetupPlan
+from collections.abc import Sequence
+from shlex import join, quote
+
+from clockstep.core.setup import FileChange, SetupPlan
 
 EXPLAINED = (
     (
@@ -51,17 +54,19 @@ INSTALL = {
     "pacman": "pacman -S chrony && systemctl disable --now systemd-timesyncd",
     "apk": "apk add chrony",
 }
-BY_SYSTEMD = "systemctl enable chronyd && systemctl restart chronyd"
+BY_SYSTEMD = "systemctl daemon-reload && systemctl enable chronyd && systemctl restart chronyd"
 BY_OPENRC = "rc-update add chronyd && rc-service chronyd restart"
+RULED = "udevadm control --reload && udevadm trigger --action=change --subsystem-match=ptp && udevadm settle"
 
 
 def advice(plan: SetupPlan) -> tuple[str, ...]:
     """Return what to run by hand on a system that is left alone; nothing where none is known."""
     match plan.manager:
         case "zypper" | "pacman" | "ostree":
-            return _by_hand(plan, "/etc/chrony.conf", BY_SYSTEMD)
+            return (*_by_hand(plan, "/etc/chrony.conf", plan.files), BY_SYSTEMD)
         case "apk":
-            return _by_hand(plan, "/etc/chrony/chrony.conf", BY_OPENRC)
+            files = [_of_openrc(file) for file in plan.files]
+            return (*_by_hand(plan, "/etc/chrony/chrony.conf", files), BY_OPENRC)
         case "flatcar":
             return FLATCAR
         case "talos":
@@ -71,12 +76,41 @@ def advice(plan: SetupPlan) -> tuple[str, ...]:
     return ()
 
 
-def _by_hand(plan: SetupPlan, conf: str, restart: str) -> tuple[str, ...]:
+def _by_hand(plan: SetupPlan, conf: str, files: Sequence[FileChange]) -> tuple[str, ...]:
+    """All that the plan would write, in its order: what names the clock comes after what brings and hides it."""
+    paths = [file.path for file in files]
     install = () if plan.chrony or plan.manager not in INSTALL else (INSTALL[plan.manager],)
-    device = plan.clock.partition(" ")[0]
-    refclock = f"refclock PHC {device} poll 1 dpoll -1 filter 4"
-    follow = (f"echo '{refclock}' >> {conf}    # only while {device} is there: without it chronyd does not start",)
-    return (*install, f"echo 'makestep 1 -1' >> {conf}", *(follow if device else ()), restart)
+    module = ("modprobe ptp_kvm",) if any(path.startswith("/etc/modules-load.d/") for path in paths) else ()
+    ruled = (RULED,) if any(path.startswith("/etc/udev/") for path in paths) else ()
+    written = tuple(_written(file) for file in files)
+    return (*install, *module, *written, *_include_of_new(plan, conf), *ruled)
+
+
+def _include_of_new(plan: SetupPlan, conf: str) -> tuple[str, ...]:
+    """What is to stand in a chrony.conf that comes only with its package."""
+    folders = [file.path.rpartition("/")[0] for file in plan.files if file.path.endswith("/zz-clockstep.conf")]
+    if plan.chrony or not folders or any(file.path == conf for file in plan.files):
+        return ()
+    return (_written(FileChange(conf, "", f"include {folders[0]}/zz-*.conf\n")),)
+
+
+def _written(file: FileChange) -> str:
+    """Return the command that makes a file what it is to be: what is only added to is not written anew."""
+    if file.after is None:
+        return f"rm -f {quote(file.path)}"
+    if file.before is not None and file.after.startswith(file.before):
+        added = file.after.removeprefix(file.before).splitlines()
+        return f"printf '%s\\n' {join(['', *added])} >> {quote(file.path)}"
+    folder = file.path.rpartition("/")[0]
+    return f"mkdir -p {quote(folder)} && printf '%s\\n' {join(file.after.splitlines())} > {quote(file.path)}"
+
+
+def _of_openrc(file: FileChange) -> FileChange:
+    """OpenRC runs what stands in conf.d before it starts a service, where systemd has `ExecStartPre=`."""
+    if file.after is None or not file.path.startswith("/etc/systemd/"):
+        return file
+    command = file.after.partition("ExecStartPre=")[2].partition("'")[2].rpartition("'")[0]
+    return FileChange("/etc/conf.d/chronyd", "", f"({command})\n")
 
 
 def cloud_init(script: str, path: str) -> str:

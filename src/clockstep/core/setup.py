@@ -97,10 +97,10 @@ def planned(node: str, plan: SetupPlan) -> SetupNode:
 
 
 def follows(claim: Claim | None, plan: SetupPlan) -> bool:
-    """Whether chronyd says that it follows what it was set up for: a hardware clock (`#*`), or else a server (`^*`)."""
+    """Whether chronyd says that it follows what it was set up for: a hardware clock (`#* PHC0`), or else any source."""
     if claim is None or claim.daemon != "chrony" or not claim.synchronised or claim.source is None:
         return False
-    return claim.source.startswith("#*" if plan.clock else ("^*", "#*", "=*"))
+    return claim.source.startswith("#* PHC" if plan.clock else ("^*", "#*", "=*"))
 
 
 def proves(episode: Episode, plan: SetupPlan) -> bool:
@@ -136,7 +136,7 @@ def remarks(plan: SetupPlan) -> list[str]:
     found = [f"{device}: {NIC}, so it is not taken; --phc takes it all the same" for device in plan.not_taken]
     if plan.forced:
         found.append(f"{plan.clock} is {NIC}: chronyd follows it because you said so")
-    if not plan.clock and plan.supported:
+    if not plan.clock and plan.supported and not any(act.startswith("modprobe ") for act in plan.acts):
         found.append(
             "no hypervisor's clock can be read there: chronyd follows its servers alone, to milliseconds on a near "
             "network, and sees a revert at its next poll, which may be minutes later; clockstep watch sees it at once"

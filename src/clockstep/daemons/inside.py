@@ -66,6 +66,7 @@ def parse(output: str) -> Inside | None:
         sources=tuple(source for line in lines.get("sources", []) if (source := _source(line))),
         makestep=next((" ".join(words[1:]) for words in reversed(directives) if words[0].lower() == "makestep"), None),
         refclocks=tuple(_pair(line) for line in lines.get("links", []) if line),
+        optional=tuple(words[2].partition(":")[0] for words in directives if _is_optional(words)),
         configured=bool(directives),
         rtcsync=any(words[0].lower() == "rtcsync" for words in directives),
         ptp=tuple(_pair(line) for line in lines.get("ptp", []) if line),
@@ -82,6 +83,11 @@ def parse(output: str) -> Inside | None:
 
 def _is_directive(line: str) -> bool:
     return bool(line.strip()) and line.lstrip()[0] not in "#!;%"
+
+
+def _is_optional(words: list[str]) -> bool:
+    """Whether it is a refclock's, whose device may be missing (chrony.conf(5), since 4.9)."""
+    return words[0].lower() == "refclock" and words[1:2] == ["PHC"] and "optional" in words[3:]
 
 
 def _source(line: str) -> TimeSource | None:

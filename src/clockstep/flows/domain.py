@@ -24,8 +24,11 @@ VAGRANTFILE = (
     "libvirt.clock_timer :name => 'rtc', :track => 'wall'",
 )
 OF_VAGRANT = (
-    "Vagrant defines it, so its Vagrantfile is the place, in config.vm.provider :libvirt do |libvirt|; vagrant-libvirt "
-    "has nothing for <genid/>. Then vagrant halt, vagrant up"
+    "Vagrant defines it, so its Vagrantfile is the place, in config.vm.provider :libvirt do |libvirt|; then vagrant "
+    "halt, vagrant up. What a Vagrantfile has no word for, which is <genid/>, is left to --yes after that"
+)
+GENID_OF_VAGRANT = (
+    "a Vagrantfile has no word for <genid/>; once defined it stays through vagrant halt and up, until vagrant destroy"
 )
 
 
@@ -60,7 +63,11 @@ def undo(world: World, guests: Sequence[Guest], kept: FileDefinitions) -> SetupR
             before, after = kept.kept(guest.uuid, "before"), kept.kept(guest.uuid, "after")
             if before is None or after is None:
                 return SetupNode(guest.name, SetupOutcome.UNCHANGED, "clockstep has not defined it anew")
-            if after != world.hypervisor.definition(guest, secret=True):
+            current = world.hypervisor.definition(guest, secret=True)
+            if current == before:
+                kept.forget(guest.uuid)
+                return SetupNode(guest.name, SetupOutcome.UNCHANGED, "a revert has put its old definition back already")
+            if current != after:
                 return SetupNode(guest.name, SetupOutcome.NOT_PUT_BACK, "somebody has changed its definition since")
             world.hypervisor.define(guest, before)
             kept.forget(guest.uuid)
@@ -70,14 +77,16 @@ def undo(world: World, guests: Sequence[Guest], kept: FileDefinitions) -> SetupR
 
 
 def _looked(world: World, guest: Guest, vagrants: frozenset[str]) -> SetupNode:
-    before, after = improved(world.hypervisor.definition(guest))
+    definition = world.hypervisor.definition(guest)
+    before, after = improved(definition)
     if before == after:
         return SetupNode(guest.name, SetupOutcome.UNCHANGED)
-    if guest.uuid in vagrants:
+    if guest.uuid in vagrants and improved(definition, genid=False)[1] != before:
         lines = SetupPlan("domain", "vagrant", acts=VAGRANTFILE)
         return SetupNode(guest.name, SetupOutcome.LEFT_ALONE, OF_VAGRANT, lines)
     file = FileChange(f"domain {guest.name}", f"{before}\n", f"{after}\n")
-    return SetupNode(guest.name, SetupOutcome.WOULD_CHANGE, "", SetupPlan("domain", "libvirt", files=(file,)))
+    text = GENID_OF_VAGRANT if guest.uuid in vagrants else ""
+    return SetupNode(guest.name, SetupOutcome.WOULD_CHANGE, text, SetupPlan("domain", "libvirt", files=(file,)))
 
 
 def _each(world: World, guests: Sequence[Guest], one: Callable[[Guest], SetupNode]) -> SetupReport:

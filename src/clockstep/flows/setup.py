@@ -28,6 +28,13 @@ LOST_NS = 60 * SECOND_NS
 """For how long a node may not answer while it works: its agent or its sshd may be restarted by what it installs."""
 COMING_NS = 30 * SECOND_NS
 """For how long one that does not answer at first is asked again: it may just be starting."""
+NOT_STARTED = "not-started"
+OUTCOMES = {
+    NOT_STARTED: SetupOutcome.REFUSED,  # what is there may be another run's, and is left alone
+    chrony.REFUSED: SetupOutcome.REFUSED,
+    chrony.FAILED: SetupOutcome.FAILED,
+}
+"""What a result in words means; any other is that it was not put back."""
 
 
 class Wish(NamedTuple):
@@ -130,10 +137,10 @@ def _applied(world: World, node: Node, policy: Policy, wish: Wish) -> SetupNode:
         result = _work(world, node, "apply", wish.script, until_ns)
         kind, _, why = result.partition(" ")
         if kind != chrony.DONE:
-            outcome = SetupOutcome.REFUSED if kind == "refused" else SetupOutcome.FAILED
-            if outcome is SetupOutcome.REFUSED and not plan.applied:
+            if kind == chrony.REFUSED:
                 _run(world, node, ["/bin/sh", "-c", chrony.CLEAR])
-            where = f" ({chrony.LOG} in the node says more)" if outcome is SetupOutcome.FAILED else ""
+            outcome = OUTCOMES.get(kind, SetupOutcome.NOT_PUT_BACK)
+            where = "" if outcome is SetupOutcome.REFUSED else f" ({chrony.LOG} in the node says more)"
             return SetupNode(node.name, outcome, why + where, plan)
     return _proven(world, node, policy, wish, plan, until_ns)
 
@@ -158,8 +165,10 @@ def _proven(world: World, node: Node, policy: Policy, wish: Wish, plan: SetupPla
     if not plan.changes:
         return SetupNode(node.name, SetupOutcome.UNCHANGED, f"set up, and not proven: {why}", plan, episode)
     result = _work(world, node, "back", wish.script, world.clock.monotonic_ns() + policy.deadline_ns)
-    said = "" if result == chrony.DONE else f"; putting it back: {result}"
-    return SetupNode(node.name, SetupOutcome.FAILED, f"not proven in time: {why}{said}", plan, episode)
+    if result == chrony.DONE:
+        return SetupNode(node.name, SetupOutcome.FAILED, f"not proven in time: {why}", plan, episode)
+    text = f"not proven in time: {why}; putting it back: {result.partition(' ')[2]}"
+    return SetupNode(node.name, SetupOutcome.NOT_PUT_BACK, text, plan, episode)
 
 
 def _undone(world: World, node: Node, policy: Policy) -> SetupNode:
@@ -170,7 +179,7 @@ def _undone(world: World, node: Node, policy: Policy) -> SetupNode:
         return SetupNode(node.name, SetupOutcome.UNCHANGED, "clockstep has set nothing up there")
     kind, _, why = _work(world, node, "undo", wish.script, until_ns).partition(" ")
     if kind != chrony.DONE:
-        return SetupNode(node.name, SetupOutcome.REFUSED if kind == "refused" else SetupOutcome.NOT_PUT_BACK, why)
+        return SetupNode(node.name, OUTCOMES.get(kind, SetupOutcome.NOT_PUT_BACK), why)
     _run(world, node, ["/bin/sh", "-c", chrony.CLEAR])
     return SetupNode(node.name, SetupOutcome.PUT_BACK, episode=observe(node, LOOKED, policy, world.clock))
 
@@ -179,10 +188,10 @@ def _work(world: World, node: Node, verb: str, script: str, until_ns: int) -> st
     """Have it done in the node, and return the result; raises DeadlineError where it is not done by then."""
     stored = _run(world, node, ["/bin/sh", "-c", chrony.STORE], script.encode())
     if stored.code:
-        return f"refused {stored.err.strip() or 'nothing can be written there'}"
+        return f"{NOT_STARTED} {stored.err.strip() or 'nothing can be written there'}"
     started = _run(world, node, ["/bin/sh", "-c", f"{chrony.START} {verb}"])
     if started.code:
-        return f"refused it cannot be started there: {started.err.strip()}"
+        return f"{NOT_STARTED} it cannot be started there: {started.err.strip()}"
     heard_ns = world.clock.monotonic_ns()
     while world.clock.monotonic_ns() < until_ns:
         world.clock.sleep_ns(POLL_NS)
@@ -194,7 +203,7 @@ def _work(world: World, node: Node, verb: str, script: str, until_ns: int) -> st
             continue
         heard_ns = world.clock.monotonic_ns()
         if not going_on:
-            return result if result != chrony.WORKING else f"failed it ended without a result: {words}"
+            return result if result != chrony.WORKING else f"{chrony.BROKEN} it ended without a result: {words}"
         world.tell(node.name, words or verb)
     raise DeadlineError(f"{verb} is still at work in the node", "it ends by itself; run it again, with more --deadline")
 

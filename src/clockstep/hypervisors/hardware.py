@@ -14,18 +14,27 @@ def parse(xml: str, snapshot_ns: int | None) -> Around:
     return Around(
         agent_channel=domain.find(AGENT_CHANNEL) is not None,
         generation_id=domain.find("genid") is not None,
-        clock_offset="utc" if clock is None else clock.get("offset", "utc"),
+        rtc_offset="utc" if clock is None else _kept_in(clock),
         rtc_track="" if rtc is None else rtc.get("track", ""),
         snapshot_ns=snapshot_ns,
     )
+
+
+def _kept_in(clock: ElementTree.Element) -> str:
+    """What the RTC counts: an offset that varies is one from its basis."""
+    offset = clock.get("offset", "utc")
+    return clock.get("basis", "utc") if offset == "variable" else offset
 
 
 ElementTree.register_namespace("qemu", "http://libvirt.org/schemas/domain/qemu/1.0")
 INDENT = "  "
 
 
-def improved(xml: str) -> tuple[str, str]:
-    """Return a domain's definition, and the same with what it lacks for keeping time, written alike."""
+def improved(xml: str, *, genid: bool = True) -> tuple[str, str]:
+    """Return a domain's definition, and the same with what it lacks for keeping time, written alike.
+
+    Without `genid`, a generation id is left out of that.
+    """
     domain = ElementTree.fromstring(xml)  # noqa: S314 - from libvirt itself
     before = ElementTree.tostring(domain, encoding="unicode")
     devices = domain.find("devices")
@@ -33,7 +42,7 @@ def improved(xml: str) -> tuple[str, str]:
         channel = ElementTree.Element("channel", type="unix")
         ElementTree.SubElement(channel, "target", type="virtio", name="org.qemu.guest_agent.0")
         _insert(devices, len(devices), channel, 2)
-    if domain.find("genid") is None:
+    if genid and domain.find("genid") is None:
         names = [child.tag for child in domain]
         place = max(names.index(tag) for tag in ("name", "uuid") if tag in names) + 1
         _insert(domain, place, ElementTree.Element("genid"), 1)
@@ -47,7 +56,8 @@ def _mend_clock(domain: ElementTree.Element) -> None:
     if clock is None:
         clock = ElementTree.Element("clock", offset="utc")
         _insert(domain, len(domain), clock, 1)
-    if clock.get("offset") == "localtime":
+    if _kept_in(clock) != "utc":
+        clock.attrib.clear()
         clock.set("offset", "utc")
     for timer in clock.findall("timer"):
         if timer.get("name") == "rtc" and timer.get("track") == "guest":

@@ -22,10 +22,14 @@ STORE = f"umask 077; mkdir -p {FOLDER} && cat >{FILE}.part && mv -f {FILE}.part 
 """Takes the script from its input; what is run there must outlive the connection, and another one that still runs."""
 START = f"/bin/sh {FILE} start"
 STATUS = f"/bin/sh {FILE} status"
-CLEAR = f"rm -rf {FOLDER}"
+CLEAR = f"/bin/sh {FILE} clear"
 
 WORKING = "working"
 DONE = "done"
+REFUSED = "refused"
+FAILED = "failed"
+BROKEN = "broken"
+"""The results: nothing was changed; all was put back; it was not."""
 
 
 def script(phc: str = "", *, trust: bool = False) -> str:

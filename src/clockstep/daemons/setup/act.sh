@@ -10,8 +10,7 @@ fail() {
     trap '' HUP INT TERM
     note "failed: $1" >&2
     if [ $changed = yes ]; then
-        put_back || set -- "$1; and then: ${lacking:-no time daemon runs there}"
-        result "failed $1"
+        put_back && result "failed $1" || result "broken $1; and then: ${lacking:-no time daemon runs there}"
     else
         forget
         result "refused $1"
@@ -35,6 +34,7 @@ apply() {
     said=$(objection)
     [ -z "$said" ] || refuse "$said"
     case $manager in apt-get|dnf) ;; *) refuse "only systems with apt or dnf are set up" ;; esac
+    changes || { result done && return; }
     begin
     [ -n "$version" ] || install_chrony
     write_all
@@ -45,18 +45,26 @@ apply() {
     result done
 }
 
+# Whether there is anything to do: where chronyd is set up already, it is not even restarted.
+changes() {
+    want "$STATE/wanted"
+    differing >"$STATE/differing"
+    rm -rf "$STATE/wanted"
+    [ -z "$version" ] || cut_short || [ -s "$STATE/differing" ] || [ -n "$(acts)" ]
+}
+
 # Keeps how everything was, unless an earlier run was cut short: then it is kept already. What follows may be cut at
 # any point.
 begin() {
-    if [ -e "$STATE/begun" ] && [ ! -e "$STATE/done" ]; then
+    if cut_short; then
         changed=yes
         ! has dpkg || dpkg --force-confold --configure -a
         look
     else
         note "keeping what is there"
-        { owned; echo "$conf"; } | sort -u | while read -r file; do
-            [ -n "$file" ] && [ -e "$ROOT$file" ] && echo ".$file"
-        done >"$STATE/last.list"
+        for file in $(owned) $conf; do
+            [ ! -e "$ROOT$file" ] || really "$ROOT$file"
+        done | sed "s|^$ROOT|.|" >"$STATE/last.list"
         tar -C "$ROOT/" -cf "$STATE/last.tar" -T "$STATE/last.list" || refuse "what is there cannot be kept in $STATE"
         begun=again
         [ -e "$STATE/done" ] || { begun=anew && remember_units; }
@@ -98,17 +106,20 @@ install_by_apt() {
     apt --download-only install chrony || { apt update; apt --download-only install chrony; } ||
         refuse "chrony cannot be had: $(reason)"
     would=$(apt -s install chrony) || refuse "chrony cannot be installed"
+    offered=$(echo "$would" | sed -n 's/^Inst chrony (\([0-9.]*\).*/\1/p')
+    ! too_old "$offered" || refuse "chrony $offered is all there is, which is too old: 4.0 and newer are set up"
     gone=$(echo "$would" | sed -n 's/^Remv \([^ ]*\).*/\1/p')
     for package in $gone; do
         case " $DAEMONS " in *" ${package%%:*} "*) ;; *) refuse "to install chrony would remove $package, too" ;; esac
     done
+    newer="the one that is offered comes by: apt-get install --only-upgrade"
     for package in $gone; do
         version_there=$(dpkg-query -W -f '${Version}' "$package")
         note "fetching $package, to be able to go back"
         (cd "$STATE/packages" && apt download "$package=$version_there") ||
-            refuse "the way back cannot be had, the package $package $version_there: $(reason)"
+            refuse "the way back cannot be had, the package $package $version_there: $(reason); $newer $package"
     done
-    add_to "$STATE/installed" $(echo "$would" | sed -n 's/^Inst \([^ ]*\).*/\1/p')
+    add_to "$STATE/installed" $(echo "$would" | sed -n 's/^Inst \([^ ]*\) (.*/\1/p')
     add_to "$STATE/evicted" $gone
     if [ -d "$ROOT/etc/chrony" ] && [ ! -e "$STATE/etc-chrony.tar" ]; then
         tar -C "$ROOT/etc" -cf "$STATE/etc-chrony.tar" chrony || refuse "/etc/chrony cannot be kept in $STATE"
@@ -137,11 +148,13 @@ install_by_dnf() {
     said=$(dnf -q --assumeno install chrony 2>&1)
     ! echo "$said" | grep -qi '^removing' || refuse "to install chrony would remove other packages"
     dnf -q -y --downloadonly install chrony || refuse "chrony cannot be had from dnf's repositories"
-    rpm -qa | sort >"$STATE/packages-before"
+    rpm_names >"$STATE/packages-before"
     changed=yes
     dnf -q -y install chrony || fail "dnf could not install chrony"
-    rpm -qa | sort | comm -13 "$STATE/packages-before" - >>"$STATE/installed"
+    rpm_names | comm -13 "$STATE/packages-before" - >>"$STATE/installed"
 }
+
+rpm_names() { rpm -qa --queryformat '%{NAME}\n' | sort -u; }
 
 write_all() {
     if [ -n "$module" ]; then
@@ -164,6 +177,7 @@ write_all() {
         else
             rm -f "$ROOT$file"
         fi || fail "$file cannot be written"
+        sync
     done <"$STATE/differing"
     rm -f "$ROOT${guarded%.conf}.off"
     rm -rf "$STATE/wanted"
@@ -174,12 +188,15 @@ write_all() {
     [ -z "$followed" ] || [ -e "$ROOT$followed" ] || fail "$followed did not come"
 }
 
-# Gives a file another content, as a whole, and leaves its owner and mode.
+# Gives a file another content, as a whole, and leaves its owner and mode, and where it is if that is a link.
 replace() {
-    rm -f "$1.new"
-    [ ! -e "$1" ] || cp -p "$1" "$1.new"
-    cat >"$1.new" && mv -f "$1.new" "$1" && { ! has restorecon || restorecon "$1"; }
+    file_there=$(really "$1")
+    part=$(part_of "$file_there")
+    [ ! -e "$file_there" ] || cp -p "$file_there" "$part"
+    cat >"$part" && mv -f "$part" "$file_there" && { ! has restorecon || restorecon "$file_there"; }
 }
+really() { readlink -f "$1"; }
+part_of() { echo "$1.clockstep-part"; }
 
 # The configuration that counts, with all that it includes, must be the one that is wanted.
 check_all() {
@@ -187,6 +204,8 @@ check_all() {
     echo "$said" | awk 'tolower($1) == "makestep" { last = $2 " " $3 } END { exit last != "1 -1" }' ||
         fail "another makestep line of chrony's configuration counts"
     [ -z "$followed" ] || echo "$said" | grep -q "^refclock PHC $followed " || fail "chronyd does not read $guarded"
+    said=$(others_clock)
+    [ -z "$said" ] || fail "chrony's configuration has another hardware clock: $said"
 }
 
 start_all() {
@@ -199,12 +218,12 @@ start_all() {
 
 # Whether chronyd follows what it is to follow; $said is why not.
 await() {
-    want_mode='[#^=]'
-    [ -z "$followed" ] || want_mode='#'
+    selected='[#^=],\*,'
+    [ -z "$followed" ] || selected='#,\*,PHC'
     until=$(($(cut -d. -f1 /proc/uptime) + PROOF_S))
     while [ "$(cut -d. -f1 /proc/uptime)" -lt $until ]; do
         said=$(timeout 5 chronyc -n -c sources 2>&1)
-        echo "$said" | grep -q "^$want_mode,\*," && return
+        echo "$said" | grep -q "^$selected" && return
         sleep 1
     done
     said="chronyd followed nothing within $PROOF_S s; its sources: $(echo "$said" | cut -d, -f1-3 | tr '\n,' '  ')"

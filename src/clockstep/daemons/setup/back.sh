@@ -6,11 +6,10 @@ put_back() {
     look
     if grep -qs clockstep "$STATE/last.list"; then
         owned | while read -r file; do rm -f "$ROOT$file"; done
-        tar -C "$ROOT/" -xf "$STATE/last.tar"
+        tar -C "$ROOT/" -xf "$STATE/last.tar" || lacking="$STATE/last.tar could not be unpacked again"
         systemctl daemon-reload
         systemctl restart "$unit"
-        touch "$STATE/done"
-        ensure_daemon
+        ensure_daemon && [ -z "$lacking" ] && touch "$STATE/done"
     else
         restore
     fi
@@ -20,19 +19,21 @@ put_back() {
 restore() {
     remove_all
     ensure_daemon && [ -z "$lacking" ] || return 1
-    for one in last.tar last.list begun done units installed evicted etc-chrony.tar packages no-ptp_kvm differing conf \
-        errors said; do
+    for one in last.tar last.list begun done units installed evicted etc-chrony.tar theirs.tar theirs packages \
+        packages-before no-ptp_kvm differing conf errors said; do
         rm -rf "${STATE:?}/$one"
     done
 }
 
 remove_all() {
     look
-    owned | while read -r file; do marked "$ROOT$file" && rm -f "$ROOT$file"; done
+    ours | while read -r file; do rm -f "$ROOT$file"; done
+    owned | while read -r file; do rm -f "$(part_of "$ROOT$file")"; done
     for one in chrony chronyd; do rmdir "$ROOT/etc/systemd/system/$one.service.d" 2>/dev/null; done
     rmdir "$ROOT/etc/chrony/clockstep.d" "$ROOT/etc/chrony-clockstep.d" 2>/dev/null
     if [ -n "$conf" ] && grep -q '^# Written by clockstep setup' "$ROOT$conf"; then
-        unincluded "$ROOT$conf" >"$STATE/conf" && replace "$ROOT$conf" <"$STATE/conf"
+        unincluded "$ROOT$conf" >"$STATE/conf" && replace "$ROOT$conf" <"$STATE/conf" ||
+            lacking="$conf could not be written as it was"
     fi
     systemctl daemon-reload
     udevadm control --reload 2>/dev/null
@@ -52,17 +53,38 @@ uninstall_chrony() {
     note "removing chrony"
     if has dpkg; then
         dpkg --force-confold --configure -a
-        DEBIAN_FRONTEND=noninteractive dpkg --purge $(sort -u "$STATE/installed") || dpkg --purge chrony
-        [ ! -e "$STATE/etc-chrony.tar" ] || tar -C "$ROOT/etc" -xf "$STATE/etc-chrony.tar"
-        for package in $(sort -u "$STATE/evicted"); do
+        keep_theirs || { lacking="what is in /etc/chrony cannot be kept in $STATE" && return; }
+        DEBIAN_FRONTEND=noninteractive dpkg --purge $(packages installed) || dpkg --purge chrony ||
+            lacking="chrony could not be removed"
+        for one in etc-chrony theirs; do
+            [ ! -e "$STATE/$one.tar" ] || tar -C "$ROOT/etc" -xf "$STATE/$one.tar" ||
+                lacking="$STATE/$one.tar could not be unpacked again"
+        done
+        for package in $(packages evicted); do
             note "installing $package again"
-            DEBIAN_FRONTEND=noninteractive dpkg --force-confold -i "$STATE"/packages/"${package%%:*}"_*.deb ||
+            DEBIAN_FRONTEND=noninteractive dpkg --force-confold -i $(kept $package) ||
                 lacking="$package could not be installed again"
         done
     else
-        rpm -e $(cat "$STATE/installed")
+        there=$(packages installed | while read -r package; do rpm -q --quiet "$package" && echo "$package"; done)
+        [ -z "$there" ] || rpm -e $there || lacking="chrony could not be removed"
     fi
 }
+
+# What others have put beside chrony's own configuration since: its package takes all of it along when it is purged.
+keep_theirs() {
+    [ -n "$version" ] && [ -d "$ROOT/etc/chrony" ] || return 0
+    (
+        cd "$ROOT/etc" || exit 1
+        find chrony ! -type d ! -name README ! -path chrony/chrony.conf | while read -r file; do
+            cmp -s "$file" "$ROOT/usr/share/$file" || echo "$file"
+        done >"$STATE/theirs"
+        tar -cf "$STATE/theirs.part" -T "$STATE/theirs" && mv -f "$STATE/theirs.part" "$STATE/theirs.tar"
+    )
+}
+
+packages() { [ ! -e "$STATE/$1" ] || sort -u "$STATE/$1"; }
+kept() { for package; do ls "$STATE"/packages/"${package%%:*}"_*.deb; done; }
 
 restore_units() {
     [ -e "$STATE/units" ] || return 0
@@ -78,7 +100,7 @@ ensure_daemon() {
     for again in no yes; do
         [ -z "$(running $PROGRAMS)" ] || return 0
         for one in $UNITS; do is_unit $one && systemctl start $one && return 0; done
-        [ ! -e "$STATE/packages" ] || dpkg --force-confold -i "$STATE"/packages/chrony_*.deb
+        [ ! -e "$STATE/packages" ] || dpkg --force-confold -i $(kept $(packages installed))
     done
     note "no time daemon runs"
     return 1
@@ -87,7 +109,7 @@ ensure_daemon() {
 # To how it was before the last run: to an earlier setup where there was one.
 back() {
     if grep -qs clockstep "$STATE/last.list"; then
-        put_back && result done || result "failed ${lacking:-no time daemon runs there}"
+        put_back && result done || result "broken ${lacking:-no time daemon runs there}"
     else
         undo
     fi
@@ -99,8 +121,17 @@ undo() {
     trap '' HUP INT TERM
     [ "$(id -u)" = 0 ] || { result "refused not root there, so nothing can be put back"; exit 1; }
     [ -w "$ROOT/etc" ] || { result "refused /etc cannot be written there: it is read-only"; exit 1; }
-    restore || { result "failed ${lacking:-no time daemon runs there}"; exit 1; }
+    restore || { result "broken ${lacking:-no time daemon runs there}"; exit 1; }
     result done
+}
+
+# Two at once would take each other's way back; a lock of the kernel's ends with whoever holds it.
+alone() {
+    [ -w "$ROOT/run" ] && has flock || return 0
+    umask 077
+    exec 9>"$ROOT/run/clockstep-setup.lock"
+    umask 022
+    flock -n 9 || { echo "another setup is at work" >&2; exit 1; }
 }
 
 # Does it where no broken connection and no restarted agent ends it.
@@ -108,9 +139,13 @@ start() {
     ! systemctl is-active --quiet clockstep-setup || { echo "another setup is at work" >&2; exit 1; }
     echo working >"$STATE/result" || exit 1
     rm -f "$STATE/doing"
+    exec 9>&-
     systemd-run --quiet --collect --unit clockstep-setup --property KillMode=mixed --property TimeoutStopSec=120 \
         /bin/sh -c "exec /bin/sh '$STATE/setup.sh' $1 >'$STATE/log' 2>&1"
 }
+
+# Leaves nothing behind where nothing was done.
+clear() { [ -e "$STATE/begun" ] || rm -rf "$STATE"; }
 
 status() {
     cat "$STATE/result" 2>/dev/null || echo none
@@ -118,8 +153,9 @@ status() {
     cat "$STATE/doing" 2>/dev/null
 }
 
+case ${1:-apply} in plan|status) ;; *) alone ;; esac
 case ${1:-apply} in
-plan|status|back) $1 ;;
+plan|status|back|clear) $1 ;;
 apply|undo) "${1:-apply}"; cat "$STATE/result" ;;
 start) start "$2" ;;
 *) echo "usage: sh setup.sh [apply|plan|undo|status]" >&2; exit 2 ;;

@@ -27,6 +27,7 @@ NEWLINE='
 changed=no begun=no lacking=
 
 has() { command -v "$1" >/dev/null 2>&1; }
+cut_short() { [ -e "$STATE/begun" ] && [ ! -e "$STATE/done" ]; }
 running() { for name; do pidof "$name" >/dev/null 2>&1 && echo "$name"; done; }
 marked() { head -n 1 "$1" 2>/dev/null | grep -qF "$MARK"; }
 
@@ -75,11 +76,17 @@ find_clock() {
         [ "$(readlink -f "$one")" = "$(readlink -f "$ROOT$clock")" ] && link=${one#"$ROOT"} && break
     done
     modules=$ROOT/lib/modules/$(uname -r)
-    sources=$ROOT/sys/devices/system/clocksource/clocksource0/available_clocksource
-    if [ -z "$clock$PHC" ] && grep -qs kvm-clock "$sources" &&
+    if [ -z "$clock$PHC" ] && is_on_kvm &&
         grep -qs 'ptp_kvm' "$modules/modules.dep" && [ "$(cat "$STATE/no-ptp_kvm" 2>/dev/null)" != "$(uname -r)" ]; then
         module=ptp_kvm   # it may still turn out that the host does not offer it
     fi
+}
+
+# On arm64 there is no clocksource of KVM's, and older systemd calls it qemu; the module itself asks the hypervisor.
+is_on_kvm() {
+    grep -qs kvm-clock "$ROOT/sys/devices/system/clocksource/clocksource0/available_clocksource" && return
+    [ "$(uname -m)" = aarch64 ] || return 1
+    case $(systemd-detect-virt 2>/dev/null) in kvm|qemu) ;; *) return 1 ;; esac
 }
 
 is_hosts() {
@@ -91,20 +98,28 @@ is_hosts() {
 # Of several makestep lines the last one counts, so the drop-in must be read after the others: in confdir where that
 # stands behind them (Debian 13), else by a line at the end of chrony.conf (Debian 12, Fedora).
 place() {
-    folder=/etc/chrony/clockstep.d include=yes
-    [ "${conf:-none}" = /etc/chrony.conf ] && folder=/etc/chrony-clockstep.d
-    [ "$manager" = dnf ] && [ -z "$conf" ] && folder=/etc/chrony-clockstep.d
+    folder=/etc/chrony/clockstep.d include=yes usual=chrony confdirs=
+    case ${conf:-$manager} in
+    /etc/chrony.conf|dnf|zypper|pacman|ostree) folder=/etc/chrony-clockstep.d usual=chronyd ;;
+    esac
+    unit_folder=/etc/systemd/system/${unit:-$usual}.service.d
     if [ -n "$conf" ]; then
         last=$(unincluded "$ROOT$conf" | awk '
             tolower($1) == "confdir" && $2 !~ /^\/run\// { dir = $2; after = 0 }
             tolower($1) ~ /^(makestep|include)$/ { after = 1 }
             END { if (dir != "" && !after) print dir }')
+        confdirs=$(awk 'tolower($1) == "confdir" { for (i = 2; i <= NF; i++) print $i }' "$ROOT$conf")
         [ -n "$last" ] && folder=$last include=no
     elif [ "$ID" = debian ] && [ "${VERSION_ID:-99}" -ge 13 ]; then
         folder=/etc/chrony/conf.d include=no
     fi
     main=$folder/zz-clockstep.conf
     guarded=$folder/zz-clockstep-phc.conf
+}
+
+# `chronyd -p`, by which all is checked, came with 4.0.
+too_old() {
+    case $1 in [0-3]|[0-3].*) ;; *) return 1 ;; esac
 }
 
 knows_optional() {

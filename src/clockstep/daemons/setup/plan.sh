@@ -2,7 +2,6 @@
 
 section() { printf '\n#clockstep %s\n' "$1"; }
 shown() { sed 's/^/|/' "$1"; [ -z "$(tail -c 1 "$1")" ] || echo; }
-ours() { owned | while read -r file; do marked "$ROOT$file" && echo "$file"; done; }
 
 plan() {
     scratch=$(mktemp -d 2>/dev/null || mktemp -d -p /run) || exit 1
@@ -16,7 +15,7 @@ plan() {
     section forced; [ $clock_forced = no ] || echo yes
     section not-taken; printf %s "$not_taken"
     section objection; objection
-    section interrupted; [ -e "$STATE/begun" ] && [ ! -e "$STATE/done" ] && echo yes
+    section interrupted; cut_short && echo yes
     section install; [ -n "$version" ] || echo chrony
     section replaces; replaced
     section others; running vmtoolsd VBoxService

@@ -3,7 +3,6 @@
 # Writes into the folder $wanted, under the paths they are to have, all files as they should be.
 want() {
     wanted=$1
-    unit_folder=/etc/systemd/system/${unit:-chrony}.service.d
     followed=$clock
     [ -n "$clock" ] && followed=${link:-$OWN_LINK}
     [ -n "$module" ] && followed=/dev/ptp_kvm
@@ -54,21 +53,27 @@ included() {
     printf '%s\n' "$HEAD Read last, since of several makestep the last one counts." "include $folder/zz-*.conf"
 }
 
+ours() { owned | while read -r file; do marked "$ROOT$file" && echo "$file"; done; }
+
 # The files that clockstep may ever have written, but for chrony.conf.
+# First what brings the clock at a boot, and hides it while it is missing; then what names it.
 owned() {
-    for one in /etc/chrony/clockstep.d /etc/chrony-clockstep.d "$folder"; do
-        printf '%s\n' $one/zz-clockstep.conf $one/zz-clockstep-phc.conf $one/zz-clockstep-phc.off
-    done
     printf '%s\n' $MODULES_FILE $RULES_FILE
     for one in chrony chronyd; do echo /etc/systemd/system/$one.service.d/clockstep.conf; done
+    for one in /etc/chrony/clockstep.d /etc/chrony-clockstep.d /etc/chrony/conf.d $confdirs "$folder"; do
+        printf '%s\n' $one/zz-clockstep.conf $one/zz-clockstep-phc.conf $one/zz-clockstep-phc.off
+    done | awk '!seen[$0]++'
 }
 
-# Each file that is not as it should be.
+# Each file that is not as it should be. In this order they may be cut short anywhere, and chronyd starts all the same:
+# they are written as they are owned, and removed the other way round.
 differing() {
-    { owned; [ -z "$conf" ] || echo "$conf"; } | sort -u | while read -r file; do
-        [ -e "$wanted$file" ] || [ -e "$ROOT$file" ] || continue
-        cmp -s "$wanted$file" "$ROOT$file" || echo "$file"
+    superfluous=
+    for file in $(owned) $conf; do
+        cmp -s "$wanted$file" "$ROOT$file" && continue
+        if [ -e "$wanted$file" ]; then echo "$file"; elif [ -e "$ROOT$file" ]; then superfluous="$file $superfluous"; fi
     done
+    for file in $superfluous; do echo "$file"; done
 }
 
 # Whether there is a unit of this name; an alias is another one's.
@@ -99,14 +104,32 @@ objection() {
         echo "$PHC is no hardware clock there"
     elif said=$(foreign) && [ -n "$said" ]; then
         echo "$said is there, and not of clockstep's making"
-    elif [ -n "$version" ] && [ -z "$conf" ]; then
-        echo "chronyd is there, and its chrony.conf is not where it is looked for"
-    elif [ -n "$version" ] && ! said=$(chronyd -p 2>&1 >/dev/null); then
-        said=$(echo "$said" | tail -n 1 | sed 's/.*Fatal error : //')
-        echo "chronyd does not accept its configuration as it is: $said"
+    elif too_old "$version"; then
+        echo "chrony $version is there, which is too old: 4.0 and newer are set up"
+    elif [ -n "$version" ] && ! cut_short && said=$(unreadable) && [ -n "$said" ]; then
+        echo "$said"
+    elif said=$(others_clock) && [ -n "$said" ]; then
+        echo "chrony's configuration has a hardware clock already, to be taken out first: $said"
     elif [ -z "$version" ] && said=$(locked) && [ -n "$said" ]; then
         echo "the package manager is at work there: $said is locked"
     fi
+}
+
+# What keeps chronyd from starting as it is. Packages that a power cut left half installed may still bring the rest.
+unreadable() {
+    if [ -z "$conf" ]; then
+        echo "chronyd is there, and its chrony.conf is not where it is looked for"
+    elif ! said=$(chronyd -p 2>&1 >/dev/null); then
+        said=$(echo "$said" | tail -n 1 | sed 's/.*Fatal error : //')
+        echo "chronyd does not accept its configuration as it is: $said"
+    fi
+}
+
+# A hardware clock that somebody else has chronyd follow: it would be another vote, may be missing, and any may be `#*`.
+others_clock() {
+    [ -n "$version" ] || return 0
+    own=$(ours | while read -r file; do grep '^refclock ' "$ROOT$file"; done)
+    chronyd -p 2>/dev/null | grep -i '^refclock PHC ' | grep -vxF "$own" | head -n 1
 }
 
 foreign() {
