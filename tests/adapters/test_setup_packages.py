@@ -78,6 +78,7 @@ def test_undo_purges_what_was_installed_and_not_what_was_only_upgraded(tmp_path:
     machine.run("apply")
     machine.run("undo")
     assert "--purge chrony libnew\n" in machine.read("/dpkg-calls")
+    assert "reset-failed chrony\n" in machine.calls()
 
 
 def test_what_somebody_put_beside_chronys_configuration_since_outlives_its_purge(tmp_path: Path) -> None:

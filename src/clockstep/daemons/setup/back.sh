@@ -41,6 +41,7 @@ remove_all() {
         :
     elif [ -s "$STATE/evicted" ] || grep -qs ' active$' "$STATE/units"; then
         uninstall_chrony
+        systemctl reset-failed "$unit" 2>/dev/null   # else a unit that is gone would still count as failed
     else
         note "no time daemon ran before, so chrony stays, with its own configuration"
     fi
