@@ -23,7 +23,7 @@ from clockstep.units import SECOND_NS
 
 RENEW_EVERY_S, RENEW_AGAIN_S = LEASE_S // 3, 3
 """How often leases are renewed, and how soon again where one could not be."""
-RENEWING_NS = 5 * SECOND_NS
+RENEWING_NS, AGAIN_NS = 10 * SECOND_NS, SECOND_NS // 5
 UNPROVEN = Trouble(
     f"its workloads stand still until the lease of {LEASE_S} s is over, because its clock is not proven",
     "clockstep thaw NODE proves it and thaws; clockstep thaw NODE --unproven thaws whatever the clock is",
@@ -154,10 +154,17 @@ class Freezer:
 
 def renewed(world: World, guests: Sequence[Guest], lease_s: int) -> list[Guest]:
     """Renew the leases of these guests' workloads; return of which that is sure."""
+    until_ns = world.clock.monotonic_ns() + RENEWING_NS
     with nodes(world) as node:
 
         def job(guest: Guest) -> bool:
-            return renew(node(guest).reach, lease_s, world.clock.monotonic_ns() + RENEWING_NS)
+            while True:
+                try:
+                    return renew(node(guest).reach, lease_s, until_ns)
+                except ReachError as error:  # an agent that is not there yet, right after a revert
+                    if error.lasting or world.clock.monotonic_ns() >= until_ns:
+                        raise
+                world.clock.sleep_ns(AGAIN_NS)
 
         results = side_by_side(guests, job, RENEWING_NS + SECOND_NS)
     return [guest for guest in guests if results[guest.name] is True]
