@@ -454,3 +454,11 @@ def test_every_line_that_may_be_written_is_explained_and_so_it_is_in_the_docs(tm
         rest = rest.replace(option, "")
     assert rest.strip() == ""
     assert {line for line in written if line[0] not in "#r"} <= set(options)
+
+
+def test_work_that_ends_while_it_is_asked_about_has_its_result(tmp_path: Path) -> None:
+    machine = Machine(tmp_path)
+    result = "/var/lib/clockstep-setup/result"
+    machine.write(result, "working\n")
+    machine.program("systemctl", f"#!/bin/sh\necho done >{tmp_path}{result}; echo inactive\n")
+    assert read_status(machine.run("status").stdout) == ("done", False, "")

@@ -148,9 +148,11 @@ start() {
 # Leaves nothing behind where nothing was done.
 clear() { [ -e "$STATE/begun" ] || rm -rf "$STATE"; }
 
+# Whether it goes on is asked first: what ends between two questions has its result by the second.
 status() {
+    going_on=$(systemctl is-active clockstep-setup)
     cat "$STATE/result" 2>/dev/null || echo none
-    systemctl is-active clockstep-setup
+    echo "$going_on"
     cat "$STATE/doing" 2>/dev/null
 }
 
