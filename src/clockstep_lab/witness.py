@@ -12,7 +12,7 @@ import socket
 import threading
 import time
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -112,9 +112,18 @@ class Testimony:
         return Testimony(stamps, looks, self.connections)
 
     def returned(self, connections: int) -> "Testimony":
-        """What was heard since the guest came back in a new QEMU; `connections` is how many there had been before."""
-        anew = next((stamp for stamp in list(self.stamps) if stamp.connection > connections), None)
-        return self.since(anew.heard_monotonic_ns) if anew else Testimony(connections=self.connections)
+        """What was heard since the guest came back in a new QEMU; `connections` is how many there had been before.
+
+        A stamp that was heard then as well was written before the snapshot, and lay in the port's queue: a revert has
+        it delivered once more.
+        """
+        stamps = list(self.stamps)
+        anew = next((stamp for stamp in stamps if stamp.connection > connections), None)
+        if anew is None:
+            return Testimony(connections=self.connections)
+        before = {stamp.guest_ns for stamp in stamps if stamp.connection <= connections}
+        heard = self.since(anew.heard_monotonic_ns)
+        return replace(heard, stamps=[stamp for stamp in heard.stamps if stamp.guest_ns not in before])
 
     def tolerance_ns(self) -> int:
         """A lag that the stream itself never has: twice the 99th percentile of its delay while the clock was right."""
