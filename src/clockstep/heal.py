@@ -323,12 +323,13 @@ def story(facts: Facts, todo: Sequence[Action]) -> str:
     offset = measured(facts)
     if offset is None:
         return facts.trouble[-1].text if facts.trouble else "not read"
+    shown = show_offset(offset.value_ns, offset.error_ns)
     match todo:
         case [Step(), *_]:
-            return f"{show_offset(offset.value_ns, offset.error_ns)}, stepping"
+            return f"{shown}, stepping"
         case [Resync(daemon), *_]:
-            return f"the clock is right, resyncing {daemon}"
+            return f"{shown}, resyncing {daemon}"
         case _ if facts.claim:
-            return f"the clock is right, {facts.claim.daemon} is not yet"
+            return f"waiting for {facts.claim.daemon} to be in sync"
         case _:
             return "looking again"

@@ -93,7 +93,8 @@ class SimGuest:
         self.clock.sleep_ns(duration_ns)
         self.offset_ns += duration_ns * self.slew // 10_000
         if self.chrony and self.synchronised_at is not None and self.clock.mono >= self.synchronised_at > 0:
-            self.offset_ns -= min(max(self.offset_ns, 0), duration_ns * 833 // 10_000)
+            most = duration_ns * 833 // 10_000
+            self.offset_ns -= max(-most, min(self.offset_ns, most))
 
     def time(self) -> tuple[int, int]:
         self._require_running()

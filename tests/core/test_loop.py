@@ -105,6 +105,14 @@ def test_a_clock_that_is_a_little_ahead_without_a_daemon_is_left_alone_at_once()
     assert episode.took_ns < SECOND
 
 
+def test_a_clock_on_the_edge_of_being_right_is_left_to_its_daemon_and_never_stepped() -> None:
+    guest = SimGuest(SimClock(), -10 * MILLISECOND, latency_ns=MILLISECOND)
+    episode = healed(guest)
+    assert episode.verdict is Verdict.GOOD
+    assert episode.actions == (Resync("chrony"),)
+    assert guest.steps == []
+
+
 def test_a_clock_that_is_ahead_is_stepped_back_with_consent() -> None:
     guest = SimGuest(SimClock(), 5 * SECOND)
     assert healed(guest, Policy(max_backward_ns=60 * SECOND)).verdict is Verdict.GOOD

@@ -58,6 +58,8 @@ def connections(guests: Guests) -> dict[str, int]:
 
 
 def thaws(report: Any) -> list[str]:
+    """What became of all nodes' workloads, in the nodes' order, in whatever order they froze."""
+    assert [one["node"] for one in report["freezes"]] == sorted(one["node"] for one in report["freezes"])
     return [freeze["thaw"] for freeze in report["freezes"]]
 
 
@@ -321,13 +323,13 @@ def test_an_agent_that_is_away_leaves_them_frozen_and_they_are_proven_when_it_is
 
 
 def test_interrupted_it_lets_all_machines_run_and_says_who_stands_still(guests: Guests) -> None:
-    line = command(guests, "--json", "snapshot", "create", "cold", "--all", "--freeze")
+    line = command(guests, "--json", "--debug", "snapshot", "create", "cold", "--all", "--freeze")
     with subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr
         assert any("taking the snapshot" in told for told in process.stderr), "the awaited line never came"
         process.send_signal(signal.SIGINT)
         said = process.stderr.read()
-        assert process.wait(60) == 130
+        assert process.wait(60) == 130, said
     assert "run clockstep thaw then" in said
     assert all(guests.domain(name).state()[0] == libvirt.VIR_DOMAIN_RUNNING for name in guests.names)
     assert all(guests.domain(name).snapshotNum() == 0 for name in guests.names)

@@ -106,9 +106,18 @@ def check_claim(facts: Facts, policy: Policy) -> Finding:
 
 
 def left_to_daemon(facts: Facts, policy: Policy) -> bool:
-    """Whether a clock is wrong by being so little ahead that its daemon can slew it back while the loop waits."""
+    """Whether a daemon can slew away what is wrong while the loop waits: a little ahead, or on the tolerance's edge."""
     offset = measured(facts)
-    return offset is not None and policy.tolerance_ns < offset.earliest_ns and offset.latest_ns <= SLEWED_NS
+    if offset is None:
+        return False
+    ahead = policy.tolerance_ns < offset.earliest_ns and offset.latest_ns <= SLEWED_NS
+    return ahead or _on_edge(offset, policy)
+
+
+def _on_edge(offset: Offset, policy: Policy) -> bool:
+    """Whether a good reading does not tell right from wrong: such a clock stays as it is for as long as one looks."""
+    told = offset.surely_within(policy.tolerance_ns) or offset.surely_beyond(policy.tolerance_ns)
+    return not told and 4 * offset.error_ns <= policy.tolerance_ns
 
 
 def agrees(claim: Claim, policy: Policy) -> bool:

@@ -22,15 +22,17 @@ def explained(policy: Policy, cause: Cause) -> Policy:
 def plan(facts: Facts, policy: Policy, done: Sequence[Action] = ()) -> tuple[Action, ...]:
     """Return the next actions; none where nothing may or need be done.
 
-    A clock is stepped only where it is surely wrong and the policy allows the way. One that is a little ahead is left
-    to its daemon. A daemon is resynchronised once the clock is right, when it was stepped under the daemon or the
-    daemon does not agree, and once for each step.
+    A clock is stepped only where it is surely wrong and the policy allows the way. One that is a little ahead, or on
+    the edge of being right, is left to its daemon. A daemon is resynchronised once the clock is right, when it was
+    stepped under the daemon or the daemon does not agree, and once for each step.
     """
     match worst(judge(facts, policy)):
         case Verdict.BAD:
             return _step(facts, policy) or _leave(facts, policy, done)
         case Verdict.GOOD:
             return _resync(facts, policy, done)
+        case Verdict.UNSURE:
+            return _leave(facts, policy, done)
         case _:
             return ()
 

@@ -62,6 +62,7 @@ class Freezer:
             still = ", ".join(guest.name for guest in self._waiting())
             run_on = f"{still} may stand still for {LEASE_S} s" if still else "what was frozen for it runs"
             raise UsageError(reasons, f"no snapshot was taken, and {run_on}; {hint}")
+        self._freezes = {guest: self._freezes[guest] for guest in guests}  # not in the order in which they froze
         if self._world.clock.monotonic_ns() - began_ns > LATE_NS:
             renewed(self._world, self._waiting(), LEASE_S)
 
@@ -103,8 +104,9 @@ class Freezer:
 
     def report(self) -> tuple[Freeze, ...]:
         """Return what became of all."""
+        waiting = self._waiting()
         return tuple(
-            msgspec.structs.replace(one, trouble=one.trouble or UNPROVEN) if guest in self._waiting() else one
+            msgspec.structs.replace(one, trouble=one.trouble or UNPROVEN) if guest in waiting else one
             for guest, one in self._freezes.items()
         )
 
