@@ -1,6 +1,7 @@
 """Real guests for every test that asks for them: one lab for the whole run, ended with it."""
 
 import os
+import signal
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -16,6 +17,12 @@ from clockstep_lab.run import run
 from clockstep_lab.witness import Witness
 
 RIGHT_NS = 5_000_000
+
+
+def pytest_configure() -> None:
+    """End as at ^C, labs and all, when told to by a signal, and in the background of a script as well."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
 
 
 def quiet(_text: str) -> None:

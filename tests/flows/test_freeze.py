@@ -16,7 +16,7 @@ from clockstep.hypervisors.libvirt import Libvirt, describe_snapshot
 from clockstep.kernel.clock import SystemClock
 from clockstep.model import Snapshot
 from clockstep.ports import Reach
-from clockstep.reach.freezer import HOME, TAKES_NS, freeze, renew, thaw
+from clockstep.reach.freezer import HOME, LEASE_S, TAKES_NS, freeze, prepare, renew, thaw
 from conftest import Guests, pass_time, until
 from flows.commands import all_proven, clockstep, command
 from flows.test_watch import watching
@@ -49,6 +49,11 @@ def reach(guests: Guests, name: str) -> Reach:
     return hypervisor.reach(next(guest for guest in hypervisor.guests() if guest.name == name))
 
 
+def stand_still(way: Reach, *cgroups: str, lease_s: int = LEASE_S) -> None:
+    prepare(way, cgroups, soon(), lease_s)
+    freeze(way, soon())
+
+
 def soon() -> int:
     return SystemClock().monotonic_ns() + TAKES_NS
 
@@ -67,9 +72,14 @@ def none_was_wrong(guests: Guests, before: dict[str, int]) -> None:
     """No stamp of the frozen workloads was wrong since each guest came back, and each of them runs."""
     for name in guests.names:
         assert runs(guests, name)
-        stamps = guests.witness.heard[name].returned(before[name]).stamps
-        assert stamps
-        assert [stamp.lag_ns for stamp in stamps if abs(stamp.lag_ns) > WRONG_NS] == []
+        assert wrong(guests, name, before[name]) == []
+
+
+def wrong(guests: Guests, name: str, before: int) -> list[int]:
+    """How late the stamps were that the workload wrote with a wrong clock since its guest came back."""
+    stamps = guests.witness.heard[name].returned(before).stamps
+    assert stamps
+    return [stamp.lag_ns for stamp in stamps if abs(stamp.lag_ns) > WRONG_NS]
 
 
 def test_no_frozen_workload_ever_runs_with_the_wrong_time(nodes: Guests) -> None:
@@ -143,7 +153,7 @@ def test_a_plain_snapshot_promises_nothing_and_says_so(guests: Guests) -> None:
 def test_the_guard_thaws_when_its_lease_is_over_and_that_can_be_put_off(guests: Guests) -> None:
     name = guests.names[0]
     way = reach(guests, name)
-    freeze(way, ["kubepods.slice"], soon(), lease_s=8)
+    stand_still(way, "kubepods.slice", lease_s=8)
     assert renew(way, 16, soon())
     assert renew(way, 1, soon())  # makes it no shorter
     pass_time(9)
@@ -162,11 +172,11 @@ def test_the_guard_thaws_when_its_lease_is_over_and_that_can_be_put_off(guests: 
 def test_a_killed_guard_does_not_keep_the_workloads_from_being_thawed(guests: Guests) -> None:
     name = guests.names[0]
     way = reach(guests, name)
-    freeze(way, ["kubepods.slice"], soon())
+    stand_still(way, "kubepods.slice")
     guests.ssh(name, "kill -9 $(cat /run/clockstep/freezer/guard)")
     assert thaw(way, soon(), "me") is True
     assert runs(guests, name)
-    freeze(way, ["kubepods.slice"], soon())
+    stand_still(way, "kubepods.slice")
     guests.ssh(name, "kill -9 $(cat /run/clockstep/freezer/guard)")
     assert renew(way, 1, soon())  # by a new guard
     guests.ssh(name, "kill $(cat /run/clockstep/freezer/guard)")
@@ -176,9 +186,9 @@ def test_a_killed_guard_does_not_keep_the_workloads_from_being_thawed(guests: Gu
 
 def test_an_answer_that_was_lost_can_be_had_again_and_what_ran_meanwhile_is_said(guests: Guests) -> None:
     way = reach(guests, guests.names[0])
-    freeze(way, ["kubepods.slice"], soon())
+    stand_still(way, "kubepods.slice")
     assert [thaw(way, soon(), "me"), thaw(way, soon(), "me"), thaw(way, soon(), "you")] == [True, True, None]
-    freeze(way, ["kubepods.slice"], soon())
+    stand_still(way, "kubepods.slice")
     guests.ssh(guests.names[0], f"echo 0 > {TOP}/cgroup.freeze")
     assert thaw(way, soon(), "me") is False
     assert thaw(way, soon(), "me") is False
@@ -211,7 +221,7 @@ def test_without_cgroup_v2_nothing_is_frozen(guests: Guests) -> None:
 def test_a_plain_snapshot_of_workloads_that_stand_still_is_refused(guests: Guests) -> None:
     name = guests.names[0]
     way = reach(guests, name)
-    freeze(way, ["kubepods.slice"], soon())
+    stand_still(way, "kubepods.slice")
     for words in ([], ["--freeze"]):
         complaint = clockstep(guests, "snapshot", "create", "bad", name, *words, code=2)
         assert "clockstep thaw lets them run on" in complaint
@@ -251,7 +261,7 @@ def test_what_must_run_on_is_never_frozen(guests: Guests, victim: str) -> None:
 
 def _refused(guests: Guests, name: str, cgroup: str) -> ReachError:
     with pytest.raises(ReachError) as caught:
-        freeze(reach(guests, name), [cgroup], soon())
+        stand_still(reach(guests, name), cgroup)
     return caught.value
 
 
@@ -261,13 +271,13 @@ def test_what_was_frozen_before_stays_frozen_and_new_cgroups_stand_still_too(gue
     guests.ssh(name, f"mkdir {TOP}/mine; echo 1 > {freezes}")
     way = reach(guests, name)
     try:
-        freeze(way, ["kubepods.slice"], soon())
+        stand_still(way, "kubepods.slice")
         born = f"sh -c 'echo $$ > {TOP}/new/cgroup.procs; echo ran > /run/ran' >/dev/null 2>&1 &"
         assert guests.ssh(name, f"mkdir {TOP}/new; {born} sleep 0.3; cat /run/ran 2>/dev/null; true") == ""
         assert thaw(way, soon(), "me") is True
         until(lambda: "ran" in guests.ssh(name, "cat /run/ran"), 5)
         assert guests.ssh(name, f"cat {freezes}").strip() == "1"
-        freeze(way, ["kubepods.slice/mine"], soon())
+        stand_still(way, "kubepods.slice/mine")
         assert thaw(way, soon(), "me") is True
         assert guests.ssh(name, f"cat {freezes}").strip() == "1"
     finally:
@@ -306,7 +316,7 @@ def test_an_agent_that_is_away_leaves_them_frozen_and_they_are_proven_when_it_is
     name = guests.names[0]
     clockstep(guests, "snapshot", "create", "cold", name, "--freeze")
     pass_time(3)
-    before = connections(guests)
+    before = connections(guests)[name]
     guests.revert(name, "cold")
     guests.ssh(name, "pkill -STOP qemu-ga")
     report = clockstep(guests, "thaw", name, "--deadline", "3s", code=3)
@@ -318,8 +328,25 @@ def test_an_agent_that_is_away_leaves_them_frozen_and_they_are_proven_when_it_is
         guests.ssh(name, "pkill -CONT qemu-ga")
         assert thawing.wait(60) == 0
     assert runs(guests, name)
-    stamps = guests.witness.heard[name].returned(before[name]).stamps
-    assert [stamp.lag_ns for stamp in stamps if abs(stamp.lag_ns) > WRONG_NS] == []
+    assert wrong(guests, name, before) == []
+
+
+def test_an_agent_that_comes_back_to_the_watcher_has_its_workloads_proven_and_thawed(
+    guests: Guests, tmp_path: Path
+) -> None:
+    name = guests.names[0]
+    clockstep(guests, "snapshot", "create", "cold", name, "--freeze")
+    pass_time(3)
+    before = connections(guests)[name]
+    guests.revert(name, "cold")
+    guests.ssh(name, "pkill -STOP qemu-ga")
+    with watching(guests, tmp_path, name, "--every", "1s") as watch:
+        until(lambda: any(episode["verdict"] == "unreachable" for episode in watch.of(name)), 30)
+        assert not stamping(guests, name)
+        guests.ssh(name, "pkill -CONT qemu-ga")
+        watch.until_good(name)
+        assert runs(guests, name)
+    assert wrong(guests, name, before) == []
 
 
 def test_interrupted_it_lets_all_machines_run_and_says_who_stands_still(guests: Guests) -> None:

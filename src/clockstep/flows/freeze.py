@@ -18,7 +18,7 @@ from clockstep.flows.step import ASKED, nodes, step
 from clockstep.heal import troubled
 from clockstep.model import Episode, Freeze, Guest, Member, Outcome, Policy, SetReport, Snapshot, Thaw, Trouble
 from clockstep.ports import Node, World
-from clockstep.reach.freezer import HELD_S, LEASE_S, TAKES_NS, freeze, renew, survey, thaw
+from clockstep.reach.freezer import HELD_S, LEASE_S, TAKES_NS, freeze, prepare, renew, survey, thaw
 from clockstep.units import SECOND_NS
 
 RENEW_EVERY_S, RENEW_AGAIN_S = LEASE_S // 3, 3
@@ -51,7 +51,9 @@ class Freezer:
         self._world.tell("", "freezing the workloads")
         began_ns = self._world.clock.monotonic_ns()
         try:
-            failed = failures(side_by_side(guests, lambda guest: self._freeze(guest, wanted), 2 * TAKES_NS))
+            failed = failures(side_by_side(guests, lambda guest: self._prepare(guest, wanted), 2 * TAKES_NS))
+            if not failed:
+                failed = failures(side_by_side(self._waiting(), self._freeze, TAKES_NS))
         except BaseException:
             self.let_go()
             raise
@@ -110,7 +112,7 @@ class Freezer:
             for guest, one in self._freezes.items()
         )
 
-    def _freeze(self, guest: Guest, wanted: Sequence[str]) -> None:
+    def _prepare(self, guest: Guest, wanted: Sequence[str]) -> None:
         clock = self._world.clock
         with nodes(self._world) as node:
             reach = node(guest).reach
@@ -127,12 +129,23 @@ class Freezer:
                 return
             self._since_ns[guest] = clock.monotonic_ns()
             self._freezes[guest] = Freeze(guest.name, cgroups, left_out(found, cgroups))
-            try:
-                freeze(reach, cgroups, clock.monotonic_ns() + TAKES_NS)
-            except ReachError as error:
-                if error.lasting:  # the node itself says that nothing is frozen there
-                    del self._freezes[guest]
-                raise
+            with self._unless_nothing_is_frozen(guest):
+                prepare(reach, cgroups, clock.monotonic_ns() + TAKES_NS)
+
+    def _freeze(self, guest: Guest) -> None:
+        with nodes(self._world) as node, self._unless_nothing_is_frozen(guest):
+            self._since_ns[guest] = self._world.clock.monotonic_ns()
+            freeze(node(guest).reach, self._since_ns[guest] + TAKES_NS)
+
+    @contextmanager
+    def _unless_nothing_is_frozen(self, guest: Guest) -> Iterator[None]:
+        """Forget a guest that says itself that nothing is frozen there."""
+        try:
+            yield
+        except ReachError as error:
+            if error.lasting:
+                del self._freezes[guest]
+            raise
 
     def _thaw(self, guest: Guest, node: Node) -> None:
         one, clock = self._freezes[guest], self._world.clock

@@ -48,11 +48,12 @@ say {LAST}"""
 
 GUARD = r"""home=$1
 over() {
-    [ "$(cat "$home/guard")" = $$ ] || exit 0
-    while read -r cgroup; do echo 0 >"/sys/fs/cgroup/$cgroup/cgroup.freeze"; done <"$home/cgroups"
+    read -r owner <"$home/guard" && [ "$owner" = $$ ] || exit 0
+    [ ! -e "$home/cgroups" ] ||
+        while read -r cgroup; do echo 0 >"/sys/fs/cgroup/$cgroup/cgroup.freeze"; done <"$home/cgroups"
+    echo "<5>clockstep: workloads thawed: $1" >/dev/kmsg
     rm -f "$home/cgroups" "$home/guard"
     kill $sleeper
-    echo "<5>clockstep: workloads thawed: $1" >/dev/kmsg
     exit 0
 }
 trap 'over "told to"' TERM
@@ -72,11 +73,15 @@ COMMON = (
     + r""" root=/sys/fs/cgroup
 umask 077
 exec 3>&1
-now() { cut -d. -f1 /proc/uptime; }
-await() { end=$(($(now) + $1)); shift; until "$@"; do [ "$(now)" -lt $end ] || return 1; sleep 0.02; done; }
-alive() { [ -s "$home/$1" ] && grep -qs clockstep "/proc/$(cat "$home/$1")/cmdline"; }
+now() { read -r up rest </proc/uptime; up=${up%%.*}; }
+await() { now; end=$((up + $1)); shift; until "$@"; do now; [ $up -lt $end ] || return 1; sleep 0.02; done; }
+alive() {
+    [ -s "$home/$1" ] && read -r pid <"$home/$1" || return 1
+    line=; read -r line <"/proc/$pid/cmdline"
+    case $line in *clockstep*) return 0;; *) return 1;; esac
+}
 guarded() { alive guard; }
-gone() { [ ! -e "$home/cgroups" ]; }
+unguarded() { ! alive guard; }
 given_up() { ! alive freezing; }
 start_guard() {
     if [ -d /run/systemd/system ]; then
@@ -87,77 +92,77 @@ start_guard() {
     fi
     await 5 guarded
 }
-until_in() { echo $(($(now) + $1)) >"$home/until.new" && mv "$home/until.new" "$home/until"; }
+until_in() { now; echo $((up + $1)) >"$home/until.new" && mv "$home/until.new" "$home/until"; }
 let_go() {
-    guarded && kill "$(cat "$home/guard")" && await 5 gone && return
-    [ -e "$home/cgroups" ] || return 0
-    while read -r cgroup; do echo 0 >"$root/$cgroup/cgroup.freeze"; done <"$home/cgroups"
-    rm -f "$home/cgroups"
+    [ ! -e "$home/cgroups" ] ||
+        while read -r cgroup; do echo 0 >"$root/$cgroup/cgroup.freeze"; done <"$home/cgroups"
+    guarded && kill "$pid" && await 5 unguarded
+    rm -f "$home/cgroups" "$home/freezing"
 }
+frozen() { while read -r key value; do [ "$key $value" = 'frozen 1' ] && return 0; done <"$1/cgroup.events"; return 1; }
 all_frozen() {
     while read -r cgroup; do
-        [ ! -e "$root/$cgroup" ] || grep -q '^frozen 1' "$root/$cgroup/cgroup.events" || return 1
+        [ ! -e "$root/$cgroup" ] || frozen "$root/$cgroup" || return 1
     done <"$home/cgroups"
 }
+refuse() { echo "$1" >&3; let_go; exit $2; }
 """
 )
 """A number is taken for a process of ours only where its command line says so. The guard has a unit of its own, because
-what qemu-ga or sshd start ends with them. A pod may end and its cgroup go while it is frozen: it can be killed."""
+what qemu-ga or sshd start ends with them. A pod may end and its cgroup go while it is frozen: it can be killed. What is
+done while workloads stand still starts no program where the shell can do it: in a busy guest each takes long."""
 
-FREEZE = (
+PREPARE = (
     COMMON
     + rf"""guard=$1 lease=$2; shift 2
-mine=$home/mine.$$
-back() {{
-    let_go
-    while read -r cgroup; do echo 0 >"$root/$cgroup/cgroup.freeze"; done <"$mine"
-    rm -f "$mine" "$home/freezing"
-}}
-refuse() {{ echo "$1" >&3; back; exit {REFUSED}; }}
-mkdir -p "$home" && echo $$ >"$home/freezing"
-trap 'back; exit {INCOMPLETE}' TERM
 if [ -e "$home/cgroups" ]; then
-    rm -f "$home/freezing"
     echo 'workloads are frozen there already; clockstep thaw lets them run on'
     exit {REFUSED}
 fi
-rm -f "$home/guard" "$home/thawed"
+mkdir -p "$home" && rm -f "$home/guard" "$home/thawed"
 printf '%s\n' "$guard" >"$home/guard.sh"
 for cgroup; do
-    case /$cgroup/ in *//*|*/./*|*/../*) refuse "$cgroup is no path of a cgroup";; esac
+    case /$cgroup/ in *//*|*/./*|*/../*) refuse "$cgroup is no path of a cgroup" {REFUSED};; esac
     [ -e "$root/$cgroup" ] || continue
     file=$root/$cgroup/cgroup.freeze
-    [ -w "$file" ] || refuse "$cgroup cannot be frozen"
-    [ "$(cat "$file")" = 1 ] || echo "$cgroup"
-done >"$mine"
-cp "$mine" "$home/cgroups" && until_in "$lease" || refuse "$home cannot be written"
-start_guard || refuse 'no guard could be started'
-host=$(readlink /proc/1/ns/pid) runs_on='which must run on'
+    [ -w "$file" ] || refuse "$cgroup cannot be frozen" {REFUSED}
+    read -r before <"$file"
+    [ "$before" = 1 ] || echo "$cgroup"
+done >"$home/chosen"
+mv "$home/chosen" "$home/cgroups" && until_in "$lease" || refuse "$home cannot be written" {REFUSED}
+start_guard || refuse 'no guard could be started' {REFUSED}
+host=$(readlink /proc/1/ns/pid)
 while read -r cgroup; do
-    for pid in $(find "$root/$cgroup" -name cgroup.procs -exec cat {{}} +); do
-        [ "$(readlink /proc/$pid/ns/pid)" = "$host" ] || continue
-        name=$(cat /proc/$pid/comm)
-        case $pid in 1|$$|$PPID|$(cat "$home/guard")) refuse "$cgroup has $name in it, $runs_on";; esac
-        case $name in {"|".join(RUN_ON)}) refuse "$cgroup has $name in it, $runs_on";; esac
+    for inside in $(find "$root/$cgroup" -name cgroup.procs -exec cat {{}} +); do
+        read -r name <"/proc/$inside/comm" || continue
+        case $inside in 1|$$|$PPID|$pid) refuse "$cgroup has $name in it, which must run on" {REFUSED};; esac
+        case $name in {"|".join(RUN_ON)}) ;; *) continue;; esac
+        [ "$(readlink /proc/$inside/ns/pid)" != "$host" ] ||
+            refuse "$cgroup has $name in it, which must run on" {REFUSED}
     done
-done <"$mine"
-while read -r cgroup; do
-    echo 1 >"$root/$cgroup/cgroup.freeze" || [ ! -e "$root/$cgroup" ] || refuse "$cgroup cannot be frozen"
-done <"$mine"
-if await {COMPLETE_S} all_frozen; then
-    rm -f "$mine" "$home/freezing"
-    exit 0
-fi
-back
-echo 'not all could be frozen in {COMPLETE_S} s: a process there waits and cannot be interrupted'
-exit {INCOMPLETE}"""
+done <"$home/cgroups"
+"""
 )
-"""A pod may well run a sshd of its own, in its own PID namespace; what counts is the system's. Whoever thaws while this
-is still at work ends it first (SIGTERM)."""
+"""A pod may well run a sshd of its own, in its own PID namespace; what counts is the system's."""
+
+FREEZE = (
+    COMMON
+    + rf"""echo $$ >"$home/freezing"
+trap 'let_go; exit {INCOMPLETE}' TERM
+[ -e "$home/cgroups" ] || refuse 'its lease was over already' {INCOMPLETE}
+while read -r cgroup; do
+    echo 1 >"$root/$cgroup/cgroup.freeze" || [ ! -e "$root/$cgroup" ] || refuse "$cgroup cannot be frozen" {REFUSED}
+done <"$home/cgroups"
+await {COMPLETE_S} all_frozen ||
+    refuse 'not all could be frozen in {COMPLETE_S} s: a process there waits and cannot be interrupted' {INCOMPLETE}
+>"$home/freezing"
+"""
+)
+"""Whoever thaws while this is still at work ends it first (SIGTERM)."""
 
 THAW = (
     COMMON
-    + r"""alive freezing && kill "$(cat "$home/freezing")" && await 5 given_up
+    + r"""alive freezing && kill "$pid" && await 5 given_up
 [ -e "$home/cgroups" ] || { sed -n "s/^$1 //p" "$home/thawed" 2>&- | grep . || echo none; exit 0; }
 all_frozen && was=frozen || was=running
 echo "$1 $was" >"$home/thawed"
@@ -169,7 +174,8 @@ echo $was"""
 RENEW = (
     COMMON
     + r"""[ -e "$home/cgroups" ] || exit 1
-[ $(($(now) + $1)) -le "$(cat "$home/until")" ] || until_in "$1"
+now; read -r till <"$home/until"
+[ $((up + $1)) -le "$till" ] || until_in "$1"
 guarded || start_guard"""
 )
 """A lease is never made shorter: somebody may hold the node."""
@@ -187,13 +193,24 @@ def survey(reach: Reach, cgroups: Sequence[str], deadline_ns: int) -> Workloads:
     return found
 
 
-def freeze(reach: Reach, cgroups: Sequence[str], deadline_ns: int, lease_s: int = LEASE_S) -> None:
-    """Freeze cgroups, and return when they stand still.
+def prepare(reach: Reach, cgroups: Sequence[str], deadline_ns: int, lease_s: int = LEASE_S) -> None:
+    """Have all ready for freezing these cgroups, and freeze nothing yet.
 
-    Raises ReachError, and leaves nothing frozen, where one does not. The node's own guard thaws them when `lease_s`
-    seconds of its monotonic clock are over.
+    Raises ReachError, and leaves nothing behind, where one may not be frozen. The node's own guard thaws them when
+    `lease_s` seconds of its monotonic clock are over.
     """
-    output = _sh(reach, FREEZE, [GUARD, str(lease_s), *cgroups], deadline_ns)
+    _require(_sh(reach, PREPARE, [GUARD, str(lease_s), *cgroups], deadline_ns))
+
+
+def freeze(reach: Reach, deadline_ns: int) -> None:
+    """Freeze what was prepared, and return when it stands still.
+
+    Raises ReachError, and leaves nothing frozen, where not all of it does.
+    """
+    _require(_sh(reach, FREEZE, [], deadline_ns))
+
+
+def _require(output: Output) -> None:
     if output.code:
         text = output.out.strip().rpartition("\n")[2] or output.err.strip()
         raise ReachError(f"its workloads were not frozen: {text}", "leave them out, or freeze others", lasting=True)
