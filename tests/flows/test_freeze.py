@@ -312,13 +312,19 @@ def test_a_freeze_that_never_completes_is_given_up_and_all_run_on(guests: Guests
         assert all(runs(guests, name) for name in (first, *others))
 
 
-def test_an_agent_that_is_away_leaves_them_frozen_and_they_are_proven_when_it_is_back(guests: Guests) -> None:
-    name = guests.names[0]
+def reverted_without_an_agent(guests: Guests, name: str) -> int:
+    """Revert a node to a frozen snapshot, and stop its agent; how often its witness had connected before."""
     clockstep(guests, "snapshot", "create", "cold", name, "--freeze")
     pass_time(3)
     before = connections(guests)[name]
     guests.revert(name, "cold")
     guests.ssh(name, "pkill -STOP qemu-ga")
+    return before
+
+
+def test_an_agent_that_is_away_leaves_them_frozen_and_they_are_proven_when_it_is_back(guests: Guests) -> None:
+    name = guests.names[0]
+    before = reverted_without_an_agent(guests, name)
     report = clockstep(guests, "thaw", name, "--deadline", "3s", code=3)
     assert [one["outcome"] for one in report["members"]] == ["not thawed"]
     assert not stamping(guests, name)
@@ -335,11 +341,7 @@ def test_an_agent_that_comes_back_to_the_watcher_has_its_workloads_proven_and_th
     guests: Guests, tmp_path: Path
 ) -> None:
     name = guests.names[0]
-    clockstep(guests, "snapshot", "create", "cold", name, "--freeze")
-    pass_time(3)
-    before = connections(guests)[name]
-    guests.revert(name, "cold")
-    guests.ssh(name, "pkill -STOP qemu-ga")
+    before = reverted_without_an_agent(guests, name)
     with watching(guests, tmp_path, name, "--every", "1s") as watch:
         until(lambda: any(episode["verdict"] == "unreachable" for episode in watch.of(name)), 30)
         assert not stamping(guests, name)
