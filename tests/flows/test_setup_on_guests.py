@@ -13,8 +13,6 @@ from clockstep.daemons.setup import FOLDER
 from conftest import Guests, lab_of, pass_time, until
 from flows.commands import all_proven, clockstep, command, run
 
-pytestmark = pytest.mark.full
-
 DEBIAN_12 = pytest.mark.parametrize("full", ["debian-12"], indirect=True)
 DEBIAN_13 = pytest.mark.parametrize("full", ["debian-13"], indirect=True)
 RUNS = "systemctl is-active systemd-timesyncd chrony || true"

@@ -9,8 +9,6 @@ from clockstep.core.setup import remarks
 from clockstep.daemons.setup import parse, script
 from lab.card import CARD, guest, ssh
 
-pytestmark = pytest.mark.full
-
 SOURCES = "chronyc -n -c sources | cut -d, -f1-3"
 
 
