@@ -169,7 +169,7 @@ def test_a_node_without_a_daemon_is_done_once_its_clock_is_proven() -> None:
 
 @pytest.mark.parametrize("lacking", ["exec_allowed", "has_tools"])
 def test_where_nothing_can_be_injected_the_clock_is_set_until_it_is_right(lacking: str) -> None:
-    guest = SimGuest(SimClock(), -60 * SECOND)
+    guest = SimGuest(SimClock(), -60 * SECOND, chrony=False)
     setattr(guest, lacking, False)
     episode = healed(guest)
     assert episode.verdict is Verdict.GOOD

@@ -5,13 +5,16 @@ the cache, and the lab's own image of Debian 13 boots by an initrd that brings t
 """
 
 import gzip
+import json
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 from clockstep_lab import apt
 from clockstep_lab.cache import built
@@ -28,6 +31,9 @@ from conftest import quiet
 
 SUITE, IMAGE, NODE = "trixie", "debian-13", "node-1"
 CARD = "igb"
+UUID = "5f1c7d2a-9f0e-4c55-8c3e-6f2a4b1d7c01"
+DOMAIN = """<node><domain type="test"><name>{name}</name><uuid>{uuid}</uuid><memory>524288</memory>
+<os><type>hvm</type></os></domain></node>"""
 PACKAGES = ("qemu-system-x86", "seabios", "linux-image-amd64", "busybox-static", "kmod")
 LEFT_OUT = ("initramfs-tools", "systemd", "udev", "dbus", "perl", "linux-base")
 TO_BOOT = ("virtio_blk", "crc32c_generic", "ext4")
@@ -79,6 +85,15 @@ def _started(folder: Path, ended: ExitStack) -> Path:
     return config
 
 
+def clockstep(config: Path, *words: str) -> Any:
+    """Run a command on the guest by ssh, and return its report; libvirt's test driver has it as a machine."""
+    host = config.with_name("host.xml")
+    host.write_text(DOMAIN.format(name=NODE, uuid=UUID))
+    way = ["--reach", "ssh", "--ssh-config", str(config)]
+    line = [sys.executable, "-m", "clockstep", "--connect", f"test://{host}", "--json", *words, NODE, *way]
+    return json.loads(run(line, timeout_s=400))
+
+
 def ssh(config: Path, command: str, stdin: bytes | None = None) -> str:
     """Run a shell command in the guest and return what it printed."""
     return run(["ssh", "-F", config, "-o", "ConnectTimeout=20", NODE, command], timeout_s=200, stdin=stdin).decode()
@@ -98,7 +113,7 @@ def _qemu(files: Path, folder: Path, machine: Machine) -> Sequence[str]:
     return [
         *_by_own_loader(files),
         f"{files}/usr/bin/qemu-system-x86_64",
-        *f"-L {files}/usr/share/seabios -L {files}/usr/share/qemu -M q35 -cpu qemu64,-cx16 -m 512".split(),
+        *f"-L {files}/usr/share/seabios -L {files}/usr/share/qemu -M q35 -cpu qemu64,-cx16 -m 512 -uuid {UUID}".split(),
         *"-display none -nodefaults -no-user-config".split(),
         *("-kernel", str(next((files / "boot").glob("vmlinuz-*"))), "-initrd", f"{files}/initrd", "-append", arguments),
         *("-drive", f"file={folder}/disk.qcow2,if=virtio,format=qcow2,cache=unsafe"),

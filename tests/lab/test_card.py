@@ -7,7 +7,7 @@ import pytest
 
 from clockstep.core.setup import remarks
 from clockstep.daemons.setup import parse, script
-from lab.card import CARD, guest, ssh
+from lab.card import CARD, clockstep, guest, ssh
 
 SOURCES = "chronyc -n -c sources | cut -d, -f1-3"
 
@@ -30,8 +30,10 @@ def test_a_network_cards_clock_is_refused_by_name(config: Path) -> None:
 
 def test_forced_it_is_followed_and_chronyd_starts_also_when_it_is_gone(config: Path) -> None:
     """Trusted, since this clock follows the guest's own: beside one server it would be one word against the other."""
-    ssh(config, "cat > /root/setup.sh", script("/dev/ptp0", trust=True).encode())
-    assert ssh(config, "sh /root/setup.sh 2>&1").endswith("\ndone\n")
+    assert [episode["verdict"] for episode in clockstep(config, "step")["episodes"]] == ["good"]
+    (node,) = clockstep(config, "setup", "--phc", "/dev/ptp0", "--trust")["nodes"]
+    assert node["outcome"] == "set up and proven"
+    assert (node["episode"]["verdict"], node["episode"]["facts"]["claim"]["source"]) == ("good", "#* PHC0")
     assert "#,*,PHC0\n" in ssh(config, SOURCES)
     ssh(config, f"rmmod {CARD}; systemctl restart chrony; chronyc waitsync 30 0 0 1")
     assert ssh(config, SOURCES) == "^,*,10.0.2.2\n"

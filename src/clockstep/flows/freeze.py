@@ -88,7 +88,7 @@ class Freezer:
     def let_go(self) -> None:
         """Thaw all that this run has frozen, while no clock was touched; the guards do what cannot be done here."""
         with nodes(self._world) as node:
-            guests = [guest for guest in self._freezes if self.frozen(guest)]
+            guests = [guest for guest in list(self._freezes) if self.frozen(guest)]  # others may be freezing yet
             side_by_side(guests, lambda guest: self._thaw(guest, node(guest)), TAKES_NS)
 
     @contextmanager
@@ -164,7 +164,8 @@ class Freezer:
             self._freezes[guest] = msgspec.structs.replace(one, thaw=Thaw.RUNNING, trouble=trouble)
 
     def _waiting(self) -> list[Guest]:
-        return [guest for guest, one in self._freezes.items() if one.cgroups and one.thaw is Thaw.FROZEN]
+        each = list(self._freezes.items())
+        return [guest for guest, one in each if one.cgroups and one.thaw is Thaw.FROZEN]
 
 
 def renewed(world: World, guests: Sequence[Guest], lease_s: int) -> list[Guest]:

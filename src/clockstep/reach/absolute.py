@@ -1,6 +1,7 @@
 """Setting a clock to a time, where a node cannot be made to add to it: late by its own latency, so that is learned.
 
-The least latency seen so far is what the next one leads by: more would put the clock ahead.
+The next one leads by half of what is missing to the least latency seen so far. It may come much quicker than that, and
+a clock that is ahead can only be waited for: this way it is ahead by half of that latency at most.
 """
 
 from collections.abc import Callable
@@ -15,15 +16,15 @@ class AbsoluteSet:
     def __init__(self, set_to: Callable[[int, int], None], clock: Clock) -> None:
         self._set_to = set_to
         self._clock = clock
-        self._lead_ns: int | None = None
+        self._lead_ns = 0
+        self._least_ns: int | None = None
+        self._unset = True
 
     def __call__(self, by_ns: int) -> None:
         """Set the clock to now. `by_ns` is how far it was off: after a first set, that is how late the set came."""
-        self._lead_ns = self._learned(by_ns)
+        if not self._unset and abs(by_ns) <= SECOND_NS:
+            latency_ns = max(0, self._lead_ns + by_ns)
+            self._least_ns = latency_ns if self._least_ns is None else min(self._least_ns, latency_ns)
+            self._lead_ns = (self._lead_ns + self._least_ns) // 2
+        self._unset = False
         self._set_to(*divmod(self._clock.realtime_ns() + self._lead_ns, SECOND_NS))
-
-    def _learned(self, by_ns: int) -> int:
-        if self._lead_ns is None or abs(by_ns) > SECOND_NS:
-            return 0
-        latency = max(0, self._lead_ns + by_ns)
-        return min(self._lead_ns, latency) if self._lead_ns else latency

@@ -1,0 +1,34 @@
+"""Setting a clock to a time, by a way whose latency is never the same."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from clockstep.reach.absolute import AbsoluteSet
+from clockstep.units import MILLISECOND_NS, SECOND_NS
+from core.simulation import SimClock
+
+
+def offsets(latencies_ns: list[int]) -> list[int]:
+    """How far the clock is off after each set that takes as long."""
+    clock, came, left = SimClock(), [-60 * SECOND_NS], iter(latencies_ns)
+
+    def set_to(seconds: int, nanoseconds: int) -> None:
+        clock.sleep_ns(next(left))
+        came.append(seconds * SECOND_NS + nanoseconds - clock.realtime_ns())
+
+    absolute = AbsoluteSet(set_to, clock)
+    for _ in latencies_ns:
+        absolute(-came[-1])
+    return came[1:]
+
+
+@given(st.lists(st.integers(0, SECOND_NS), min_size=2, max_size=8))
+def test_it_puts_no_clock_ahead_by_more_than_half_of_the_first_latency(latencies: list[int]) -> None:
+    assert all(offset <= latencies[0] // 2 for offset in offsets(latencies)[:2])
+
+
+@given(st.integers(0, 200 * MILLISECOND_NS))
+def test_one_that_always_takes_as_long_is_made_up_for(latency: int) -> None:
+    came = offsets([latency] * 8)
+    assert came == sorted(came)
+    assert -2 * MILLISECOND_NS <= came[-1] <= 0
