@@ -17,7 +17,7 @@ from clockstep.fleet import failures, side_by_side
 from clockstep.flows.step import ASKED, nodes, step
 from clockstep.heal import troubled
 from clockstep.model import Episode, Freeze, Guest, Member, Outcome, Policy, SetReport, Snapshot, Thaw, Trouble
-from clockstep.ports import Node, World
+from clockstep.ports import Node, Reach, World
 from clockstep.reach.freezer import HELD_S, LEASE_S, TAKES_NS, freeze, prepare, renew, survey, thaw
 from clockstep.units import SECOND_NS
 
@@ -51,9 +51,7 @@ class Freezer:
         self._world.tell("", "freezing the workloads")
         began_ns = self._world.clock.monotonic_ns()
         try:
-            failed = failures(side_by_side(guests, lambda guest: self._prepare(guest, wanted), 2 * TAKES_NS))
-            if not failed:
-                failed = failures(side_by_side(self._waiting(), self._freeze, TAKES_NS))
+            failed = self._try(guests, wanted)
         except BaseException:
             self.let_go()
             raise
@@ -112,30 +110,41 @@ class Freezer:
             for guest, one in self._freezes.items()
         )
 
-    def _prepare(self, guest: Guest, wanted: Sequence[str]) -> None:
-        clock = self._world.clock
+    def _try(self, guests: Sequence[Guest], wanted: Sequence[str]) -> Mapping[str, ClockstepError]:
+        """Prepare all, then freeze all, over the same ways to them; return what went wrong with each."""
         with nodes(self._world) as node:
-            reach = node(guest).reach
-            found = survey(reach, wanted, clock.monotonic_ns() + TAKES_NS)
-            try:
-                cgroups = choose(found, wanted)
-            except UsageError:
-                raise
-            except ClockstepError as error:
-                self._freezes[guest] = Freeze(guest.name, (), thaw=Thaw.RUNNING, trouble=troubled(error))
-                return
-            if not cgroups:
-                self._freezes[guest] = Freeze(guest.name, (), thaw=Thaw.RUNNING)
-                return
-            self._since_ns[guest] = clock.monotonic_ns()
-            self._freezes[guest] = Freeze(guest.name, cgroups, left_out(found, cgroups))
-            with self._unless_nothing_is_frozen(guest):
-                prepare(reach, cgroups, clock.monotonic_ns() + TAKES_NS)
 
-    def _freeze(self, guest: Guest) -> None:
-        with nodes(self._world) as node, self._unless_nothing_is_frozen(guest):
-            self._since_ns[guest] = self._world.clock.monotonic_ns()
-            freeze(node(guest).reach, self._since_ns[guest] + TAKES_NS)
+            def prepared(guest: Guest) -> None:
+                self._prepare(guest, node(guest).reach, wanted)
+
+            def frozen(guest: Guest) -> None:
+                self._freeze(guest, node(guest).reach)
+
+            failed = failures(side_by_side(guests, prepared, 2 * TAKES_NS))
+            return failed or failures(side_by_side(self._waiting(), frozen, TAKES_NS))
+
+    def _prepare(self, guest: Guest, reach: Reach, wanted: Sequence[str]) -> None:
+        clock = self._world.clock
+        found = survey(reach, wanted, clock.monotonic_ns() + TAKES_NS)
+        try:
+            cgroups = choose(found, wanted)
+        except UsageError:
+            raise
+        except ClockstepError as error:
+            self._freezes[guest] = Freeze(guest.name, (), thaw=Thaw.RUNNING, trouble=troubled(error))
+            return
+        if not cgroups:
+            self._freezes[guest] = Freeze(guest.name, (), thaw=Thaw.RUNNING)
+            return
+        self._since_ns[guest] = clock.monotonic_ns()
+        self._freezes[guest] = Freeze(guest.name, cgroups, left_out(found, cgroups))
+        with self._unless_nothing_is_frozen(guest):
+            prepare(reach, cgroups, clock.monotonic_ns() + TAKES_NS)
+
+    def _freeze(self, guest: Guest, reach: Reach) -> None:
+        self._since_ns[guest] = self._world.clock.monotonic_ns()
+        with self._unless_nothing_is_frozen(guest):
+            freeze(reach, self._since_ns[guest] + TAKES_NS)
 
     @contextmanager
     def _unless_nothing_is_frozen(self, guest: Guest) -> Iterator[None]:

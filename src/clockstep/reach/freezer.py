@@ -97,7 +97,7 @@ let_go() {
     [ ! -e "$home/cgroups" ] ||
         while read -r cgroup; do echo 0 >"$root/$cgroup/cgroup.freeze"; done <"$home/cgroups"
     guarded && kill "$pid" && await 5 unguarded
-    rm -f "$home/cgroups" "$home/freezing"
+    rm -f "$home/cgroups" "$home/chosen" "$home/freezing"
 }
 frozen() { while read -r key value; do [ "$key $value" = 'frozen 1' ] && return 0; done <"$1/cgroup.events"; return 1; }
 all_frozen() {
