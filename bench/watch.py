@@ -78,10 +78,12 @@ def revert(machines: Cluster, name: str, snapshot: str = SNAPSHOT) -> None:
 
 
 def one_by_one(machines: Cluster, resumes: Resumes, rounds: int, cut_off_s: float) -> list[float | None]:
-    """Reverts of each guest in turn: seconds from its resume to right."""
+    """Reverts of each guest in turn, all daemons in sync before: seconds from its resume to right."""
     came: list[float | None] = []
     for _ in range(rounds):
         for name in machines.names:
+            if came:
+                machines.settle()
             resumes.at_ns.clear()
             revert(machines, name)
             came.append(machines.right_after(name, LIMIT_NS, resumed(resumes, name), cut_off_s))

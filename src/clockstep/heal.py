@@ -6,6 +6,7 @@ trust the daemon.
 
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import msgspec
@@ -36,6 +37,8 @@ BETWEEN_LOOKS_NS = 10 * MILLISECOND_NS
 UNREACHED_NS = 50 * MILLISECOND_NS
 """How often a node that still does not answer is asked again: ten that come up at once are held up by being asked."""
 WAITING_FOR_DAEMON_NS = 250 * MILLISECOND_NS
+WAIT_TAKES_NS = 3 * SECOND_NS
+"""Two seconds that a daemon's `wait` waits, and what it takes to start it in a busy node."""
 COMMAND_NS = 5 * SECOND_NS
 RESYNC_TAKES_NS = 8 * SECOND_NS
 JUMP_NS = MILLISECOND_NS
@@ -141,6 +144,7 @@ def _healed(run: Run, tell: Tell, company: Company) -> Episode:
             return conclude(run, msgspec.structs.replace(facts, trouble=(*facts.trouble, trouble)))
         if trouble or not todo:
             clock.sleep_ns(HELD_NS if held else pause(run, facts))
+            await_daemon(run, facts)
 
 
 def pause(run: Run, facts: Facts) -> int:
@@ -149,6 +153,16 @@ def pause(run: Run, facts: Facts) -> int:
         return WAITING_FOR_DAEMON_NS
     run.unanswered = 0 if facts.readings else run.unanswered + 1
     return min(BETWEEN_LOOKS_NS + run.unanswered * BETWEEN_LOOKS_NS // 4, UNREACHED_NS)
+
+
+def await_daemon(run: Run, facts: Facts) -> None:
+    """Wait in the node for a daemon that is not in sync yet; what came of it is for the next look to say."""
+    if facts.claim is None or not resyncable(facts.claim) or in_sync(facts, run.policy):
+        return
+    command, until_ns = DAEMONS[facts.claim.daemon].wait, run.clock.monotonic_ns() + WAIT_TAKES_NS
+    if command and run.told and until_ns < run.began_ns + run.policy.deadline_ns:
+        with suppress(ReachError):
+            run.node.reach.run(["/bin/sh", "-c", command], b"", until_ns)
 
 
 def observe(node: Node, cause: Cause, policy: Policy, clock: Clock) -> Episode:

@@ -172,6 +172,10 @@ class SimGuest:
             self.deaf_resyncs = max(0, self.deaf_resyncs - 1)
             self.synchronised_at = self.clock.mono + 4600 * MILLISECOND if heard else None
             return 0, "200 OK\n200 OK\n", ""
+        if argv[2] == chrony.WAIT:
+            in_sync_in = (self.synchronised_at or self.clock.mono + 10 * SECOND) - self.clock.mono
+            self.pass_ns(min(max(0, in_sync_in), 2 * SECOND))
+            return 0 if in_sync_in <= 2 * SECOND else 124, "", ""
         return 127, "", "not found"
 
     def _inject(self, timex: bytes, at_s: int, at_ns: int, window: int) -> tuple[int, str, str]:

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from clockstep.daemons import ask_all, chrony
 from clockstep.heal import PATIENCE_NS, Company, heal, observe, start
 from clockstep.model import Cause, Episode, Policy, Reading, Resync, Step, Verdict
 from clockstep.ports import Node, Output
@@ -87,6 +88,20 @@ def test_a_resync_without_effect_is_made_again() -> None:
     assert [type(action) for action in episode.actions] == [Step, Resync, Resync]
     assert episode.facts.claim is not None
     assert episode.facts.claim.synchronised
+
+
+def test_a_daemon_that_is_not_in_sync_yet_is_waited_for_in_the_node_and_seldom_asked() -> None:
+    guest = SimGuest(SimClock(), -60 * SECOND)
+    assert healed(guest).verdict is Verdict.GOOD
+    assert guest.commands.count(chrony.WAIT) == 2
+    assert guest.commands.count(ask_all()) <= 4
+
+
+def test_a_daemon_is_not_waited_for_beyond_the_deadline() -> None:
+    guest = SimGuest(SimClock(), -60 * SECOND)
+    episode = healed(guest, Policy(deadline_ns=4 * SECOND))
+    assert episode.took_ns < 5 * SECOND
+    assert guest.commands.count(chrony.WAIT) == 0
 
 
 def test_a_clock_that_is_a_little_ahead_is_left_to_its_daemon_to_slew_back() -> None:

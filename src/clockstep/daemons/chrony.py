@@ -22,6 +22,9 @@ RESYNC = "timeout 4 chronyc -m 'reset sources' 'burst 4/4'"
 """`reset sources` drops what was measured before the step, `burst` measures four times now instead of at the next
 poll (chronyc(1)). No limits are changed, because nothing is left for chronyd to step."""
 
+WAIT = "timeout 2 chronyc waitsync 0 0 0 0.2 >/dev/null 2>&1"
+"""As often as it takes, whatever the correction and the skew, every 0.2 s (chronyc(1))."""
+
 
 def parse(output: str) -> Claim | None:
     """Return what chronyd claims; None where it did not answer, or not in the form of chronyc(1)."""
@@ -64,4 +67,4 @@ def _nanoseconds(seconds: str) -> int:
     return int(Decimal(seconds).scaleb(9))
 
 
-DAEMON = Daemon("chrony", ASK, parse, RESYNC)
+DAEMON = Daemon("chrony", ASK, parse, RESYNC, WAIT)
