@@ -111,13 +111,8 @@ def left_to_daemon(facts: Facts, policy: Policy) -> bool:
     if offset is None:
         return False
     ahead = policy.tolerance_ns < offset.earliest_ns and offset.latest_ns <= SLEWED_NS
-    return ahead or _on_edge(offset, policy)
-
-
-def _on_edge(offset: Offset, policy: Policy) -> bool:
-    """Whether a good reading does not tell right from wrong: such a clock stays as it is for as long as one looks."""
-    told = offset.surely_within(policy.tolerance_ns) or offset.surely_beyond(policy.tolerance_ns)
-    return not told and 4 * offset.error_ns <= policy.tolerance_ns
+    on_edge = check_offset(facts, policy).verdict is Verdict.UNSURE and 4 * offset.error_ns <= policy.tolerance_ns
+    return ahead or on_edge  # a good reading does not tell right from wrong: it stays so for as long as one looks
 
 
 def agrees(claim: Claim, policy: Policy) -> bool:
