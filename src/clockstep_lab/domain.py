@@ -11,6 +11,9 @@ _CPU_KVM = "<cpu mode='host-passthrough'/>"
 _CPU_TCG = (
     "<cpu mode='custom' match='exact' check='none'><model>qemu64</model><feature policy='disable' name='cx16'/></cpu>"
 )
+EMULATED = "clocksource=hpet mitigations=off"
+"""What a kernel is told under TCG. Like kvm-clock, hpet counts the host's monotonic time, and goes on from that of the
+snapshot after a revert. An emulated processor does not speculate; what guards against that slows indirect calls."""
 
 
 @dataclass(frozen=True)
@@ -34,11 +37,10 @@ def console(folder: Path, name: str) -> Path:
 def domain_xml(folder: Path, machine: Machine, image: Image, kvm: bool) -> str:
     """The domain: `<genid/>`, a clock whose RTC follows the host, an agent, two witness ports, user networking.
 
-    The clocksource is fixed to hpet under TCG: like kvm-clock it counts the host's monotonic time, and after a revert
-    it goes on from the snapshot's. libvirt's own user network can't forward a port, so QEMU is told directly.
+    libvirt's own user network can't forward a port, so QEMU is told directly.
     """
     name = machine.name
-    arguments = f"console=ttyS0 root=/dev/vda rw {'' if kvm else 'clocksource=hpet '}{image.kernel_arguments}".strip()
+    arguments = f"console=ttyS0 root=/dev/vda rw {'' if kvm else f'{EMULATED} '}{image.kernel_arguments}".strip()
     forward = f"user,id=lab,ipv6=off,hostfwd=tcp:127.0.0.1:{machine.ssh_port}-:22"
     ports = {f"clockstep.witness.{port}": witness_socket(folder, name, port) for port in ("stream", "echo")}
     ports["org.qemu.guest_agent.0"] = folder / "run" / f"{name}.agent"  # libvirt's own place for it is a long path

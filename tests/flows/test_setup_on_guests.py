@@ -10,10 +10,12 @@ from pathlib import Path
 import pytest
 
 from clockstep.daemons.setup import FOLDER
+from clockstep_lab import apt
 from conftest import Guests, lab_of, pass_time, until
 from flows.commands import all_proven, clockstep, command, run
 
 EACH = pytest.mark.parametrize("full", ["debian-12", "debian-13"], indirect=True)
+DEBIAN_12 = pytest.mark.parametrize("full", ["debian-12"], indirect=True)
 DEBIAN_13 = pytest.mark.parametrize("full", ["debian-13"], indirect=True)
 RUNS = "systemctl is-active systemd-timesyncd chrony || true"
 COUNTS = "chronyd -p | grep ^makestep | tail -n 1"
@@ -70,7 +72,7 @@ def begun(guests: Guests, *words: str) -> "subprocess.Popen[str]":
     return process
 
 
-@EACH
+@DEBIAN_12
 def test_what_cannot_be_done_is_refused_in_one_line_and_nothing_is_changed(full: Guests, tmp_path: Path) -> None:
     (name,) = full.names
     full.ssh(name, PLAIN_USER)
@@ -92,6 +94,11 @@ def test_what_cannot_be_done_is_refused_in_one_line_and_nothing_is_changed(full:
     full.ssh(name, f"kill {holder}; mount --bind /etc /etc; mount -o remount,bind,ro /etc")
     assert outcome(full, code=1) == ("refused, nothing changed", "/etc cannot be written there: it is read-only")
     full.ssh(name, "umount /etc")
+
+
+@EACH
+def test_where_its_packages_cannot_be_had_nothing_is_changed(full: Guests) -> None:
+    (name,) = full.names
     with no_packages(full):
         said, why = outcome(full, code=1)
     assert said == "refused, nothing changed"
@@ -123,7 +130,7 @@ def test_after_a_power_cut_in_its_middle_it_is_run_again_and_gets_there(full: Gu
     assert outcome(full, "--check") == ("nothing to change", "")
 
 
-@EACH
+@DEBIAN_12
 def test_an_error_of_the_users_own_and_a_drop_in_of_the_users_own_are_left_as_they_are(full: Guests) -> None:
     (name,) = full.names
     full.ssh(name, "echo makesteps >> /etc/chrony/chrony.conf")
@@ -147,7 +154,7 @@ def test_it_outlives_a_reboot(full: Guests) -> None:
     assert outcome(full) == ("nothing to change", "")
 
 
-@EACH
+@DEBIAN_12
 def test_a_node_that_was_set_up_is_reverted_stepped_and_still_set_up(full: Guests) -> None:
     (name,) = full.names
     full.snapshot(name, "set-up")
@@ -167,14 +174,17 @@ def test_undo_needs_no_packages_from_outside_and_ends_with_the_daemon_that_was_t
     with no_packages(full):
         assert outcome(full, "--undo", *by_ssh(full)) == ("put back", "")
     assert full.ssh(name, RUNS) == "active\ninactive\n"
-    assert full.ssh(
-        name, "find /etc/chrony /etc/systemd/system/chrony.service.d /var/lib/clockstep-setup -type f 2>&- | sort"
-    ) == f"/etc/chrony/sources.d/lab.sources\n{THEIRS}\n"
+    assert (
+        full.ssh(
+            name, "find /etc/chrony /etc/systemd/system/chrony.service.d /var/lib/clockstep-setup -type f 2>&- | sort"
+        )
+        == f"/etc/chrony/sources.d/lab.sources\n{THEIRS}\n"
+    )
     full.ssh(name, f"rm {THEIRS}")
     assert outcome(full, "--undo") == ("nothing to change", "clockstep has set nothing up there")
 
 
-@EACH
+@DEBIAN_12
 def test_what_fails_is_put_back_also_with_the_network_cut_after_the_install(full: Guests) -> None:
     (name,) = full.names
     full.ssh(name, f"mkdir -p {UNIT}; printf '[Service]\\nExecStartPre=false\\n' > {UNIT}/theirs.conf")
@@ -197,3 +207,18 @@ def test_the_printed_script_does_the_same_where_it_is_run_by_whoever_provisions(
     (node,) = clockstep(full, "setup", name)["nodes"]
     assert (node["outcome"], node["text"]) == ("nothing to change", "")
     all_proven(full, [node["episode"]])
+
+
+@DEBIAN_13
+def test_a_chrony_4_9_that_was_there_before_is_set_up_and_stays(full: Guests) -> None:
+    (name,) = full.names
+    assert outcome(full, "--undo") == ("put back", "")
+    (package,) = [path for path in apt.download("sid", ["chrony"]) if path.name.startswith("chrony_4.")]
+    install = "cat > /root/chrony.deb; apt-get -qq install --yes /root/chrony.deb >&2; chronyd -v"
+    assert "version 4.9" in full.ssh(name, install, package.read_bytes())
+    (node,) = clockstep(full, "setup", name)["nodes"]
+    assert (node["outcome"], node["plan"]["replaces"]) == ("set up and proven", [])
+    all_proven(full, [node["episode"]])
+    assert full.ssh(name, COUNTS) == "makestep 1 -1\n"
+    assert outcome(full, "--undo") == ("put back", "")
+    assert full.ssh(name, f"{COUNTS}; {RUNS}") == "makestep 1 3\ninactive\nactive\n"

@@ -18,7 +18,7 @@ from typing import Any
 
 from clockstep_lab import apt
 from clockstep_lab.cache import built
-from clockstep_lab.domain import Machine
+from clockstep_lab.domain import EMULATED, Machine
 from clockstep_lab.images import image_named
 from clockstep_lab.places import account
 from clockstep_lab.ports import free_tcp_port, free_udp_port
@@ -109,7 +109,7 @@ def _await(config: Path, qemu: "subprocess.Popen[bytes]") -> None:
 
 
 def _qemu(files: Path, folder: Path, machine: Machine) -> Sequence[str]:
-    arguments = f"root=/dev/vda rw console=ttyS0 clocksource=hpet quiet net.ifnames=0 modprobe.blacklist={CARD}"
+    arguments = f"root=/dev/vda rw console=ttyS0 {EMULATED} quiet net.ifnames=0 modprobe.blacklist={CARD}"
     return [
         *_by_own_loader(files),
         f"{files}/usr/bin/qemu-system-x86_64",
