@@ -174,12 +174,8 @@ def test_undo_needs_no_packages_from_outside_and_ends_with_the_daemon_that_was_t
     with no_packages(full):
         assert outcome(full, "--undo", *by_ssh(full)) == ("put back", "")
     assert full.ssh(name, RUNS) == "active\ninactive\n"
-    assert (
-        full.ssh(
-            name, "find /etc/chrony /etc/systemd/system/chrony.service.d /var/lib/clockstep-setup -type f 2>&- | sort"
-        )
-        == f"/etc/chrony/sources.d/lab.sources\n{THEIRS}\n"
-    )
+    left = full.ssh(name, f"find /etc/chrony {UNIT} /var/lib/clockstep-setup -type f 2>&- | sort")
+    assert left == f"/etc/chrony/sources.d/lab.sources\n{THEIRS}\n"
     full.ssh(name, f"rm {THEIRS}")
     assert outcome(full, "--undo") == ("nothing to change", "clockstep has set nothing up there")
 
