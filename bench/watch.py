@@ -77,16 +77,16 @@ def revert(machines: Cluster, name: str, snapshot: str = SNAPSHOT) -> None:
     domain.revertToSnapshot(domain.snapshotLookupByName(snapshot), 0)
 
 
-def one_by_one(machines: Cluster, resumes: Resumes, rounds: int, cut_off_s: float) -> list[float | None]:
-    """Reverts of each guest in turn, all daemons in sync before: seconds from its resume to right."""
+def one_by_one(machines: Cluster, resumes: Resumes, rounds: int, *, settled: bool = False) -> list[float | None]:
+    """Reverts of each guest in turn: seconds from its resume to right. `settled` waits for the daemons in between."""
     came: list[float | None] = []
     for _ in range(rounds):
         for name in machines.names:
-            if came:
-                machines.settle()
             resumes.at_ns.clear()
             revert(machines, name)
-            came.append(machines.right_after(name, LIMIT_NS, resumed(resumes, name), cut_off_s))
+            came.append(machines.right_after(name, LIMIT_NS, resumed(resumes, name), CUT_OFF_S))
+            if settled:
+                machines.settle()
     return came
 
 
@@ -143,20 +143,20 @@ def main() -> None:
         machines.snapshot(options.age)
         resumes = Resumes(machines)
         with watcher(machines):
-            came = one_by_one(machines, resumes, options.rounds, CUT_OFF_S)
+            came = one_by_one(machines, resumes, options.rounds, settled=True)
         results.add("clockstep watch", "three minimal: 10 ms", came)
         results.goal("event_10ms_s", median(came), 0.4)
         if not options.quick:
             with sweeper(machines):
-                came = one_by_one(machines, resumes, options.rounds, CUT_OFF_S)
+                came = one_by_one(machines, resumes, options.rounds)
             results.add("a push every 10 s above 100 ms", "three minimal: 10 ms", came)
-            results.add("nothing", "three minimal: 10 ms", one_by_one(machines, resumes, 1, CUT_OFF_S))
+            results.add("nothing", "three minimal: 10 ms", one_by_one(machines, resumes, 1))
     if not options.quick:
         with cluster(name, 1, "debian-12") as machines:
             machines.one_by_one(partial(machines.ssh, command=INSTALL, seconds=600))
             machines.snapshot(options.age)
             with watcher(machines):
-                came = one_by_one(machines, Resumes(machines), options.rounds, CUT_OFF_S)
+                came = one_by_one(machines, Resumes(machines), options.rounds, settled=True)
             results.add("clockstep watch", "one full: 10 ms", came)
             results.goal("event_full_10ms_s", median(came), 1.2)
         with cluster(name, 10, "minimal") as machines:
