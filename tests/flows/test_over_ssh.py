@@ -67,7 +67,7 @@ def test_a_node_without_perl_and_python_has_its_date_set_until_it_is_right(guest
         all_proven(guests, [episode])
         assert [action["type"] for action in episode["actions"]][:1] == ["step"]
     finally:
-        guests.ssh(name, "; ".join(f"mv {tool}.away {tool}" for tool in tools))
+        guests.ssh(name, "; ".join([*(f"mv {tool}.away {tool}" for tool in tools), "sync"]))
 
 
 def test_a_vagrant_project_is_reached_as_vagrant_says_and_its_host_keys_are_kept(

@@ -48,7 +48,7 @@ def lying(guests: Guests, name: str, mode: str) -> Iterator[None]:
             until(lambda: "name='org.qemu.guest_agent.0' state='connected'" in guests.domain(name).XMLDesc(), 10)
             yield
         finally:
-            guests.ssh(name, "pkill -f '[l]iar.py'; mv /usr/sbin/qemu-ga.away /usr/sbin/qemu-ga")
+            guests.ssh(name, "pkill -f '[l]iar.py'; mv /usr/sbin/qemu-ga.away /usr/sbin/qemu-ga; sync")
             liar.wait(30)
     until(lambda: clockstep(guests, "status", name, code=None)["episodes"][0]["verdict"] == "good", 60)
 
@@ -116,7 +116,7 @@ def test_a_node_without_a_time_daemon_is_brought_right(guests: Guests) -> None:
         all_proven(guests, [episode])
         assert episode["facts"]["claim"] is None
     finally:
-        guests.ssh(name, "mv /usr/sbin/chronyd.away /usr/sbin/chronyd")
+        guests.ssh(name, "mv /usr/sbin/chronyd.away /usr/sbin/chronyd; sync")  # the next test may cut its power
 
 
 def test_a_node_that_disappears_between_look_and_proof_is_unreachable(guests: Guests) -> None:
@@ -193,5 +193,6 @@ def test_the_guard_that_a_snapshot_has_steps_a_real_clock_without_anything_start
         all_proven(guests, [episode])
     finally:
         guests.ssh(
-            name, "cd /usr/bin; mv perl.away perl; mv python3.away python3; mv /usr/sbin/hw.away /usr/sbin/hwclock"
+            name,
+            "cd /usr/bin; mv perl.away perl; mv python3.away python3; mv /usr/sbin/hw.away /usr/sbin/hwclock; sync",
         )
