@@ -122,7 +122,10 @@ def test_an_interrupted_start_leaves_no_process_and_no_domain(name: str, moment:
             lab_up.send_signal(number)
             break
     lab_up.stderr.read()
-    assert lab_up.wait(60) == 128 + number
+    if lab_up.wait(60) == 0 and moment == "answers":  # the other one answered as well before the signal was there
+        labs.down(name, quiet)
+    else:
+        assert lab_up.returncode == 128 + number
     assert nothing_left(name)
 
 
