@@ -14,7 +14,7 @@ sh cat head tail sed awk grep ls readlink mkdir mktemp rm rmdir mv cp cmp sort t
 uname timeout sleep tee ln comm test echo env dirname find flock
 """.split()
 CHRONYD = """#!/bin/sh
-root=@root@
+root=${0%/programs/*}
 [ "$1" = -v ] && { echo 'chronyd (chrony) version @version@ (+CMDMON +REFCLOCK -DEBUG)'; exit; }
 conf=$(ls $root/etc/chrony/chrony.conf $root/etc/chrony.conf 2>/dev/null)
 show() {
@@ -24,6 +24,7 @@ show() {
         include) for file in $root$rest; do [ ! -e "$file" ] || show "$file"; done ;;
         ''|'#'*) ;;
         pool|server|sourcedir|makestep|refclock|RefClock|rtcsync) echo "$word${rest:+ $rest}" ;;
+        driftfile|keyfile|ntsdumpdir|leapseclist|logdir) echo "$word $rest" ;;
         *) echo "Fatal error : Invalid directive at line 1 in file ${1#$root}" >&2; exit 1 ;;
         esac
     done <"$1" || exit 1
@@ -68,10 +69,30 @@ sourcedir /run/chrony-dhcp
 makestep 1 3
 confdir /etc/chrony/conf.d
 """
-FEDORA = """pool 2.fedora.pool.ntp.org iburst
+FEDORA = """# Servers of the pool.
+pool 2.fedora.pool.ntp.org iburst
+
+# Servers that DHCP names.
 sourcedir /run/chrony-dhcp
+
+# How fast or slow the system's clock is.
+driftfile /var/lib/chrony/drift
+
+# Step at the first three updates.
 makestep 1.0 3
+
+# Keep the hardware's clock right.
 rtcsync
+
+# Keys, and NTS cookies.
+keyfile /etc/chrony.keys
+ntsdumpdir /var/lib/chrony
+
+# Where leap seconds stand.
+leapseclist /usr/share/zoneinfo/leap-seconds.list
+
+# Where logs go.
+logdir /var/log/chrony
 """
 NTP = "^,*,192.0.2.1,1,6,17,3,0.0,0.0,0.0\n"
 PHC = "#,*,PHC0,0,1,17,3,0.0,0.0,0.0\n"
@@ -157,7 +178,9 @@ class Machine:
             "TMPDIR": os.environ.get("TMPDIR", "/tmp"),
         }
         command = ["/bin/sh", "-c", text, "setup", verb]
-        return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=60)
+        return subprocess.run(
+            command, env=environment, capture_output=True, text=True, check=False, timeout=60, start_new_session=True
+        )
 
     def configuration(self) -> str:
         """What chronyd reads, with all that it includes."""
