@@ -1,10 +1,10 @@
-"""Packages that setting up installs, evicts and brings back, by stand-ins for the package managers."""
+"""Packages that setting up installs, evicts and brings back, by stand-ins for apt's programs."""
 
 from pathlib import Path
 
 import pytest
 
-from adapters.machine import FEDORA, Machine
+from adapters.machine import Machine
 from clockstep.core.setup import SetupOutcome, planned
 
 STATE = "/var/lib/clockstep-setup"
@@ -43,11 +43,10 @@ case "$*" in *Version*) echo 1 ;; *" @gone@") echo installed ;; esac
 """
 
 
-def without_chrony(root: Path, gone: str = "systemd-timesyncd", **programs: str) -> Machine:
+def without_chrony(root: Path, gone: str = "systemd-timesyncd") -> Machine:
     """A machine on which chrony comes with its package, which a stand-in for the package manager installs."""
-    programs = programs or {"apt-get": APT, "dpkg": DPKG, "dpkg-query": DPKG_QUERY}
-    machine = Machine(root, manager=next(iter(programs)))
-    for name, text in programs.items():
+    machine = Machine(root)
+    for name, text in {"apt-get": APT, "dpkg": DPKG, "dpkg-query": DPKG_QUERY}.items():
         machine.program(name, text, {"@root@": str(root), "@gone@": gone})
     (root / "kept").mkdir()
     (machine.bin / "chronyd").rename(root / "kept/chronyd")
@@ -164,69 +163,3 @@ def test_what_a_power_cut_left_unconfigured_is_configured_and_gone_on_with(tmp_p
     machine.program("dpkg", configure)
     assert machine.run("apply").returncode == 0
     assert machine.effective("makestep") == "makestep 1 -1"
-
-
-DNF = """#!/bin/sh
-root=@root@
-echo "$*" >>$root/dnf-calls
-case "$*" in
-*--assumeno*) cat $root/transaction ;;
-"-q -y install chrony") cp $root/kept/chronyd $root/programs/; cp $root/kept/chrony.conf $root/etc/chrony.conf
-    echo active >$root/units/chronyd; printf 'bash 5.3\\nchrony 4.8\\n' >$root/packages ;;
-esac
-"""
-RPM = """#!/bin/sh
-root=@root@
-case "$*" in
-"-qa --queryformat"*) cut -d ' ' -f 1 $root/packages ;;
--qa) tr ' ' - <$root/packages ;;
-"-q --quiet "*) grep -q "^$3 " $root/packages ;;
--e*) [ ! -e $root/does-not-go ] || exit 1
-    rm -f $root/programs/chronyd $root/etc/chrony.conf $root/units/chronyd; echo "$*" >>$root/erased
-    echo 'bash 5.3' >$root/packages ;;
-esac
-"""
-TRANSACTION = """Package  Arch    Version   Repository  Size
-Installing:
- chrony  x86_64  4.8-1     fedora     670 KiB
-"""
-
-
-def of_fedora(root: Path) -> Machine:
-    machine = without_chrony(root, dnf=DNF, rpm=RPM)
-    machine.write("/lib/systemd/system/chronyd.service", "")
-    (root / "lib/systemd/system/chrony.service").unlink()
-    machine.write("/etc/os-release", "ID=fedora\nVERSION_ID=42\n")
-    machine.write("/kept/chrony.conf", FEDORA)
-    machine.write("/packages", "bash 5.2\n")
-    machine.write("/transaction", TRANSACTION)
-    return machine
-
-
-def test_on_a_dnf_system_chrony_is_installed_and_erased_again(tmp_path: Path) -> None:
-    machine = of_fedora(tmp_path)
-    before = machine.etc()
-    assert "/etc/chrony-clockstep.d/zz-clockstep.conf" in [file.path for file in machine.plan().files]
-    assert machine.run("apply").returncode == 0
-    assert machine.read("/etc/chrony.conf").endswith("include /etc/chrony-clockstep.d/zz-*.conf\n")
-    assert machine.read("/units/systemd-timesyncd") == "inactive\n"
-    assert machine.run("undo").returncode == 0
-    assert machine.read("/erased") == "-e chrony\n"
-    assert machine.read("/units/systemd-timesyncd") == "active\n"
-    assert machine.etc() == before
-
-
-def test_on_a_dnf_system_what_would_remove_other_packages_is_refused(tmp_path: Path) -> None:
-    machine = of_fedora(tmp_path)
-    machine.write("/transaction", f"{TRANSACTION}Removing:\n ntpsec  x86_64  1.2\n")
-    assert "would remove other packages" in machine.run("apply").stderr
-
-
-def test_a_package_that_cannot_be_erased_is_said_and_one_that_is_gone_is_not(tmp_path: Path) -> None:
-    machine = of_fedora(tmp_path)
-    machine.run("apply")
-    (tmp_path / "does-not-go").touch()
-    assert machine.run("undo").returncode == 1
-    assert machine.read(f"{STATE}/result") == "broken chrony could not be removed\n"
-    machine.write("/packages", "bash 5.3\n")
-    assert machine.run("undo").returncode == 0

@@ -88,6 +88,10 @@ install_chrony() {
     [ -n "$version" ] || fail "chrony was installed, and there is no chronyd"
 }
 
+refuse_too_old() {
+    ! too_old "$offered" || refuse "chrony $offered is all there is, which is too old: 4.0 and newer are set up"
+}
+
 apt() {
     DEBIAN_FRONTEND=noninteractive apt-get -q -y --no-install-recommends -o Dir::Cache::archives="$STATE/packages" \
         -o Acquire::http::Timeout=20 -o Acquire::https::Timeout=20 -o Acquire::Retries=0 -o APT::Sandbox::User=root \
@@ -107,7 +111,7 @@ install_by_apt() {
         refuse "chrony cannot be had: $(reason)"
     would=$(apt -s install chrony) || refuse "chrony cannot be installed"
     offered=$(echo "$would" | sed -n 's/^Inst chrony (\([0-9.]*\).*/\1/p')
-    ! too_old "$offered" || refuse "chrony $offered is all there is, which is too old: 4.0 and newer are set up"
+    refuse_too_old
     gone=$(echo "$would" | sed -n 's/^Remv \([^ ]*\).*/\1/p')
     for package in $gone; do
         case " $DAEMONS " in *" ${package%%:*} "*) ;; *) refuse "to install chrony would remove $package, too" ;; esac
@@ -143,18 +147,47 @@ reason() {
     echo "$said" | cut -c 4-300
 }
 
+# dnf 4 leaves its table out with -q, dnf 5 takes --downloadonly only behind the command, and neither asks a repository
+# with -C: what has expired meanwhile, or cannot be reached any more, is installed all the same.
 install_by_dnf() {
     note "fetching chrony"
-    said=$(dnf -q --assumeno install chrony 2>&1)
-    ! echo "$said" | grep -qi '^removing' || refuse "to install chrony would remove other packages"
-    dnf -q -y --downloadonly install chrony || refuse "chrony cannot be had from dnf's repositories"
-    rpm_names >"$STATE/packages-before"
+    said=$(dnf -q -y install --downloadonly chrony 2>&1) || refuse "chrony cannot be had: $(complaint)"
+    said=$(dnf -C --assumeno install chrony 2>&1)
+    would=$(echo "$said" | table)
+    offered=$(echo "$would" | sed -n 's/^install chrony \([0-9]*:\)\{0,1\}\([0-9.]*\).*/\2/p')
+    [ -n "$offered" ] || refuse "dnf does not say what it would do to install chrony: $(complaint)"
+    refuse_too_old
+    gone=$(echo $(echo "$would" | sed -n 's/^remove //p'))
+    [ -z "$gone" ] || refuse "to install chrony would remove $gone, too"
     changed=yes
-    dnf -q -y install chrony || fail "dnf could not install chrony"
-    rpm_names | comm -13 "$STATE/packages-before" - >>"$STATE/installed"
+    add_to "$STATE/installed" $(echo "$would" | sed -n 's/^install \([^ ]*\).*/\1/p')
+    sync
+    note "installing chrony"
+    said=$(dnf -q -y -C install chrony 2>&1) || fail "chrony could not be installed: $(complaint)"
 }
 
-rpm_names() { rpm -qa --queryformat '%{NAME}\n' | sort -u; }
+# What dnf complained of: dnf 4 calls it an error or a problem, dnf 5 names the reason on a line of its own.
+complaint() {
+    echo "$said" >&2
+    {
+        echo "$said" | sed -n -e 's/^.*Problem[ 0-9]*: //p' -e 's/^Error: \([^ ]\)/\1/p' -e '/^No match/p' -e '/^Failed to d/p'
+        echo "$said" | tail -n 1
+    } | head -n 1 | cut -c 1-300
+}
+
+# A line for each package that comes or goes by dnf's table. What a package replaces stands below it, with dnf 5 also
+# the old version of an upgraded one.
+table() {
+    awk '/^[^ ]/ { section = $1 }
+        $1 == "replacing" {
+            if (NF == 3) sub(/\.[^.]*$/, "", $2)   # dnf 4 adds the architecture to the name
+            if ($2 != by) print "remove", $2
+            next
+        }
+        /^ [^ ]/ { by = $1 }
+        /^ [^ ]/ && section ~ /^Installing/ { print "install", $1, $3 }
+        /^ [^ ]/ && section ~ /^Removing/ { print "remove", $1 }'
+}
 
 write_all() {
     if [ -n "$module" ]; then

@@ -20,7 +20,7 @@ restore() {
     remove_all
     ensure_daemon && [ -z "$lacking" ] || return 1
     for one in last.tar last.list begun done units installed evicted etc-chrony.tar theirs.tar theirs packages \
-        packages-before no-ptp_kvm differing conf errors said; do
+        no-ptp_kvm differing conf errors said; do
         rm -rf "${STATE:?}/$one"
     done
 }
@@ -68,7 +68,8 @@ uninstall_chrony() {
         done
     else
         there=$(packages installed | while read -r package; do rpm -q --quiet "$package" && echo "$package"; done)
-        [ -z "$there" ] || rpm -e $there || lacking="chrony could not be removed"
+        [ -z "$there" ] || said=$(rpm -e $there 2>&1) || ! rpm -q --quiet chrony || said=$(rpm -e chrony 2>&1) ||
+            lacking="chrony could not be removed: $(echo "$said" | tail -n 1 | sed 's/^[[:space:]]*//')"
     fi
 }
 
