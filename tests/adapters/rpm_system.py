@@ -63,7 +63,16 @@ local unit = io.open("/units/chronyd", "w") unit:write("inactive\\n") unit:close
 %postun -p <lua>
 os.remove("/units/chronyd")
 """
-LIBRARY = "libnew-with-a-name-that-makes-dnf-4-break-its-lines-in-the-middle-of-the-table"
+SIGN = """
+export GNUPGHOME=/mnt/gnupg
+trap 'gpgconf --kill all' EXIT
+mkdir -m 700 $GNUPGHOME
+gpg --batch --passphrase '' --quick-generate-key 'Made Up' rsa2048 sign never
+gpg --batch --armor --export >/mnt/key
+rpmsign --addsign --define '__gpg /usr/bin/gpg' --define '_gpg_name Made Up' /mnt/*/*.rpm
+"""
+KEY = "/etc/pki/rpm-gpg/made-up"
+LIBRARY = "libnew-with-a-name-that-leaves-no-room-in-the-80-columns-of-a-table-of-dnf-4"
 NEEDS = f"Requires: {LIBRARY}, libold >= 2\n"
 REPOSITORIES = {"usual": ("4.8", ""), "replacing": ("4.8", "Obsoletes: appliance\n"), "ancient": ("3.5", "")}
 REPOSITORIES |= {"conflicting": ("4.8", "Conflicts: appliance\n")}
@@ -98,7 +107,7 @@ def tools(of: Generation) -> Path:
             unpack(package, into, *UNUSED)
         (into / "etc/passwd").write_text("root:x:0:0::/root:/bin/sh\n")
         (into / "etc/rpm").mkdir(exist_ok=True)
-        (into / "etc/rpm/macros").write_text("%_dbpath /var/lib/rpm\n")  # Debian has it in root's home
+        (into / "etc/rpm/macros").write_text("%_dbpath /var/lib/rpm\n")  # Debian 12 has it in a home
 
     wanted = [of.name, "rpm", "createrepo-c", "coreutils", "dash"]
     return built(f"rpm-tools-{of.name}", [" ".join([*wanted, *UNUSED]).encode(), b"1"], build, quiet)
@@ -131,12 +140,14 @@ def _build(into: Path) -> None:
         package(name, "chrony", version, NEEDS + line, CHRONY)
         package(name, LIBRARY, "1")
         package(name, "libold", "2")
-        use(f"createrepo_c --quiet /mnt/{name}")
     package("others", "libold", "1")
     package("others", "appliance", "1")
     package("others", "wants-chrony", "1", "Requires: chrony\n")
     package("others", "wants-library", "1", f"Requires: {LIBRARY}\n")
-    use("createrepo_c --quiet /mnt/others")
+    (into / "sign").write_text(SIGN)
+    use("sh -e /mnt/sign")
+    for name in (*REPOSITORIES, "others"):
+        use(f"createrepo_c --quiet /mnt/{name}")
 
 
 def _lay_out_chrony(root: Path, version: str) -> None:
@@ -158,7 +169,8 @@ class RpmMachine(Machine):
         (root / "programs/chronyd").symlink_to("../usr/sbin/chronyd")
         (root / "units/chronyd").rename(root / "units/systemd-timesyncd")
         self.write("/etc/dnf/dnf.conf", of.conf)
-        self.of, self.port = of, port
+        self.write(KEY, (packages() / "key").read_text())
+        self.of, self.site = of, f"http://127.0.0.1:{port}"
         self.offers("usual")
         options = "--installroot=/mnt --setopt=reposdir=/mnt/etc/yum.repos.d --releasever=1"
         self.program("dnf", enter(of, root, f'{of.name} {options} "$@" $(cat $root/dnf-also)') + AFTER_DNF)
@@ -166,10 +178,10 @@ class RpmMachine(Machine):
         self.write("/dnf-also", "")
         self.install("libold", "appliance")
 
-    def offers(self, repository: str) -> None:
-        """What dnf knows of it is too old after a second."""
-        lines = ["[usual]", "name=Usual", "gpgcheck=0", "metadata_expire=1"]
-        lines += [f"baseurl=http://127.0.0.1:{self.port}/{repository}", ""]
+    def offers(self, repository: str, key: str = "") -> None:
+        """What dnf knows of it is too old after a second; `key` is where it has its key, if not on the machine."""
+        lines = ["[usual]", "name=Usual", "metadata_expire=1", f"baseurl={self.site}/{repository}"]
+        lines += [f"gpgkey={key or f'file:///mnt{KEY}'}", "gpgcheck=1", ""]
         self.write("/etc/yum.repos.d/usual.repo", "\n".join(lines))
 
     def install(self, *names: str) -> None:
@@ -183,8 +195,9 @@ class RpmMachine(Machine):
         run([self.bin / "rpm", "--erase", name])
 
     def installed(self) -> set[str]:
+        """All but the keys, which rpm counts among them."""
         asked = run([self.bin / "rpm", "-qa", "--queryformat", "%{NAME} %{VERSION}\n"])
-        return set(asked.decode().splitlines())
+        return {line for line in asked.decode().splitlines() if not line.startswith("gpg-pubkey ")}
 
 
 class Answers(SimpleHTTPRequestHandler):

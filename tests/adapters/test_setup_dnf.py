@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from adapters.rpm_system import DNF_4, DNF_5, LIBRARY, Generation, RpmMachine, rpm_machine
+from adapters.rpm_system import DNF_4, DNF_5, KEY, LIBRARY, Generation, RpmMachine, rpm_machine
 
 STATE = "/var/lib/clockstep-setup"
 BEFORE = {"libold 1", "appliance 1"}
@@ -52,6 +52,21 @@ def test_once_all_is_fetched_no_repository_is_needed(machine: RpmMachine) -> Non
     assert done.returncode == 0, done.stderr
     assert (machine.root / "no-network").exists()
     assert machine.installed() == AFTER
+
+
+def test_a_key_that_is_fetched_only_when_something_is_installed_is_had(machine: RpmMachine) -> None:
+    machine.offers("usual", key=f"{machine.site}/key")
+    done = machine.run("apply")
+    assert done.returncode == 0, done.stderr
+    assert machine.installed() == AFTER
+
+
+def test_packages_that_another_key_has_signed_are_not_installed(machine: RpmMachine) -> None:
+    machine.write(KEY, "")
+    done = machine.run("apply")
+    assert done.returncode == 1
+    assert machine.installed() == BEFORE
+    assert machine.read("/units/systemd-timesyncd") == "active\n"
 
 
 def test_without_a_repository_that_answers_nothing_is_done(machine: RpmMachine) -> None:

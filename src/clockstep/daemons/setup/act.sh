@@ -147,8 +147,8 @@ reason() {
     echo "$said" | cut -c 4-300
 }
 
-# dnf 4 leaves its table out with -q, dnf 5 takes --downloadonly only behind the command, and neither asks a repository
-# with -C: what has expired meanwhile, or cannot be reached any more, is installed all the same.
+# dnf 4 leaves its table out with -q, dnf 5 takes --downloadonly only behind the command. With -C neither asks a
+# repository, which may have expired or be out of reach by now; but so dnf 5 gets no key that it lacks from the network.
 install_by_dnf() {
     note "fetching chrony"
     said=$(dnf -q -y install --downloadonly chrony 2>&1) || refuse "chrony cannot be had: $(complaint)"
@@ -163,7 +163,8 @@ install_by_dnf() {
     add_to "$STATE/installed" $(echo "$would" | sed -n 's/^install \([^ ]*\).*/\1/p')
     sync
     note "installing chrony"
-    said=$(dnf -q -y -C install chrony 2>&1) || fail "chrony could not be installed: $(complaint)"
+    said=$(dnf -q -y -C install chrony 2>&1) || said=$(dnf -q -y install chrony 2>&1) ||
+        fail "chrony could not be installed: $(complaint)"
 }
 
 # What dnf complained of: dnf 4 calls it an error or a problem, dnf 5 names the reason on a line of its own.
