@@ -70,12 +70,14 @@ class Ways(NamedTuple):
     """How nodes may be reached: `ssh_config` is the file that knows them as hosts, `only` is "agent" or "ssh".
 
     Otherwise the guest agent is the way to a node that has a channel for it, and ssh to the others. `vagrant` returns
-    Vagrant's own login to a domain of this UUID, or None, and raises ReachError where Vagrant does not say.
+    Vagrant's own login to a domain of this UUID, or None, and raises ReachError where Vagrant does not say. Where
+    `guards` are kept, one is looked for in every node, and not only after a revert to a snapshot of clockstep's.
     """
 
     ssh_config: str | None = None
     only: str | None = None
     vagrant: Callable[[str], Login | None] = lambda _uuid: None
+    guards: bool = False
 
 
 class Hypervisor(Protocol):

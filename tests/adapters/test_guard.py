@@ -75,11 +75,38 @@ def test_it_listens_to_line_after_line_until_its_lease_is_over(fifo: Path, path:
     assert send(fifo, "nobody") != 0
 
 
-def test_a_new_one_takes_the_place_of_one_that_is_there(fifo: Path, path: str) -> None:
-    for _ in range(2):
-        assert start(fifo, path) == 0
-    assert len(listening(fifo)) == 2  # the one before hears nothing any more, and ends with its lease
+def test_one_that_has_long_enough_to_live_stays(fifo: Path, path: str) -> None:
+    assert start(fifo, path, lease_s=60) == 0
+    there = listening(fifo)
+    assert start(fifo, path, lease_s=110) == 0
+    assert listening(fifo) == there
+
+
+def test_a_new_one_takes_the_place_of_one_whose_lease_ends_soon(fifo: Path, path: str) -> None:
+    assert start(fifo, path, lease_s=60) == 0
+    before = listening(fifo)
+    assert start(fifo, path, lease_s=3600) == 0
+    until(lambda: set(listening(fifo)).isdisjoint(before), 10)
+    assert len(listening(fifo)) == 1
     assert send(fifo, harmless(time.time_ns(), SECOND)) == 0
+
+
+def test_one_that_was_killed_is_replaced(fifo: Path, path: str) -> None:
+    assert start(fifo, path) == 0
+    (killed,) = listening(fifo)
+    os.kill(killed, 9)
+    until(lambda: listening(fifo) == [], 10)
+    assert fifo.exists()
+    assert start(fifo, path) == 0
+    assert len(listening(fifo)) == 1
+
+
+def test_another_process_with_its_number_is_not_taken_for_it(fifo: Path, path: str) -> None:
+    assert start(fifo, path) == 0
+    till = fifo.with_name("guard.ready").read_text().split()[1]
+    fifo.with_name("guard.ready").write_text(f"{os.getpid()} {till}\n")
+    assert start(fifo, path) == 0
+    assert len(listening(fifo)) == 2  # the one that was lost ends with its lease
 
 
 def test_without_perl_and_python_there_is_none(fifo: Path, tmp_path: Path) -> None:

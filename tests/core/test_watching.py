@@ -11,11 +11,13 @@ import pytest
 from clockstep.core.plan import SLACK_NS
 from clockstep.core.watching import OFTEN, WINDOW_NS, Trail, cause, follow, too_often
 from clockstep.flows.snapshot import create
-from clockstep.flows.watch import FOUND, STEPPED, Orders, Watcher
+from clockstep.flows.watch import FOUND, GUARD_EVERY_NS, STEPPED, Orders, Watcher
 from clockstep.journal import FileJournal
 from clockstep.locks import DomainLocks
 from clockstep.model import Episode, Guest, Happening, HostClock, Policy, Verdict, What
 from clockstep.ports import Listed, World
+from clockstep.reach.guard import START
+from clockstep.reach.injection import PERL
 from clockstep.units import DAY_NS
 from conftest import until
 from core.simulation import MILLISECOND, SECOND, SimClock, SimHypervisor
@@ -183,6 +185,56 @@ def test_while_the_host_is_not_to_be_trusted_clocks_are_only_looked_at(watch: Wa
     watch.watcher.orders.trusts = lambda: True
     watch.sweep()
     assert watch.told[-1].verdict is Verdict.GOOD
+
+
+def guards(watch: Watch) -> list[str]:
+    return [name for name, machine in watch.hypervisor.machines.items() if machine.guarded]
+
+
+def starts(watch: Watch, name: str) -> int:
+    return watch.hypervisor.machines[name].commands.count(START)
+
+
+def test_no_guard_is_started_where_nobody_asked_for_one(watch: Watch) -> None:
+    watch.sweep()
+    assert guards(watch) == []
+
+
+def test_each_chosen_node_whose_clock_is_right_gets_a_guard_that_makes_the_step_after_a_revert(watch: Watch) -> None:
+    watch.watcher.orders.guards = True
+    watch.put_behind("node2", -30)
+    watch.sweep()
+    assert guards(watch) == ["node1"]
+    machine = watch.hypervisor.machines["node1"]
+    machine.commands.clear()
+    watch.put_behind("node1", 60)
+    watch.happens("node1", What.REVERTED)
+    watch.settle(2)
+    assert len(machine.steps) == 1
+    assert PERL not in machine.commands
+
+
+def test_it_is_seen_to_again_after_an_event_or_a_while_and_not_at_each_sweep(watch: Watch) -> None:
+    watch.watcher.orders.guards = True
+    for expected in (1, 1):
+        watch.sweep()
+        assert starts(watch, "node1") == expected
+    watch.put_behind("node1", 60)
+    watch.happens("node1", What.BOOTED)
+    watch.settle(1)
+    watch.sweep()
+    assert starts(watch, "node1") == 2
+    watch.clock.sleep_ns(GUARD_EVERY_NS + 1)
+    watch.sweep()
+    assert (starts(watch, "node1"), starts(watch, "node2"), starts(watch, "other")) == (3, 2, 0)
+
+
+def test_a_node_that_takes_no_guard_is_not_asked_at_each_sweep(watch: Watch) -> None:
+    watch.watcher.orders.guards = True
+    watch.hypervisor.machines["node1"].has_tools = False
+    for _ in range(3):
+        watch.sweep()
+    assert starts(watch, "node1") == 1
 
 
 def test_a_clock_that_no_event_told_of_is_found_by_the_sweep(watch: Watch) -> None:

@@ -6,7 +6,8 @@ import pty
 import subprocess
 import sys
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from clockstep_lab.witness import Look
@@ -71,3 +72,14 @@ def put_behind(guests: Guests, name: str, seconds: float) -> None:
     guests.domain(name).suspend()
     pass_time(seconds)
     guests.domain(name).resume()
+
+
+@contextmanager
+def only_a_guard_can_step(guests: Guests, name: str) -> Iterator[None]:
+    """No program of the node can step its clock, nor guest-set-time: without hwclock(8) qemu-ga sets nothing."""
+    programs = "/usr/bin/perl /usr/bin/python3 /usr/sbin/hwclock"
+    guests.ssh(name, f"for one in {programs}; do mv $one $one.away; done")
+    try:
+        yield
+    finally:
+        guests.ssh(name, f"for one in {programs}; do [ ! -e $one.away ] || mv $one.away $one; done; sync")

@@ -13,10 +13,11 @@ from xml.etree import ElementTree
 
 import libvirt
 
+from clockstep.reach.guard import FIFO
 from clockstep_lab import lab as labs
 from clockstep_lab.processes import of_lab
 from conftest import Guests, pass_time, quiet, until
-from flows.commands import SECOND_NS, agrees, clockstep, command, put_behind
+from flows.commands import SECOND_NS, agrees, clockstep, command, only_a_guard_can_step, put_behind
 
 AWAY_S = 5
 AGENT = "org.qemu.guest_agent.0"
@@ -96,6 +97,19 @@ def test_whatever_others_do_to_a_node_its_clock_is_right_at_once(guests: Guests,
         proven(guests, watch.until_good(saved), "restored from a saved state")
         for each in guests.names:
             assert large_steps(watch.of(each)) == 1
+
+
+def test_a_guard_that_is_kept_is_in_the_snapshots_that_others_take(guests: Guests, tmp_path: Path) -> None:
+    name = guests.names[0]
+    with watching(guests, tmp_path, name, "--every", "1s", "--guard") as watch:
+        until(lambda: guests.ssh(name, f"cat {FIFO}.ready 2>/dev/null || true") != "", 60)
+        with only_a_guard_can_step(guests, name):
+            guests.snapshot(name, "theirs")
+            pass_time(AWAY_S)
+            seen = len(watch.of(name))
+            guests.revert(name, "theirs")
+            proven(guests, watch.until_good(name, seen), "reverted to a snapshot")
+            assert large_steps(watch.of(name)[seen:]) == 1
 
 
 def test_a_clock_that_is_wrong_without_an_event_is_found_and_one_that_is_not_chosen_is_only_shown(

@@ -57,7 +57,8 @@ def opened(context: click.Context, wanted: Wanted, tell: Tell) -> World:
     if demanding and not host.synchronised:
         text = "this machine's clock is not synchronised, so it is not taken for the truth"
         raise HostError(text, "see to its time daemon, or leave out --require-synced-host")
-    ways = Ways(context.params.get("ssh_config"), context.params.get("reach"))
+    guards = bool(context.params.get("guard"))
+    ways = Ways(context.params.get("ssh_config"), context.params.get("reach"), guards=guards)
     if wanted.project:
         ways = ways._replace(vagrant=VagrantLogins(wanted.project))
     parts = {address: HYPERVISORS["libvirt"](resolved(address), clock, ways) for address in addresses(wanted)}

@@ -42,6 +42,11 @@ EXAMPLES = examples(
     help="How often all clocks are looked at.",
 )
 @click.option("--metrics", metavar="ADDR", help="Serve metrics for Prometheus there: [HOST:]PORT, loopback by default.")
+@click.option(
+    "--guard",
+    is_flag=True,
+    help="Keep a small program in each chosen node, so that a step after a revert starts none there.",
+)
 @click.option("--install", is_flag=True, help="Have systemd run this command, now and at every boot.")
 @click.option("--uninstall", is_flag=True, help="End that, and remove what --install wrote.")
 @click.option("--user/--system", "of_user", default=None, help="Whose systemd.  [default: the system's for root]")
@@ -187,6 +192,7 @@ def _orders(context: click.Context, wanted: "Wanted") -> "Orders":
         lambda guest: is_chosen(guest, wanted),
         policy_of(context, wanted),
         lambda: not demanding or read_host_clock().synchronised,
+        context.params["guard"],
     )
 
 

@@ -37,6 +37,7 @@ from clockstep.model import (
     What,
 )
 from clockstep.ports import Clock, Listed, Node, Reach, World
+from clockstep.reach.guard import START_NS, start
 from clockstep.units import SECOND_NS, show_duration
 
 FOUND = Cause("found by the sweep")
@@ -49,6 +50,9 @@ SAME_NS = SECOND_NS
 SLEPT_NS = SECOND_NS
 STARTING_NS = 3 * SECOND_NS
 AGAIN_NS = SECOND_NS // 100
+GUARD_LEASE_S = 3600
+GUARD_EVERY_NS = 300 * SECOND_NS
+"""A guard that is kept outlives a watcher that has ended by its lease; one that has died is missed for so long."""
 SURVEY_NS = SECOND_NS // 2
 """How long a sweep waits for a hypervisor; what comes later is taken in by the next one."""
 
@@ -69,8 +73,8 @@ class Watched:
     """What is remembered of a guest.
 
     `handled_ns` is when what is being dealt with, or was last, has happened; `right_ns` when the clock was seen to be
-    right last; `unsure` is the cause that does not
-    explain how far off the clock is, and no sweep makes it explain more.
+    right last; `unsure` is the cause that does not explain how far off the clock is, and no sweep makes it explain
+    more; `guarded_ns` is when it was last seen to that the guest has a guard, since the last event.
     """
 
     guest: Guest
@@ -82,6 +86,7 @@ class Watched:
     steps_ns: list[int] = field(default_factory=list)
     verdict: Verdict | None = None
     reach: Reach | None = None
+    guarded_ns: int | None = None
 
 
 @dataclass
@@ -89,12 +94,13 @@ class Orders:
     """What a watcher goes by; it may be given others while it watches.
 
     Guests that are `chosen` are brought right, all others that run are looked at and left alone. Nothing is stepped
-    while this machine's clock is not one that it `trusts`.
+    while this machine's clock is not one that it `trusts`. With `guards`, each that is chosen is seen to have one.
     """
 
     chosen: Callable[[Guest], bool]
     policy: Policy
     trusts: Callable[[], bool] = lambda: True
+    guards: bool = False
 
 
 class Listener(Protocol):
@@ -240,13 +246,16 @@ class Watcher:
 
     def _dealt_with(self, watched: Watched, trail: Trail | None, found: Cause, act: bool) -> Done:
         guest = watched.guest
-        if trail is not None:  # an open connection did not survive a revert
+        if trail is not None:  # an open connection did not survive a revert, nor a guard a boot
             drop(watched)
+            watched.guarded_ns = None
         if trail is None:
             glance = self._glance(watched, found)
             if found == FOUND and self._was_set(watched, glance):
                 found = STEPPED
                 glance = msgspec.structs.replace(glance, cause=found)
+            if act and glance.verdict is Verdict.GOOD:
+                self._see_to_guard(watched)
             if not act or glance.verdict is not Verdict.BAD:
                 return Done(guest.key, glance)
         elif not self._runs_soon(guest):
@@ -324,6 +333,13 @@ class Watcher:
         before = watched.verdict or Verdict.GOOD
         watched.verdict = episode.verdict
         self._listener.seen(episode, new=bool(episode.actions) or episode.verdict is not before)
+
+    def _see_to_guard(self, watched: Watched) -> None:
+        """Have a guest have a guard, where they are to be kept: it is then in every snapshot that anybody takes."""
+        now_ns = self._clock.monotonic_ns()
+        if self.orders.guards and (watched.guarded_ns is None or now_ns - watched.guarded_ns > GUARD_EVERY_NS):
+            watched.guarded_ns = now_ns
+            start(self._reach(watched), now_ns + START_NS, GUARD_LEASE_S)
 
     def _reach(self, watched: Watched) -> Reach:
         if watched.reach is None:

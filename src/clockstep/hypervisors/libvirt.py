@@ -219,7 +219,9 @@ class Libvirt:
             raise refused(error, "asking for events") from error
 
     def _guarded(self, guest: Guest) -> bool:
-        """Whether the domain's current snapshot is one of clockstep's, which starts a guard before it takes one."""
+        """Whether the domain may have a guard: its current snapshot is one of clockstep's, or they are kept in all."""
+        if self._ways.guards:
+            return True
         with suppress(HypervisorError):
             snapshot = self.current(guest)
             return snapshot is not None and snapshot.set_id is not None

@@ -2,6 +2,7 @@
 
 After a revert it runs already, so it steps the clock at once, where a program would have to be started first. It waits
 for lines in a fifo, and ends when its lease of monotonic seconds is over; the snapshot keeps what is left of that.
+What it writes when it is ready is its process id and until which second of the uptime its lease runs.
 """
 
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from clockstep.units import MILLISECOND_NS, SECOND_NS
 
 FIFO = "/run/clockstep/guard"
 LEASE_S = 60
+"""What `snapshot create` gives it."""
 START_NS = 20 * SECOND_NS
 """Ten nodes that share two cores need more than five; one that is not ready before the pause is half-started in the
 snapshot, and goes on starting after each revert, when the processor is needed most."""
@@ -27,38 +29,52 @@ POLL_NS, SLOWEST_POLL_NS = 10 * MILLISECOND_NS, 80 * MILLISECOND_NS
 PERL = (
     PERL_STEP
     + r"""
-my ($lease, $fifo) = @ARGV;
+my ($lease, $till, $fifo) = @ARGV;
 $SIG{ALRM} = sub { unlink $fifo; exit };
 alarm $lease;
-syswrite STDOUT, "ready\n";
+syswrite STDOUT, "$$ $till\n";
 open STDOUT, ">", "/dev/null";
 my $heard = "";
 while (sysread STDIN, $heard, 4096, length $heard) {
-    step(split " ", $1) while $heard =~ s/^(.*)\n//;
+    while ($heard =~ s/^(.*)\n//) {
+        exit if $1 eq "end";
+        step(split " ", $1);
+    }
 }"""
 )
 PYTHON = (
     PYTHON_STEP
     + r"""
 import os, signal
-lease, fifo = sys.argv[1:]
+lease, till, fifo = sys.argv[1:]
 def over(number, frame):
     os.unlink(fifo)
     os._exit(0)
 signal.signal(signal.SIGALRM, over)
 signal.alarm(int(lease))
-os.write(1, b"ready\n")
+os.write(1, b"%d %s\n" % (os.getpid(), till.encode()))
 os.dup2(os.open("/dev/null", os.O_WRONLY), 1)
 for line in open(0, "rb", 0):
+    if line == b"end\n":
+        break
     step(*line.decode().split())"""
 )
 START = r"""perl=$1 python=$2 lease=$3 fifo=$4
 umask 077
+read -r up rest </proc/uptime && up=${up%%.*} || exit 69
+alive() {
+    while read -r line || [ -n "$line" ]; do case $line in *"$fifo"*) return 0;; esac; done <"/proc/$1/cmdline"
+    return 1
+}
+if [ -p "$fifo" ] && read -r pid till <"$fifo.ready" && alive "$pid"; then
+    [ $((till - up)) -lt $((lease / 2)) ] || exit 0
+    echo end 1<>"$fifo"
+fi
 mkdir -p "${fifo%/*}" && rm -f "$fifo" "$fifo.ready" && mkfifo "$fifo" || exit 69
 if command -v perl >/dev/null 2>&1; then set -- perl -e "$perl"
 elif command -v python3 >/dev/null 2>&1; then set -- python3 -I -S -c "$python"
 else exit 69; fi
-"$@" "$lease" "$fifo" <>"$fifo" >"$fifo.ready" 2>/dev/null &
+"$@" "$lease" $((up + lease)) "$fifo" <>"$fifo" >"$fifo.ready" 2>/dev/null &
 tries=0
 until [ -s "$fifo.ready" ]; do
     tries=$((tries + 1))
@@ -72,12 +88,13 @@ Send = Callable[[str], bool]
 """Writes a line into the fifo; whether there is one."""
 
 
-def start(reach: Reach, deadline_ns: int) -> bool:
-    """Start a guard in a node, in place of one that may be there, and wait until it listens; whether it does.
+def start(reach: Reach, deadline_ns: int, lease_s: int = LEASE_S) -> bool:
+    """Have a node have a guard, and wait until it listens; whether it does.
 
-    A node without one is only slower, so nothing is raised.
+    One that is there stays if half of `lease_s` is left of its lease; otherwise it is replaced. A node without one is
+    only slower, so nothing is raised.
     """
-    command = ["/bin/sh", "-c", START, "clockstep", PERL, PYTHON, str(LEASE_S), FIFO]
+    command = ["/bin/sh", "-c", START, "clockstep", PERL, PYTHON, str(lease_s), FIFO]
     try:
         return reach.run(command, b"", deadline_ns).code == 0
     except ReachError:
