@@ -99,7 +99,7 @@ def main() -> None:
                 machines.one_by_one(partial(machines.ssh, command=install, seconds=600))
             for method in methods:
                 measure(results, guests, machines, method, options.runs, options.age)
-    results.write()
+    results.write(whole=not options.quick)
 
 
 if __name__ == "__main__":

@@ -179,7 +179,7 @@ def main() -> None:
             stamps, stalls = measure(results, machines, METHODS[0], "full", FULL_REVERTS)
             results.goal("frozen_wrong_stamps_full", stamps, 0)
             results.goal("stall_full_s", median(stalls), 3)
-    results.write()
+    results.write(whole=not options.quick)
 
 
 if __name__ == "__main__":

@@ -76,11 +76,12 @@ class Results:
     def head(self) -> None:
         print(f"{'method':42} {'what':24} {'':3} {'n':>3} {'median':>9} {'min':>9} {'max':>9}")
 
-    def write(self) -> None:
-        """Write bench/results/NAME.json."""
-        RESULTS.mkdir(exist_ok=True)
+    def write(self, *, whole: bool = True) -> None:
+        """Print how the goals stand, and write bench/results/NAME.json, unless only a part was measured."""
         record = {"rows": [asdict(row) for row in self.rows], "goals": [asdict(goal) for goal in self.goals]}
-        (RESULTS / f"{self.name}.json").write_text(json.dumps(record, indent=1) + "\n")
+        if whole:
+            RESULTS.mkdir(exist_ok=True)
+            (RESULTS / f"{self.name}.json").write_text(json.dumps(record, indent=1) + "\n")
         for goal in self.goals:
             sense = "at least" if goal.at_least else "at most"
             print(f"goal {goal.name}: {goal.value} ({sense} {goal.limit}): {'met' if goal.met else 'missed'}")

@@ -3,8 +3,9 @@
     bench/watch.py [--rounds N] [--age SECONDS] [--quick]
 
 Guests are reverted the way `virsh snapshot-revert` does it, to snapshots that libvirt took, with chronyd at its default
-poll. Times are from the moment libvirt tells of the resume, by the witness. The peer does what Lima does: every ten
-seconds it pushes this machine's time to each guest that is off by more than 100 ms.
+poll. With --guard, they were taken while the watcher kept a guard in each guest. Times are from the moment libvirt
+tells of the resume, by the witness. The peer does what Lima does: every ten seconds it pushes this machine's time to
+each guest that is off by more than 100 ms.
 """
 
 import argparse
@@ -22,18 +23,19 @@ from pathlib import Path
 import libvirt
 
 from baseline import INSTALL
-from harness import MILLISECOND_NS, SNAPSHOT, Cluster, Results, Resumes, cluster, median
+from clockstep.reach.guard import FIFO
+from harness import MILLISECOND_NS, SNAPSHOT, Cluster, Results, Resumes, cluster, median, pass_time
 
 CUT_OFF_S = 30.0
 LIMIT_NS = 10 * MILLISECOND_NS
 PUSH_EVERY_S, PUSH_ABOVE_S = 10, 0.1
-IDLE_S = 60
+IDLE_S, SWEEP_S = 60, 10
 
 
 @contextmanager
-def watcher(machines: Cluster) -> Iterator[int]:
+def watcher(machines: Cluster, *words: str) -> Iterator[int]:
     """`clockstep watch` of all guests; its process id."""
-    command = [sys.executable, "-m", "clockstep", "--connect", machines.lab.uri, "watch", "--all"]
+    command = [sys.executable, "-m", "clockstep", "--connect", machines.lab.uri, "watch", "--all", *words]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr
         next(line for line in process.stderr if line.startswith("watching"))
@@ -108,16 +110,23 @@ def resumed(resumes: Resumes, name: str) -> int:
     return resumes.at_ns[name]
 
 
-def idle(results: Results, pid: int) -> None:
-    """What the watcher costs while nothing happens."""
+def guarded(machines: Cluster) -> None:
+    """Wait until each guest has a guard."""
+    machines.side_by_side(lambda name: machines.ssh(name, f"until [ -s {FIFO}.ready ]; do sleep 0.2; done"))
+
+
+def idle(machines: Cluster, results: Results, pid: int) -> None:
+    """What the watcher costs while nothing happens: once all clocks are right, and a sweep has found them so."""
+    machines.settle()
+    pass_time(SWEEP_S)
     before, began = used_s(pid), time.monotonic()
     while time.monotonic() - began < IDLE_S:
         time.sleep(0.5)
     percent = 100 * (used_s(pid) - before) / (time.monotonic() - began)
     status = Path(f"/proc/{pid}/status").read_text().splitlines()
     rss_mb = int(next(line for line in status if line.startswith("VmRSS:")).split()[1]) * 1024 / 1e6
-    results.add("clockstep watch, ten idle guests", "of one core", [percent], "%")
-    results.add("clockstep watch, ten idle guests", "memory", [rss_mb], "MB")
+    results.add("clockstep watch --guard, ten idle guests", "of one core", [percent], "%")
+    results.add("clockstep watch --guard, ten idle guests", "memory", [rss_mb], "MB")
     results.goal("idle_core_percent", percent, 0.5)
     results.goal("rss_mb", rss_mb, 60)
 
@@ -145,6 +154,11 @@ def main() -> None:
         with watcher(machines):
             came = one_by_one(machines, resumes, options.rounds, settled=True)
         results.add("clockstep watch", "three minimal: 10 ms", came)
+        with watcher(machines, "--guard"):
+            guarded(machines)
+            machines.snapshot(options.age)
+            came = one_by_one(machines, resumes, options.rounds, settled=True)
+        results.add("clockstep watch --guard", "three minimal: 10 ms", came)
         results.goal("event_10ms_s", median(came), 0.4)
         if not options.quick:
             with sweeper(machines):
@@ -162,12 +176,17 @@ def main() -> None:
         with cluster(name, 10, "minimal") as machines:
             machines.hush()
             machines.snapshot(options.age)
-            with watcher(machines) as pid:
-                idle(results, pid)
-                came = all_at_once(machines, Resumes(machines), options.rounds)
-            results.add("clockstep watch", "ten minimal at once", came)
+            resumes = Resumes(machines)
+            with watcher(machines):
+                results.add("clockstep watch", "ten minimal at once", all_at_once(machines, resumes, 3))
+            with watcher(machines, "--guard") as pid:
+                guarded(machines)
+                machines.snapshot(options.age)
+                idle(machines, results, pid)
+                came = all_at_once(machines, resumes, options.rounds)
+            results.add("clockstep watch --guard", "ten minimal at once", came)
             results.goal("ten_10ms_s", median(came), 2)
-    results.write()
+    results.write(whole=not options.quick)
 
 
 if __name__ == "__main__":
