@@ -75,7 +75,7 @@ KEY = "/etc/pki/rpm-gpg/made-up"
 LIBRARY = "libnew-with-a-name-that-leaves-no-room-in-the-80-columns-of-a-table-of-dnf-4"
 NEEDS = f"Requires: {LIBRARY}, libold >= 2\n"
 REPOSITORIES = {"usual": ("4.8", ""), "replacing": ("4.8", "Obsoletes: appliance\n"), "ancient": ("3.5", "")}
-REPOSITORIES |= {"conflicting": ("4.8", "Conflicts: appliance\n")}
+REPOSITORIES |= {"conflicting": ("4.8", "Conflicts: appliance\n"), "lacking": ("4.8", "Requires: nobodys\n")}
 """What they have of chrony: its version, and a line of its specification."""
 
 

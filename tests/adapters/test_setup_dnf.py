@@ -91,6 +91,22 @@ def test_what_chrony_conflicts_with_is_named_and_stays(machine: RpmMachine) -> N
     assert "conflicts with appliance" in said
 
 
+def test_what_chrony_needs_and_no_repository_has_is_named(machine: RpmMachine) -> None:
+    machine.offers("lacking")
+    assert "nothing provides nobodys needed by chrony-4.8-1" in refused(machine)
+
+
+def test_where_no_time_daemon_ran_a_failed_installation_leaves_all_as_it_was(machine: RpmMachine) -> None:
+    (machine.root / "units/systemd-timesyncd").unlink()
+    machine.write(KEY, "")
+    before = machine.etc()
+    assert machine.run("apply").returncode == 1
+    said = machine.read(f"{STATE}/result")  # dnf 4 looks at signatures as it downloads, dnf 5 as it installs
+    assert said.startswith(("refused chrony cannot be had: ", "failed chrony could not be installed: "))
+    assert (machine.etc(), machine.installed()) == (before, BEFORE)
+    assert machine.run("undo").returncode == 0
+
+
 def test_what_would_be_removed_where_dnf_is_told_to_remove_is_named_and_stays(machine: RpmMachine) -> None:
     machine.offers("conflicting")
     machine.write("/dnf-also", "--allowerasing")

@@ -148,7 +148,8 @@ reason() {
 }
 
 # dnf 4 leaves its table out with -q, dnf 5 takes --downloadonly only behind the command. With -C neither asks a
-# repository, which may have expired or be out of reach by now; but so dnf 5 gets no key that it lacks from the network.
+# repository, which may have expired or be out of reach by now; but so dnf 5 gets no key that it lacks from the network:
+# then it may ask for that, and go by what it knows of the repository nevertheless.
 install_by_dnf() {
     note "fetching chrony"
     said=$(dnf -q -y install --downloadonly chrony 2>&1) || refuse "chrony cannot be had: $(complaint)"
@@ -163,7 +164,8 @@ install_by_dnf() {
     add_to "$STATE/installed" $(echo "$would" | sed -n 's/^install \([^ ]*\).*/\1/p')
     sync
     note "installing chrony"
-    said=$(dnf -q -y -C install chrony 2>&1) || said=$(dnf -q -y install chrony 2>&1) ||
+    said=$(dnf -q -y -C install chrony 2>&1) ||
+        said=$(dnf -q -y --setopt='*.metadata_expire=never' install chrony 2>&1) ||
         fail "chrony could not be installed: $(complaint)"
 }
 
@@ -171,7 +173,8 @@ install_by_dnf() {
 complaint() {
     echo "$said" >&2
     {
-        echo "$said" | sed -n -e 's/^.*Problem[ 0-9]*: //p' -e 's/^Error: \([^ ]\)/\1/p' -e '/^No match/p' -e '/^Failed to d/p'
+        echo "$said" | sed -n -e '/^.*Problem[ 0-9]*: /{ s///; N; s/\n *- /: /; P; }' -e 's/^Error: \([^ ]\)/\1/p' \
+            -e '/^No match/p' -e '/^Failed to d/p'
         echo "$said" | tail -n 1
     } | head -n 1 | cut -c 1-300
 }
