@@ -112,7 +112,9 @@ def resumed(resumes: Resumes, name: str) -> int:
 
 def guarded(machines: Cluster) -> None:
     """Wait until each guest has a guard."""
-    machines.side_by_side(lambda name: machines.ssh(name, f"until [ -s {FIFO}.ready ]; do sleep 0.2; done"))
+    machines.side_by_side(
+        lambda name: machines.ssh(name, f"until [ -p {FIFO} ] && [ -s {FIFO}.ready ]; do sleep 0.2; done")
+    )
 
 
 def idle(machines: Cluster, results: Results, pid: int) -> None:

@@ -235,6 +235,17 @@ def test_a_node_that_takes_no_guard_is_not_asked_at_each_sweep(watch: Watch) -> 
     for _ in range(3):
         watch.sweep()
     assert starts(watch, "node1") == 1
+    assert watch.said == ["node1: no guard could be started; after a revert its step takes longer"]
+
+
+def test_a_node_that_another_clockstep_works_on_gets_its_guard_afterwards(watch: Watch) -> None:
+    watch.watcher.orders.guards = True
+    (guest,) = [guest for guest in watch.hypervisor.guests() if guest.name == "node1"]
+    with DomainLocks(watch.clock).hold([guest], 0):
+        watch.sweep()
+    assert guards(watch) == ["node2"]
+    watch.sweep()
+    assert guards(watch) == ["node1", "node2"]
 
 
 def test_a_clock_that_no_event_told_of_is_found_by_the_sweep(watch: Watch) -> None:

@@ -102,7 +102,7 @@ def test_whatever_others_do_to_a_node_its_clock_is_right_at_once(guests: Guests,
 def test_a_guard_that_is_kept_is_in_the_snapshots_that_others_take(guests: Guests, tmp_path: Path) -> None:
     name = guests.names[0]
     with watching(guests, tmp_path, name, "--every", "1s", "--guard") as watch:
-        until(lambda: guests.ssh(name, f"cat {FIFO}.ready 2>/dev/null || true") != "", 60)
+        until(lambda: guests.ssh(name, f"[ ! -p {FIFO} ] || cat {FIFO}.ready") != "", 60)
         with only_a_guard_can_step(guests, name):
             guests.snapshot(name, "theirs")
             pass_time(AWAY_S)

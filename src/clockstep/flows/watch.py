@@ -37,7 +37,7 @@ from clockstep.model import (
     What,
 )
 from clockstep.ports import Clock, Listed, Node, Reach, World
-from clockstep.reach.guard import START_NS, start
+from clockstep.reach.guard import start
 from clockstep.units import SECOND_NS, show_duration
 
 FOUND = Cause("found by the sweep")
@@ -51,8 +51,9 @@ SLEPT_NS = SECOND_NS
 STARTING_NS = 3 * SECOND_NS
 AGAIN_NS = SECOND_NS // 100
 GUARD_LEASE_S = 3600
-GUARD_EVERY_NS = 300 * SECOND_NS
-"""A guard that is kept outlives a watcher that has ended by its lease; one that has died is missed for so long."""
+GUARD_EVERY_NS, GUARD_TAKES_NS = 300 * SECOND_NS, 5 * SECOND_NS
+"""A guard that is kept is replaced when half of its lease is over, and outlives its watcher by what is left of it. How
+often it is seen to, and how long an event of that guest may have to wait for that."""
 SURVEY_NS = SECOND_NS // 2
 """How long a sweep waits for a hypervisor; what comes later is taken in by the next one."""
 
@@ -74,7 +75,8 @@ class Watched:
 
     `handled_ns` is when what is being dealt with, or was last, has happened; `right_ns` when the clock was seen to be
     right last; `unsure` is the cause that does not explain how far off the clock is, and no sweep makes it explain
-    more; `guarded_ns` is when it was last seen to that the guest has a guard, since the last event.
+    more; `guarded_ns` is when it was last seen to that the guest has a guard, since the last event, and `unguarded`
+    whether it was told that it takes none.
     """
 
     guest: Guest
@@ -87,6 +89,7 @@ class Watched:
     verdict: Verdict | None = None
     reach: Reach | None = None
     guarded_ns: int | None = None
+    unguarded: bool = False
 
 
 @dataclass
@@ -336,10 +339,16 @@ class Watcher:
 
     def _see_to_guard(self, watched: Watched) -> None:
         """Have a guest have a guard, where they are to be kept: it is then in every snapshot that anybody takes."""
-        now_ns = self._clock.monotonic_ns()
-        if self.orders.guards and (watched.guarded_ns is None or now_ns - watched.guarded_ns > GUARD_EVERY_NS):
+        guest, now_ns = watched.guest, self._clock.monotonic_ns()
+        seen_ns = watched.guarded_ns
+        if not self.orders.guards or (seen_ns is not None and now_ns - seen_ns <= GUARD_EVERY_NS):
+            return
+        with suppress(BusyError), self._world.locks.hold([guest], 0):
             watched.guarded_ns = now_ns
-            start(self._reach(watched), now_ns + START_NS, GUARD_LEASE_S)
+            there = start(self._reach(watched), now_ns + GUARD_TAKES_NS, GUARD_LEASE_S, GUARD_LEASE_S // 2)
+            if not there and not watched.unguarded:
+                self._world.tell("", f"{guest.name}: no guard could be started; after a revert its step takes longer")
+            watched.unguarded = not there
 
     def _reach(self, watched: Watched) -> Reach:
         if watched.reach is None:

@@ -30,7 +30,12 @@ PERL = (
     PERL_STEP
     + r"""
 my ($lease, $till, $fifo) = @ARGV;
-$SIG{ALRM} = sub { unlink $fifo; exit };
+$SIG{ALRM} = sub {
+    my @own = stat STDIN;
+    my @there = stat $fifo;
+    unlink $fifo, "$fifo.ready" if @there && $own[1] == $there[1];
+    exit;
+};
 alarm $lease;
 syswrite STDOUT, "$$ $till\n";
 open STDOUT, ">", "/dev/null";
@@ -48,8 +53,12 @@ PYTHON = (
 import os, signal
 lease, till, fifo = sys.argv[1:]
 def over(number, frame):
-    os.unlink(fifo)
-    os._exit(0)
+    try:
+        if os.fstat(0).st_ino == os.stat(fifo).st_ino:
+            os.unlink(fifo)
+            os.unlink(fifo + ".ready")
+    finally:
+        os._exit(0)
 signal.signal(signal.SIGALRM, over)
 signal.alarm(int(lease))
 os.write(1, b"%d %s\n" % (os.getpid(), till.encode()))
@@ -59,7 +68,7 @@ for line in open(0, "rb", 0):
         break
     step(*line.decode().split())"""
 )
-START = r"""perl=$1 python=$2 lease=$3 fifo=$4
+START = r"""perl=$1 python=$2 lease=$3 least=$4 fifo=$5
 umask 077
 read -r up rest </proc/uptime && up=${up%%.*} || exit 69
 alive() {
@@ -67,34 +76,37 @@ alive() {
     return 1
 }
 if [ -p "$fifo" ] && read -r pid till <"$fifo.ready" && alive "$pid"; then
-    [ $((till - up)) -lt $((lease / 2)) ] || exit 0
+    [ $((till - up)) -lt "$least" ] || exit 0
     echo end 1<>"$fifo"
 fi
-mkdir -p "${fifo%/*}" && rm -f "$fifo" "$fifo.ready" && mkfifo "$fifo" || exit 69
+none() { rm -f "$fifo" "$fifo.ready"; exit 69; }
 if command -v perl >/dev/null 2>&1; then set -- perl -e "$perl"
 elif command -v python3 >/dev/null 2>&1; then set -- python3 -I -S -c "$python"
-else exit 69; fi
+else none; fi
+mkdir -p "${fifo%/*}" && rm -f "$fifo" "$fifo.ready" && mkfifo "$fifo" || exit 69
 "$@" "$lease" $((up + lease)) "$fifo" <>"$fifo" >"$fifo.ready" 2>/dev/null &
 tries=0
 until [ -s "$fifo.ready" ]; do
     tries=$((tries + 1))
     [ $tries -lt 300 ] || exit 69
+    kill -0 $! 2>/dev/null || none
     sleep 0.01
 done"""
-"""The fifo is opened for both directions, so that it never ends and opening it never waits (fifo(7))."""
+"""The fifo is opened for both directions, so that it never ends and opening it never waits (fifo(7)). There is none
+without a guard that reads it, since whoever steps would wait for one."""
 SEND = r"""[ -p "$1" ] && printf '%s\n' "$2" 1<>"$1" """
 
 Send = Callable[[str], bool]
 """Writes a line into the fifo; whether there is one."""
 
 
-def start(reach: Reach, deadline_ns: int, lease_s: int = LEASE_S) -> bool:
+def start(reach: Reach, deadline_ns: int, lease_s: int = LEASE_S, least_s: int = LEASE_S) -> bool:
     """Have a node have a guard, and wait until it listens; whether it does.
 
-    One that is there stays if half of `lease_s` is left of its lease; otherwise it is replaced. A node without one is
-    only slower, so nothing is raised.
+    One that is there stays if `least_s` seconds are left of its lease; otherwise a new one takes its place. A node
+    without one is only slower, so nothing is raised.
     """
-    command = ["/bin/sh", "-c", START, "clockstep", PERL, PYTHON, str(lease_s), FIFO]
+    command = ["/bin/sh", "-c", START, "clockstep", PERL, PYTHON, str(lease_s), str(least_s), FIFO]
     try:
         return reach.run(command, b"", deadline_ns).code == 0
     except ReachError:
