@@ -76,15 +76,33 @@ class Results:
     def head(self) -> None:
         print(f"{'method':42} {'what':24} {'':3} {'n':>3} {'median':>9} {'min':>9} {'max':>9}")
 
-    def write(self, *, whole: bool = True) -> None:
-        """Print how the goals stand, and write bench/results/NAME.json, unless only a part was measured."""
+    def write(self, *, whole: bool = True, instead: bool = False) -> None:
+        """Print how the goals stand, and write bench/results/NAME.json, unless too little was measured.
+
+        What was measured `instead` of what is there takes its place; the rest of it stays.
+        """
+        file = RESULTS / f"{self.name}.json"
         record = {"rows": [asdict(row) for row in self.rows], "goals": [asdict(goal) for goal in self.goals]}
+        if instead:
+            there = json.loads(file.read_text())
+            record = {part: _replaced(there[part], record[part]) for part in record}
         if whole:
             RESULTS.mkdir(exist_ok=True)
-            (RESULTS / f"{self.name}.json").write_text(json.dumps(record, indent=1) + "\n")
+            file.write_text(json.dumps(record, indent=1) + "\n")
         for goal in self.goals:
             sense = "at least" if goal.at_least else "at most"
             print(f"goal {goal.name}: {goal.value} ({sense} {goal.limit}): {'met' if goal.met else 'missed'}")
+
+
+def _replaced(there: list[dict[str, Any]], new: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows or goals that are there, those of the same name replaced, and the others behind them."""
+
+    def name(one: dict[str, Any]) -> tuple[Any, ...]:
+        return one.get("name"), one.get("method"), one.get("what")
+
+    named = {name(one): one for one in new}
+    kept = [named.pop(name(one), one) for one in there]
+    return [*kept, *named.values()]
 
 
 def pass_time(seconds: float) -> None:

@@ -1,6 +1,6 @@
 """How soon clocks are right when somebody else reverts: with the watcher, with a peer that only sweeps, with nothing.
 
-    bench/watch.py [--rounds N] [--age SECONDS] [--quick]
+    bench/watch.py [--rounds N] [--age SECONDS] [--part minimal|full|ten] [--quick]
 
 Guests are reverted the way `virsh snapshot-revert` does it, to snapshots that libvirt took, with chronyd at its default
 poll. With --guard, they were taken while the watcher kept a guard in each guest. Times are from the moment libvirt
@@ -139,16 +139,8 @@ def used_s(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--rounds", type=int, default=7, help="reverts of each guest by each method (default 7)")
-    parser.add_argument("--age", type=float, default=60, help="the snapshot's least age in seconds (default 60)")
-    parser.add_argument("--quick", action="store_true", help="only the watcher on three minimal guests")
-    options = parser.parse_args()
-    resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
-    results = Results("watch")
-    results.head()
-    name = f"bench{os.getpid()}"
+def three_minimal(name: str, results: Results, options: argparse.Namespace) -> None:
+    """One after the other, by each method."""
     with cluster(name, 3, "minimal") as machines:
         machines.hush()
         machines.snapshot(options.age)
@@ -167,28 +159,55 @@ def main() -> None:
                 came = one_by_one(machines, resumes, options.rounds)
             results.add("a push every 10 s above 100 ms", "three minimal: 10 ms", came)
             results.add("nothing", "three minimal: 10 ms", one_by_one(machines, resumes, 1))
-    if not options.quick:
-        with cluster(name, 1, "debian-12") as machines:
-            machines.one_by_one(partial(machines.ssh, command=INSTALL, seconds=600))
+
+
+def one_full(name: str, results: Results, options: argparse.Namespace) -> None:
+    """As often as the three together."""
+    with cluster(name, 1, "debian-12") as machines:
+        machines.one_by_one(partial(machines.ssh, command=INSTALL, seconds=600))
+        machines.snapshot(options.age)
+        with watcher(machines):
+            came = one_by_one(machines, Resumes(machines), 3 * options.rounds, settled=True)
+        results.add("clockstep watch", "one full: 10 ms", came)
+        results.goal("event_full_10ms_s", median(came), 1.2)
+
+
+def ten_minimal(name: str, results: Results, options: argparse.Namespace) -> None:
+    """What the watcher costs, and all at once."""
+    with cluster(name, 10, "minimal") as machines:
+        machines.hush()
+        machines.snapshot(options.age)
+        resumes = Resumes(machines)
+        with watcher(machines):
+            results.add("clockstep watch", "ten minimal at once", all_at_once(machines, resumes, 3))
+        with watcher(machines, "--guard") as pid:
+            guarded(machines)
             machines.snapshot(options.age)
-            with watcher(machines):
-                came = one_by_one(machines, Resumes(machines), options.rounds, settled=True)
-            results.add("clockstep watch", "one full: 10 ms", came)
-            results.goal("event_full_10ms_s", median(came), 1.2)
-        with cluster(name, 10, "minimal") as machines:
-            machines.hush()
-            machines.snapshot(options.age)
-            resumes = Resumes(machines)
-            with watcher(machines):
-                results.add("clockstep watch", "ten minimal at once", all_at_once(machines, resumes, 3))
-            with watcher(machines, "--guard") as pid:
-                guarded(machines)
-                machines.snapshot(options.age)
-                idle(machines, results, pid)
-                came = all_at_once(machines, resumes, options.rounds)
-            results.add("clockstep watch --guard", "ten minimal at once", came)
-            results.goal("ten_10ms_s", median(came), 2)
-    results.write(whole=not options.quick)
+            idle(machines, results, pid)
+            came = all_at_once(machines, resumes, options.rounds)
+        results.add("clockstep watch --guard", "ten minimal at once", came)
+        results.goal("ten_10ms_s", median(came), 2)
+
+
+PARTS = {"minimal": three_minimal, "full": one_full, "ten": ten_minimal}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--rounds", type=int, default=7, help="reverts of each guest by each method (default 7)")
+    parser.add_argument("--age", type=float, default=60, help="the snapshot's least age in seconds (default 60)")
+    parser.add_argument("--part", choices=PARTS, help="measure this part only; the results of the others stay")
+    parser.add_argument(
+        "--quick", action="store_true", help="only the watcher on three minimal guests, written nowhere"
+    )
+    options = parser.parse_args()
+    resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
+    results = Results("watch")
+    results.head()
+    part = "minimal" if options.quick else options.part
+    for measure in [PARTS[part]] if part else PARTS.values():
+        measure(f"bench{os.getpid()}", results, options)
+    results.write(whole=not options.quick, instead=options.part is not None)
 
 
 if __name__ == "__main__":
