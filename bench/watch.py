@@ -46,6 +46,16 @@ def watcher(machines: Cluster, *words: str) -> Iterator[int]:
 
 
 @contextmanager
+def guarding(machines: Cluster, age_s: float) -> Iterator[int]:
+    """The same with guards kept, and snapshots that have them; its process id."""
+    there = f"until [ -p {FIFO} ] && [ -s {FIFO}.ready ]; do sleep 0.2; done"
+    with watcher(machines, "--guard") as pid:
+        machines.side_by_side(partial(machines.ssh, command=there))
+        machines.snapshot(age_s)
+        yield pid
+
+
+@contextmanager
 def sweeper(machines: Cluster) -> Iterator[None]:
     """The peer that only sweeps."""
     over = threading.Event()
@@ -110,13 +120,6 @@ def resumed(resumes: Resumes, name: str) -> int:
     return resumes.at_ns[name]
 
 
-def guarded(machines: Cluster) -> None:
-    """Wait until each guest has a guard."""
-    machines.side_by_side(
-        lambda name: machines.ssh(name, f"until [ -p {FIFO} ] && [ -s {FIFO}.ready ]; do sleep 0.2; done")
-    )
-
-
 def idle(machines: Cluster, results: Results, pid: int) -> None:
     """What the watcher costs while nothing happens: once all clocks are right, and a sweep has found them so."""
     machines.settle()
@@ -148,9 +151,7 @@ def three_minimal(name: str, results: Results, options: argparse.Namespace) -> N
         with watcher(machines):
             came = one_by_one(machines, resumes, options.rounds, settled=True)
         results.add("clockstep watch", "three minimal: 10 ms", came)
-        with watcher(machines, "--guard"):
-            guarded(machines)
-            machines.snapshot(options.age)
+        with guarding(machines, options.age):
             came = one_by_one(machines, resumes, options.rounds, settled=True)
         results.add("clockstep watch --guard", "three minimal: 10 ms", came)
         results.goal("event_10ms_s", median(came), 0.4)
@@ -180,9 +181,7 @@ def ten_minimal(name: str, results: Results, options: argparse.Namespace) -> Non
         resumes = Resumes(machines)
         with watcher(machines):
             results.add("clockstep watch", "ten minimal at once", all_at_once(machines, resumes, 3))
-        with watcher(machines, "--guard") as pid:
-            guarded(machines)
-            machines.snapshot(options.age)
+        with guarding(machines, options.age) as pid:
             idle(machines, results, pid)
             came = all_at_once(machines, resumes, options.rounds)
         results.add("clockstep watch --guard", "ten minimal at once", came)

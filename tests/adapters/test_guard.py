@@ -18,12 +18,17 @@ SECOND = 10**9
 OTHERS = ("sh", "mkdir", "rm", "mkfifo", "sleep")
 
 
+def programs(folder: Path, *tools: str) -> str:
+    """A PATH with these tools, and what the script needs besides."""
+    for name in (*tools, *OTHERS):
+        (folder / name).symlink_to(shutil.which(name, path="/usr/bin:/bin") or "")
+    return str(folder)
+
+
 @pytest.fixture(params=TOOLS)
 def path(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """A PATH with only one of the tools."""
-    for name in (request.param, *OTHERS):
-        (tmp_path / name).symlink_to(shutil.which(name, path="/usr/bin:/bin") or "")
-    return str(tmp_path)
+    return programs(tmp_path, request.param)
 
 
 @pytest.fixture
@@ -113,15 +118,11 @@ def test_another_process_with_its_number_is_not_taken_for_it(fifo: Path, path: s
 
 
 def test_without_perl_and_python_there_is_none(fifo: Path, tmp_path: Path) -> None:
-    for name in OTHERS:
-        (tmp_path / name).symlink_to(shutil.which(name, path="/usr/bin:/bin") or "")
-    assert start(fifo, str(tmp_path)) == 69
+    assert start(fifo, programs(tmp_path)) == 69
     assert not fifo.exists()
 
 
 def test_where_it_cannot_run_there_is_no_fifo_that_nobody_reads(fifo: Path, tmp_path: Path) -> None:
-    for name in OTHERS:
-        (tmp_path / name).symlink_to(shutil.which(name, path="/usr/bin:/bin") or "")
     (tmp_path / "perl").symlink_to(shutil.which("false") or "")
-    assert start(fifo, str(tmp_path)) == 69
+    assert start(fifo, programs(tmp_path)) == 69
     assert not fifo.exists()
