@@ -3,6 +3,7 @@
 It is reached by a URI that names its socket, so nothing of the user's own libvirt is touched.
 """
 
+import operator
 import os
 import shlex
 from pathlib import Path
@@ -15,7 +16,9 @@ from .places import KVM_NODE, Account
 from .processes import reaping, start, wait_for
 from .run import find, need, run
 
-libvirt.registerErrorHandler(lambda _context, _error: None, None)  # errors come as exceptions; stderr stays clean
+# Errors come as exceptions, and stderr stays clean. Bytecode in here would handle a signal that came during the call,
+# and a Ctrl-C would leave it as a SystemError.
+libvirt.registerErrorHandler(operator.is_, None)
 
 
 def uri(folder: Path) -> str:

@@ -1,5 +1,8 @@
 """libvirt: what its descriptions and errors mean."""
 
+import contextlib
+import random
+import signal
 from pathlib import Path
 
 import libvirt
@@ -55,6 +58,21 @@ def test_an_address_where_nobody_answers_says_what_to_do() -> None:
     with pytest.raises(HypervisorError) as caught:
         connect("qemu+unix:///session?socket=/nonexistent/libvirt-sock")
     assert "--connect" in caught.value.hint
+
+
+def test_an_interrupt_during_a_call_that_fails_is_an_interrupt() -> None:
+    connection = connect("test:///default")
+    before = signal.signal(signal.SIGALRM, signal.default_int_handler)
+    try:
+        for _ in range(50):  # nearly each of them comes while libvirt is at work
+            with pytest.raises(KeyboardInterrupt):
+                signal.setitimer(signal.ITIMER_REAL, random.uniform(0.0005, 0.002))
+                while True:
+                    with contextlib.suppress(libvirt.libvirtError):
+                        connection.lookupByName("nobody")
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 @pytest.mark.parametrize("uri", ["::nonsense::", "nonsense", "qemu+carrier-pigeon:///system"])

@@ -4,6 +4,7 @@ Every guest gets a connection of its own: libvirt works on at most five requests
 (max_client_requests in libvirtd.conf), so five guests that hang would stop all others on a shared one.
 """
 
+import operator
 import threading
 from typing import Any
 
@@ -26,6 +27,11 @@ CHANNEL_HINT = "give the domain a channel for it, org.qemu.guest_agent.0, or nam
 UNSTARTED = "Failed to execute child process"
 """GLib's words, which qemu-ga passes on."""
 BLOCKED = ("has been disabled", "has not been found", "not allowed", "is blocked")
+
+UNHEARD = operator.is_
+"""An error handler that does nothing and has no bytecode. A signal that comes during a call is handled by the first
+bytecode after it; where that was a handler's, a Ctrl-C came out of the failing call as a SystemError
+(libvirt_virErrorFuncHandler of libvirt-python doesn't look for an exception)."""
 
 _loop_lock = threading.Lock()
 _loop: list[threading.Thread] = []
@@ -94,7 +100,7 @@ def _start_event_loop() -> None:
     """Start what keepalive needs, once; and keep libvirt from printing its errors, which are raised as well."""
     with _loop_lock:
         if not _loop:
-            libvirt.registerErrorHandler(_ignore, None)
+            libvirt.registerErrorHandler(UNHEARD, None)
             libvirt.virEventRegisterDefaultImpl()
             _loop.append(threading.Thread(target=_run_event_loop, name="libvirt events", daemon=True))
             _loop[0].start()
@@ -103,7 +109,3 @@ def _start_event_loop() -> None:
 def _run_event_loop() -> None:
     while True:
         libvirt.virEventRunDefaultImpl()
-
-
-def _ignore(_context: object, _error: object) -> None:
-    pass
