@@ -91,6 +91,7 @@ class Run:
     began_ns: int
     started_at_ns: int
     proven: Callable[[], bool] = lambda: True
+    overtaken: Callable[[], bool] = lambda: False
     told: bool = False
     before: Offset | None = None
     done: list[Action] = field(default_factory=list)
@@ -110,14 +111,17 @@ def heal(
     tell: Tell,
     company: Company | None = None,
     proven: Callable[[], bool] = lambda: True,
+    overtaken: Callable[[], bool] = lambda: False,
 ) -> Episode:
     """Bring the node's clock right and its daemon along, until proven or until the policy's deadline has passed.
 
     `proven` is called as soon as the clock is proven right, before the daemon is seen to, and at each look after that
-    until it returns True. A node in trouble is an Episode that says so; nothing is raised for it.
+    until it returns True. A daemon is not waited for any longer once the loop is `overtaken`: something has happened
+    to the node again, which is another loop's to mend. A node in trouble is an Episode that says so; nothing is raised
+    for it.
     """
     run = start(node, cause, policy, clock)
-    run.proven = proven
+    run.proven, run.overtaken = proven, overtaken
     company = company or Company()
     company.join(run)
     try:
@@ -127,13 +131,16 @@ def heal(
 
 
 def _healed(run: Run, tell: Tell, company: Company) -> Episode:
-    clock = run.clock
+    clock, good = run.clock, None
     while True:
         held = run.good >= run.policy.looks and company.holds(run)
         facts = look(run, ask=run.good >= run.policy.looks and not held)
+        if good and run.told and run.overtaken():
+            return good
         count(run, facts)
-        if run.good >= run.policy.looks and not run.told:
-            run.told = run.proven()
+        if run.good >= run.policy.looks:
+            run.told = run.told or run.proven()
+            good = conclude(run, facts)
         todo = plan(facts, run.policy, standing(run))
         late = clock.monotonic_ns() - run.began_ns >= run.policy.deadline_ns
         if late or (settled(run, facts) and run.told and not held) or hopeless(facts, run.policy):

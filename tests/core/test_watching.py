@@ -10,6 +10,7 @@ import pytest
 
 from clockstep.core.plan import SLACK_NS
 from clockstep.core.watching import OFTEN, WINDOW_NS, Trail, cause, follow, too_often
+from clockstep.daemons.chrony import WAIT
 from clockstep.flows.snapshot import create
 from clockstep.flows.watch import FOUND, GUARD_EVERY_NS, STEPPED, Orders, Watcher
 from clockstep.journal import FileJournal
@@ -161,6 +162,30 @@ def test_reverts_again_and_again_are_all_mended(watch: Watch) -> None:
         watch.happens("node1", What.REVERTED)
         assert len(watch.settle(count + 1)) == count + 1
     assert {episode.verdict for episode in watch.told} == {Verdict.GOOD}
+
+
+def test_a_revert_while_a_daemon_is_waited_for_is_an_episode_of_its_own(
+    watch: Watch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine, (watched, *_) = watch.hypervisor.machines["node1"], watch.watcher._watched.values()
+    execute, reverted = machine._execute, threading.Event()
+
+    def waits(argv: list[str]) -> tuple[int, str, str]:
+        output = execute(argv)
+        if argv[2] == WAIT and not reverted.is_set():
+            reverted.set()
+            watch.put_behind("node1", 3600)
+            watch.happens("node1", What.REVERTED)
+            until(lambda: watched.trail.due, 5)
+        return output
+
+    monkeypatch.setattr(machine, "_execute", waits)
+    watch.put_behind("node1", 3)
+    watch.happens("node1", What.PAUSED, What.RESUMED)
+    first, second = watch.settle(2)
+    assert (first.cause.text, second.cause.text) == ("resumed after a pause", "reverted to a snapshot")
+    assert (first.verdict, second.verdict) == (Verdict.GOOD, Verdict.GOOD)
+    assert [step // SECOND for step in machine.steps] == [3, 3600]
 
 
 def test_the_cause_is_kept_for_when_a_guest_that_was_reverted_answers(watch: Watch) -> None:

@@ -54,6 +54,11 @@ def merged(left: Trail, since: Trail) -> Trail:
     return since
 
 
+def overtakes(trail: Trail, began_ns: int) -> bool:
+    """Whether the guest runs on after something that has moved its clock since work on it began."""
+    return trail.due and trail.since_ns is not None and trail.since_ns > began_ns
+
+
 def cause(trail: Trail, snapshot_age_ns: int | None = None) -> Cause:
     """Return why a guest is worked on; `snapshot_age_ns` is that of the snapshot it runs from, where one is known."""
     still_ns = None

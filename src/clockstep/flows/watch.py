@@ -17,7 +17,7 @@ import msgspec
 from clockstep.core.checks import judge, measured, worst
 from clockstep.core.offset import sandwich
 from clockstep.core.plan import SLACK_NS, explained
-from clockstep.core.watching import OFTEN, Trail, cause, follow, merged, too_often
+from clockstep.core.watching import OFTEN, Trail, cause, follow, merged, overtakes, too_often
 from clockstep.errors import BusyError, ClockstepError, HypervisorError, ReachError
 from clockstep.flows.freeze import GONE, Freezer
 from clockstep.heal import Company, anchored, heal, jumped, unreached
@@ -266,7 +266,7 @@ class Watcher:
         with self._world.locks.hold([guest], 0):
             snapshot = self._snapshot(guest)
             why = found if trail is None else cause(trail, self._age(snapshot))
-            freezer = Freezer(self._world)
+            freezer, began_ns = Freezer(self._world), self._clock.monotonic_ns()
             if snapshot:  # also where no event told of a revert
                 freezer.adopt({guest: snapshot})
             node, world = Node(guest.name, self._reach(watched)), self._world
@@ -279,6 +279,7 @@ class Watcher:
                     world.tell,
                     self._company,
                     lambda: freezer.proven(guest, node),
+                    lambda: overtakes(watched.trail, began_ns),
                 )
             for one in freezer.report():
                 self._tell_of_workloads(one, episode, trail)
