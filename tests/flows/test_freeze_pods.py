@@ -9,6 +9,8 @@ from conftest import Guests, lab_of, pass_time, until
 from flows.commands import all_proven, clockstep
 from flows.test_freeze import THAWED, stamping
 
+pytestmark = pytest.mark.full
+
 TREE = "/sys/fs/cgroup/kubepods.slice/kubepods-burstable.slice"
 SHOP, SYSTEM = "2f1c2a9e-0a51-4a5e-9a0e-6f1f6d2f0001", "2f1c2a9e-0a51-4a5e-9a0e-6f1f6d2f0002"
 WITNESS = f"{TREE.removeprefix('/sys/fs/cgroup/')}/kubepods-burstable-pod0c1a.slice"

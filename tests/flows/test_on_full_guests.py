@@ -13,6 +13,8 @@ from clockstep.service import ACCOUNT, UNIT
 from conftest import Guests, lab_of, pass_time, until
 from flows.commands import SECOND_NS, all_proven, clockstep, put_behind
 
+pytestmark = pytest.mark.full
+
 AWAY_S = 8
 FRESH = "until timedatectl timesync-status | grep -q 'Packet count: [1-9]'; do sleep 0.2; done"
 SYNCED = "timedatectl show --property NTPSynchronized --value"

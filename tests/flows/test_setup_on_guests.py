@@ -14,6 +14,8 @@ from clockstep_lab import apt
 from conftest import Guests, lab_of, pass_time, until
 from flows.commands import all_proven, clockstep, command, run
 
+pytestmark = pytest.mark.full
+
 EACH = pytest.mark.parametrize("full", ["debian-12", "debian-13"], indirect=True)
 DEBIAN_12 = pytest.mark.parametrize("full", ["debian-12"], indirect=True)
 DEBIAN_13 = pytest.mark.parametrize("full", ["debian-13"], indirect=True)

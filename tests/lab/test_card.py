@@ -9,6 +9,8 @@ from clockstep.core.setup import remarks
 from clockstep.daemons.setup import parse, script
 from lab.card import CARD, clockstep, guest, ssh
 
+pytestmark = pytest.mark.full
+
 SOURCES = "chronyc -n -c sources | cut -d, -f1-3"
 
 

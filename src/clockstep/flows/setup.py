@@ -18,7 +18,7 @@ from clockstep.model import Guest, Policy
 from clockstep.ports import NO_PROGRAM, Node, Output, World
 from clockstep.units import MINUTE_NS, SECOND_NS
 
-ASKING_NS = 20 * SECOND_NS
+ASKING_NS = 40 * SECOND_NS
 """How long a command may take that only looks or starts something, on a guest that is slow or busy."""
 POLL_NS = SECOND_NS
 BETWEEN_LOOKS_NS = SECOND_NS // 2
