@@ -4,6 +4,7 @@ import gc
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,7 @@ from clockstep.reach.guard import START
 from clockstep.reach.injection import PERL
 from clockstep.units import DAY_NS
 from conftest import until
-from core.simulation import MILLISECOND, SECOND, SimClock, SimHypervisor
+from core.simulation import MILLISECOND, SECOND, SimClock, SimGuest, SimHypervisor
 
 NAMES = ["node1", "node2", "other"]
 
@@ -164,22 +165,30 @@ def test_reverts_again_and_again_are_all_mended(watch: Watch) -> None:
     assert {episode.verdict for episode in watch.told} == {Verdict.GOOD}
 
 
-def test_a_revert_while_a_daemon_is_waited_for_is_an_episode_of_its_own(
-    watch: Watch, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    machine, (watched, *_) = watch.hypervisor.machines["node1"], watch.watcher._watched.values()
-    execute, reverted = machine._execute, threading.Event()
+@dataclass
+class Waiting(SimGuest):
+    """A guest to which something happens while its daemon is waited for, once."""
 
-    def waits(argv: list[str]) -> tuple[int, str, str]:
-        output = execute(argv)
-        if argv[2] == WAIT and not reverted.is_set():
-            reverted.set()
-            watch.put_behind("node1", 3600)
-            watch.happens("node1", What.REVERTED)
-            until(lambda: watched.trail.due, 5)
+    happens: Callable[[], None] = lambda: None
+    done: bool = False
+
+    def _execute(self, argv: list[str]) -> tuple[int, str, str]:
+        output = super()._execute(argv)
+        if argv[2] == WAIT and not self.done:
+            self.done = True
+            self.happens()
         return output
 
-    monkeypatch.setattr(machine, "_execute", waits)
+
+def test_a_revert_while_a_daemon_is_waited_for_is_an_episode_of_its_own(watch: Watch) -> None:
+    watched = next(iter(watch.watcher._watched.values()))
+
+    def revert() -> None:
+        watch.put_behind("node1", 3600)
+        watch.happens("node1", What.REVERTED)
+        until(lambda: watched.trail.due, 5)
+
+    machine = watch.hypervisor.machines["node1"] = Waiting(watch.clock, happens=revert)
     watch.put_behind("node1", 3)
     watch.happens("node1", What.PAUSED, What.RESUMED)
     first, second = watch.settle(2)
