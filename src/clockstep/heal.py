@@ -136,7 +136,7 @@ def _healed(run: Run, tell: Tell, company: Company) -> Episode:
         held = run.good >= run.policy.looks and company.holds(run)
         facts = look(run, ask=run.good >= run.policy.looks and not held)
         if good and run.told and run.overtaken():
-            return good
+            return msgspec.structs.replace(good, actions=tuple(run.done))
         count(run, facts)
         if run.good >= run.policy.looks:
             run.told = run.told or run.proven()
