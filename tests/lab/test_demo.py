@@ -4,6 +4,10 @@ import json
 import subprocess
 import sys
 
+import pytest
+
+pytestmark = pytest.mark.alone
+
 SECOND_NS = 1_000_000_000
 
 
