@@ -10,6 +10,7 @@ from pathlib import Path
 
 import libvirt
 import pytest
+from hypothesis import settings
 
 from clockstep_lab import lab as labs
 from clockstep_lab.lab import Lab
@@ -23,6 +24,8 @@ def pytest_configure() -> None:
     """End as at ^C, labs and all, when told to by a signal, and in the background of a script as well."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
+    settings.register_profile("busy", deadline=None)
+    settings.load_profile("busy")
 
 
 def quiet(_text: str) -> None:
@@ -77,12 +80,19 @@ class Guests:
             if not self.domain(name).isActive():
                 self.domain(name).create()
                 until(lambda: self.greets(name), 90)  # noqa: B023 - awaited within the round
-        wrong = [name for name in self.names if abs(self.offset_ns(name)) > RIGHT_NS]
-        for name in wrong:
-            self.ssh(name, "pkill chronyd")  # init starts it again, and it steps at its start
-        assert self.witness.await_right(RIGHT_NS, 90)
+        wrong = self._restart_wrong()
+        if not self.witness.await_right(RIGHT_NS, 60):  # a busy guest's first measurements may be bad
+            wrong |= self._restart_wrong()
+            assert self.witness.await_right(RIGHT_NS, 90)
         for name in wrong:
             self.settle(name)
+
+    def _restart_wrong(self) -> set[str]:
+        """Have init start the chronyd of each wrong guest again: it steps at its start."""
+        wrong = {name for name in self.names if abs(self.offset_ns(name)) > RIGHT_NS}
+        for name in wrong:
+            self.ssh(name, "pkill chronyd")
+        return wrong
 
     def greets(self, name: str) -> bool:
         """Whether a guest's sshd is there: the last of its servers to be, after a boot."""

@@ -27,6 +27,7 @@ NODES = 3
 AWAY_S = 10
 SNAPSHOT = "before"
 SYNCED_S = 90
+RIGHT_NS = 5_000_000
 NEAR = 10
 BURST_OVER = "timeout 20 sh -c 'until chronyc -n -c sources | grep -qE \",[137]*[17]7,\"; do sleep 0.3; done'"
 """Four samples and more in the reach register (chronyc(1)): the burst at chronyd's start has ended."""
@@ -145,6 +146,8 @@ def await_sync(stage: Stage) -> None:
         subprocess.run(words, capture_output=True, timeout=SYNCED_S + 30, check=False)
 
     side_by_side(settle, stage.names)
+    if not stage.witness.await_right(RIGHT_NS, SYNCED_S):  # chronyd may be in sync and slewing still
+        raise LabError("the guests' clocks did not become right")
 
 
 def side_by_side(act: Callable[[str], None], names: list[str]) -> None:

@@ -67,7 +67,7 @@ def harmless(expected_ns: int, window_ns: int) -> str:
 
 
 def test_it_listens_to_line_after_line_until_its_lease_is_over(fifo: Path, path: str) -> None:
-    assert start(fifo, path, lease_s=2) == 0
+    assert start(fifo, path, lease_s=5) == 0
     assert fifo.stat().st_mode & 0o777 == 0o600
     assert fifo.parent.stat().st_mode & 0o777 == 0o700
     (guard,) = listening(fifo)
@@ -107,7 +107,7 @@ def test_one_that_was_killed_is_replaced(fifo: Path, path: str) -> None:
 
 
 def test_another_process_with_its_number_is_not_taken_for_it(fifo: Path, path: str) -> None:
-    assert start(fifo, path, lease_s=3) == 0
+    assert start(fifo, path, lease_s=5) == 0
     (lost,) = listening(fifo)
     till = fifo.with_name("guard.ready").read_text().split()[1]
     fifo.with_name("guard.ready").write_text(f"{os.getpid()} {till}\n")

@@ -10,10 +10,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from clockstep_lab.witness import Look
-from conftest import Guests, pass_time
+from conftest import Guests, pass_time, until
 
 SECOND_NS = 1_000_000_000
+LOOKS = 5
+"""As many follow a moment at once; the one with the smallest error is held against a claim."""
 
 
 def run(guests: Guests, *words: str) -> "subprocess.CompletedProcess[str]":
@@ -61,9 +62,9 @@ def agrees(guests: Guests, episode: Any) -> bool:
     """Whether the witness finds the offset that was proven inside its bound, as far as its own error lets it tell."""
     proven = episode["after"]
     moment = time.monotonic_ns() - (time.time_ns() - episode["facts"]["readings"][-1]["at_ns"])
-    looks = guests.witness.heard[episode["node"]].looks
-    near: list[Look] = sorted(looks, key=lambda look: abs(look.at_monotonic_ns - moment))[:10]
-    look = min(near, key=lambda look: look.error_ns)
+    heard = guests.witness.heard[episode["node"]]
+    until(lambda: len(heard.since(moment).looks) >= LOOKS, 10)
+    look = min(heard.since(moment).looks[:LOOKS], key=lambda look: look.error_ns)
     return bool(abs(look.offset_ns - proven["value_ns"]) <= look.error_ns + proven["error_ns"])
 
 

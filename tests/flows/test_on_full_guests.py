@@ -54,7 +54,9 @@ def test_timesyncd_does_not_notice_a_revert_and_clockstep_mends_it(full: Guests)
 
     (episode,) = clockstep(full, "step", name)["episodes"]
     all_proven(full, [episode])
-    assert [action["type"] for action in episode["actions"]][:2] == ["step", "resync"]
+    done = [action["type"] for action in episode["actions"]]
+    assert done[0] == "step"
+    assert "resync" in done
     assert (episode["facts"]["claim"]["daemon"], episode["facts"]["claim"]["synchronised"]) == (TIMESYNCD, True)
 
 
@@ -78,7 +80,7 @@ def test_where_commands_are_blocked_the_slow_set_is_proven_all_the_same(full: Gu
         put_behind(full, name, 5)
         (episode,) = clockstep(full, "step", name)["episodes"]
         all_proven(full, [episode])
-        assert any("daemon was not resynced" in finding["text"] for finding in episode["findings"])
+        assert any("the time daemon was not" in finding["text"] for finding in episode["findings"])
     finally:
         full.ssh(name, "rm /etc/qemu/qemu-ga.conf; systemctl restart qemu-guest-agent")
 
@@ -90,6 +92,7 @@ def test_by_ssh_a_user_without_sudo_may_look_and_one_with_it_may_step(full: Gues
     config = tmp_path / "ssh_config"
     config.write_text(f"User plain\n{(full.lab.folder / 'ssh_config').read_text()}")
     way = ["--reach", "ssh", "--ssh-config", str(config), "--deadline", "40s"]
+    full.ssh(name, f"systemctl restart systemd-timesyncd; {FRESH}")
     put_behind(full, name, 4)
     (refused,) = clockstep(full, "step", name, *way, code=1)["episodes"]
     assert refused["actions"] == []
@@ -108,7 +111,7 @@ def test_chrony_comes_from_the_labs_repository_and_is_resynced_after_a_step(full
     full.ssh(name, "echo 0.0 0.1 > /var/lib/chrony/chrony.drift; systemctl restart chrony")  # one that ran for long
     full.ssh(name, "until chronyc waitsync 1; do sleep 1; done")
     put_behind(full, name, 5)
-    (episode,) = clockstep(full, "step", name)["episodes"]
+    (episode,) = clockstep(full, "step", name, "--deadline", "90s")["episodes"]
     all_proven(full, [episode])
     assert episode["facts"]["claim"]["daemon"] == "chrony"
     assert episode["facts"]["claim"]["source"] == "^* 10.0.2.2"
@@ -121,7 +124,7 @@ def test_another_daemon_is_named_and_left_alone(full: Guests) -> None:
     put_behind(full, name, 5)
     (episode,) = clockstep(full, "step", name)["episodes"]
     all_proven(full, [episode])
-    assert [action["type"] for action in episode["actions"]] == ["step"]
+    assert {action["type"] for action in episode["actions"]} == {"step"}
     assert any("ntpd runs, and does not say how it stands" in finding["text"] for finding in episode["findings"])
 
 

@@ -40,9 +40,11 @@ def test_status_says_that_a_daemon_claims_to_be_in_sync_while_the_clock_is_wrong
 def test_step_brings_a_late_node_right_and_leaves_the_others_alone(nodes: Guests) -> None:
     name = nodes.names[2]
     put_behind(nodes, name, 5)
-    (episode,) = clockstep(nodes, "step", name)["episodes"]
+    (episode,) = clockstep(nodes, "step", name, "--deadline", "90s")["episodes"]
     assert -6 * SECOND_NS < episode["before"]["value_ns"] < -4 * SECOND_NS
-    assert [action["type"] for action in episode["actions"]][:2] == ["step", "resync"]
+    done = [action["type"] for action in episode["actions"]]
+    assert done[0] == "step"
+    assert "resync" in done
     assert episode["facts"]["claim"]["synchronised"] is True
     all_proven(nodes, [episode])
     assert clockstep(nodes, "step", name)["episodes"][0]["actions"] == []
@@ -93,7 +95,7 @@ def test_a_reverted_cluster_ends_with_every_clock_proven_and_every_daemon_in_syn
         nodes.ssh(name, "echo since > /root/since")
     pass_time(AWAY_S)
     connections = {name: nodes.witness.heard[name].connections for name in nodes.names}
-    report = clockstep(nodes, "revert", "golden", "--yes")
+    report = clockstep(nodes, "revert", "golden", "--yes", "--deadline", "90s")
     assert report["complete"] is True
     all_proven(nodes, report["episodes"])
     for episode in report["episodes"]:

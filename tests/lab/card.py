@@ -100,7 +100,7 @@ def ssh(config: Path, command: str, stdin: bytes | None = None) -> str:
 
 
 def _await(config: Path, qemu: "subprocess.Popen[bytes]") -> None:
-    end = time.monotonic() + 120
+    end = time.monotonic() + 300
     words = ["ssh", "-F", str(config), "-o", "ConnectTimeout=5", NODE, "true"]
     while subprocess.run(words, capture_output=True, check=False).returncode:
         assert qemu.poll() is None, "QEMU has ended"

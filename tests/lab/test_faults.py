@@ -174,7 +174,7 @@ def test_a_guest_that_does_not_boot_shows_the_end_of_its_console(name: str, tmp_
             folder.chmod(0o755)
 
     def empty(_say: object) -> Image:
-        return dataclasses.replace(whole, folder=tmp_path, boot_s=8)
+        return dataclasses.replace(whole, folder=tmp_path, boot_s=15)
 
     with pytest.raises(LabError, match="node-1 does not boot") as raised:
         labs.up(name, 1, "empty", quiet, {"empty": empty})

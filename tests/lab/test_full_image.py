@@ -9,6 +9,7 @@ import pytest
 from clockstep_lab.errors import LabError
 from clockstep_lab.repository import write_index
 from clockstep_lab.run import run
+from conftest import until
 
 CONTROL = """\
 Package: tiny
@@ -72,4 +73,5 @@ def test_a_command_that_is_ended_takes_what_it_started_along(monkeypatch: pytest
     seconds = f"3{time.time_ns()}"
     with pytest.raises(LabError, match="no end after"):
         run(["sh", "-c", f"trap '' INT; sleep {seconds} & sleep {seconds}"], timeout_s=0.2)
-    assert not subprocess.run(["pgrep", "-f", seconds], stdout=subprocess.PIPE, check=False).stdout
+    found = ["pgrep", "-f", seconds]
+    until(lambda: not subprocess.run(found, stdout=subprocess.PIPE, check=False).stdout, 10)
