@@ -63,6 +63,10 @@ class NoProgramError(ReachError):
     """The guest has no program of this name."""
 
 
+class NotSteppedError(ReachError):
+    """The node answers that its clock was not stepped; any other error leaves that open."""
+
+
 class NotRunningError(ReachError):
     """The machine does not run. One that ran a moment ago may be in the middle of a revert."""
 

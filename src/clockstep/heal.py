@@ -15,7 +15,7 @@ from clockstep.core.checks import agrees, judge, left_to_daemon, measured, resyn
 from clockstep.core.offset import sandwich
 from clockstep.core.plan import explained, hopeless, plan
 from clockstep.daemons import DAEMONS, ask_all, parse_all
-from clockstep.errors import ClockstepError, NotRunningError, ReachError
+from clockstep.errors import ClockstepError, NotRunningError, NotSteppedError, ReachError
 from clockstep.model import (
     Action,
     Cause,
@@ -95,10 +95,11 @@ class Run:
     told: bool = False
     before: Offset | None = None
     done: list[Action] = field(default_factory=list)
+    unanswered: Step | None = None
     resynced_ns: int = 0
     good: int = 0
     patient_since_ns: int = 0
-    unanswered: int = 0
+    silences: int = 0
     right_ns: int | None = None
     proven_ns: int | None = None
 
@@ -138,6 +139,7 @@ def _healed(run: Run, tell: Tell, company: Company) -> Episode:
         if good and run.told and run.overtaken():
             return msgspec.structs.replace(good, actions=tuple(run.done))
         count(run, facts)
+        recall(run, facts)
         if run.good >= run.policy.looks:
             run.told = run.told or run.proven()
             good = conclude(run, facts)
@@ -158,8 +160,8 @@ def pause(run: Run, facts: Facts) -> int:
     """Return how long to wait before the next look, where nothing is to be done; longer each time for no answer."""
     if facts.claim:
         return WAITING_FOR_DAEMON_NS
-    run.unanswered = 0 if facts.readings else run.unanswered + 1
-    return min(BETWEEN_LOOKS_NS + run.unanswered * BETWEEN_LOOKS_NS // 4, UNREACHED_NS)
+    run.silences = 0 if facts.readings else run.silences + 1
+    return min(BETWEEN_LOOKS_NS + run.silences * BETWEEN_LOOKS_NS // 4, UNREACHED_NS)
 
 
 def await_daemon(run: Run, facts: Facts) -> None:
@@ -214,9 +216,20 @@ def perform(run: Run, action: Action) -> Trouble | None:
             case Resync(daemon):
                 resync(run, daemon)
     except ReachError as error:
+        if isinstance(action, Step) and not isinstance(error, NotSteppedError):
+            run.unanswered = action
         return met(run, error)
     run.done.append(action)
     return None
+
+
+def recall(run: Run, facts: Facts) -> None:
+    """Take a step whose answer was lost for done, where the clock is nearer than half of it now."""
+    offset, step = measured(facts), run.unanswered
+    if offset and step:
+        run.unanswered = None
+        if abs(offset.value_ns) < abs(step.by_ns) // 2:
+            run.done.append(step)
 
 
 def standing(run: Run) -> list[Action]:

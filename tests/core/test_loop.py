@@ -1,6 +1,7 @@
 """The loop on simulated guests: what it brings right, what it leaves alone, and what it says."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clockstep.daemons import ask_all, chrony
+from clockstep.errors import ReachError
 from clockstep.heal import PATIENCE_NS, Company, heal, observe, start
 from clockstep.model import Cause, Episode, Policy, Reading, Resync, Step, Verdict
 from clockstep.ports import Node, Output
@@ -227,6 +229,31 @@ def test_an_agent_that_may_not_step_the_clock_is_not_asked_again_and_again() -> 
     assert episode.verdict is Verdict.BAD
     assert len(guest.commands) == 1
     assert any("CAP_SYS_TIME" in finding.remedy for finding in episode.findings)
+
+
+@dataclass
+class Mute(SimGuest):
+    """A guest whose answer to a step is lost, once, and the step too where it is not `heard`."""
+
+    heard: bool = True
+    lost: bool = False
+
+    def _execute(self, argv: list[str]) -> tuple[int, str, str]:
+        if argv[2] != PERL or self.lost:
+            return super()._execute(argv)
+        self.lost = True
+        if self.heard:
+            super()._execute(argv)
+        raise ReachError("Cannot recv data: Connection reset by peer")
+
+
+@pytest.mark.parametrize("heard", [True, False])
+def test_a_step_whose_answer_is_lost_is_in_the_record_once_and_its_daemon_resynced(*, heard: bool) -> None:
+    guest = Mute(SimClock(), -60 * SECOND, heard=heard)
+    episode = healed(guest)
+    assert episode.verdict is Verdict.GOOD
+    assert len(guest.steps) == 1
+    assert [type(action) for action in episode.actions] == [Step, Resync]
 
 
 def test_a_guest_that_does_not_run_is_unreachable_at_once() -> None:

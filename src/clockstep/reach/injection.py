@@ -6,7 +6,7 @@ node's clock is expected to say, and is not made when the clock is elsewhere. An
 may be slewing it away, by up to 83 ms in each second: so what was slewed since then is taken off the step.
 """
 
-from clockstep.errors import ReachError
+from clockstep.errors import NotSteppedError
 from clockstep.kernel.timex import pack_step
 from clockstep.ports import Output
 from clockstep.units import SECOND_NS
@@ -111,9 +111,9 @@ def asked(by_ns: int, expected_ns: int, window_ns: int) -> list[str]:
 
 
 def require_done(output: Output, hint: str) -> None:
-    """Raise ReachError unless the command made the step; `hint` is for a node that is not allowed to."""
+    """Raise NotSteppedError unless the command made the step; `hint` is for a node that is not allowed to."""
     if output.code == ELSEWHERE:
-        raise ReachError("something else moved the clock between the look and the step")
+        raise NotSteppedError("something else moved the clock between the look and the step")
     if output.code != DONE:
         text = f"the clock could not be stepped (exit code {output.code}): {output.err}"
-        raise ReachError(text, hint, lasting=True)
+        raise NotSteppedError(text, hint, lasting=True)
