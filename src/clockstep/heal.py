@@ -134,15 +134,16 @@ def heal(
 def _healed(run: Run, tell: Tell, company: Company) -> Episode:
     clock, good = run.clock, None
     while True:
+        if good and waits_in_vain(run):
+            return conclude(run, good, sync=False)
         held = run.good >= run.policy.looks and company.holds(run)
         facts = look(run, ask=run.good >= run.policy.looks and not held)
-        if good and run.told and run.overtaken():
-            return msgspec.structs.replace(good, actions=tuple(run.done))
+        if good and waits_in_vain(run):  # what was just seen is the next loop's
+            return conclude(run, good, sync=False)
         count(run, facts)
         recall(run, facts)
-        if run.good >= run.policy.looks:
-            run.told = run.told or run.proven()
-            good = conclude(run, facts)
+        good = facts if run.good >= run.policy.looks else None
+        run.told = run.told or (good is not None and run.proven())
         todo = plan(facts, run.policy, standing(run))
         late = clock.monotonic_ns() - run.began_ns >= run.policy.deadline_ns
         if late or (settled(run, facts) and run.told and not held) or hopeless(facts, run.policy):
@@ -219,17 +220,18 @@ def perform(run: Run, action: Action) -> Trouble | None:
         if isinstance(action, Step) and not isinstance(error, NotSteppedError):
             run.unanswered = action
         return met(run, error)
+    if isinstance(action, Step):
+        run.unanswered = None
     run.done.append(action)
     return None
 
 
 def recall(run: Run, facts: Facts) -> None:
-    """Take a step whose answer was lost for done, where the clock is nearer than half of it now."""
+    """Take a step whose answer was lost for done once the clock is near; it may yet be made by a node that is slow."""
     offset, step = measured(facts), run.unanswered
-    if offset and step:
+    if offset and step and abs(offset.value_ns) < min(abs(step.by_ns) // 2, SECOND_NS):
         run.unanswered = None
-        if abs(offset.value_ns) < abs(step.by_ns) // 2:
-            run.done.append(step)
+        run.done.append(step)
 
 
 def standing(run: Run) -> list[Action]:
@@ -273,8 +275,17 @@ def settled(run: Run, facts: Facts) -> bool:
     """Whether the clock is proven, the daemon was asked, and it is in sync or there is none to wait for."""
     if run.good <= run.policy.looks:
         return False
-    owed = bool(run.done) and not isinstance(run.done[-1], Resync)
-    return in_sync(facts, run.policy) and not owed if waits_for_daemon(facts, run.policy) else True
+    return in_sync(facts, run.policy) and not owes(run) if waits_for_daemon(facts, run.policy) else True
+
+
+def owes(run: Run) -> bool:
+    """Whether a daemon was not resynced since the last step."""
+    return bool(run.done) and not isinstance(run.done[-1], Resync)
+
+
+def waits_in_vain(run: Run) -> bool:
+    """Whether only the daemon is waited for, while the node has been moved again."""
+    return run.told and not owes(run) and run.overtaken()
 
 
 def waits_for_daemon(facts: Facts, policy: Policy) -> bool:
@@ -287,12 +298,15 @@ def in_sync(facts: Facts, policy: Policy) -> bool:
     return facts.claim is not None and agrees(facts.claim, policy)
 
 
-def conclude(run: Run, facts: Facts, *, proof: bool = True) -> Episode:
-    """Return all that was seen and done; where a proof was wanted, a clock that only looks right is not good."""
+def conclude(run: Run, facts: Facts, *, proof: bool = True, sync: bool = True) -> Episode:
+    """Return all that was seen and done; where a proof was wanted, a clock that only looks right is not good.
+
+    `sync` says whether a daemon had its time to come into sync, where that is required.
+    """
     findings = judge(facts, run.policy)
     if proof and run.proven_ns is None and worst(findings) is Verdict.GOOD:
         findings += (unproven(run),)
-    if proof and run.policy.require_sync and not in_sync(facts, run.policy):
+    if proof and sync and run.policy.require_sync and not in_sync(facts, run.policy):
         findings += (unsynchronised(facts),)
     return Episode(
         node=run.node.name,

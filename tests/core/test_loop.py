@@ -233,27 +233,38 @@ def test_an_agent_that_may_not_step_the_clock_is_not_asked_again_and_again() -> 
 
 @dataclass
 class Mute(SimGuest):
-    """A guest whose answer to a step is lost, once, and the step too where it is not `heard`."""
+    """A guest whose answer to the first step is lost, which it makes at once, with the next one, or `never`."""
 
-    heard: bool = True
-    lost: bool = False
+    makes: str = "at once"
+    lost: list[str] | None = None
 
     def _execute(self, argv: list[str]) -> tuple[int, str, str]:
-        if argv[2] != PERL or self.lost:
-            return super()._execute(argv)
-        self.lost = True
-        if self.heard:
-            super()._execute(argv)
-        raise ReachError("Cannot recv data: Connection reset by peer")
+        if argv[2] == PERL and self.lost is None:
+            self.lost = argv
+            if self.makes == "at once":
+                super()._execute(argv)
+            raise ReachError("Cannot recv data: Connection reset by peer")
+        if argv[2] == PERL and self.lost and self.makes == "late":
+            super()._execute(self.lost)
+        return super()._execute(argv)
 
 
-@pytest.mark.parametrize("heard", [True, False])
-def test_a_step_whose_answer_is_lost_is_in_the_record_once_and_its_daemon_resynced(*, heard: bool) -> None:
-    guest = Mute(SimClock(), -60 * SECOND, heard=heard)
+@pytest.mark.parametrize("makes", ["at once", "late", "never"])
+def test_a_step_whose_answer_is_lost_is_in_the_record_once_and_its_daemon_resynced(makes: str) -> None:
+    guest = Mute(SimClock(), -60 * SECOND, makes=makes)
     episode = healed(guest)
     assert episode.verdict is Verdict.GOOD
     assert len(guest.steps) == 1
     assert [type(action) for action in episode.actions] == [Step, Resync]
+
+
+def test_a_daemon_is_resynced_but_not_waited_for_when_something_else_has_happened_to_the_node() -> None:
+    guest = SimGuest(SimClock(), -60 * SECOND)
+    node, policy = Node("node1", guest.reach()), Policy(require_sync=True)
+    episode = heal(node, ASKED, policy, guest.clock, lambda _node, _text: None, overtaken=lambda: True)
+    assert episode.verdict is Verdict.GOOD
+    assert [type(action) for action in episode.actions] == [Step, Resync]
+    assert chrony.WAIT not in guest.commands
 
 
 def test_a_guest_that_does_not_run_is_unreachable_at_once() -> None:

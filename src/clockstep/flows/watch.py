@@ -264,9 +264,9 @@ class Watcher:
         elif not self._runs_soon(guest):
             return Done(guest.key, left=msgspec.structs.replace(trail, due=False))
         with self._world.locks.hold([guest], 0):
-            snapshot = self._snapshot(guest)
+            began_ns, snapshot = self._clock.monotonic_ns(), self._snapshot(guest)
             why = found if trail is None else cause(trail, self._age(snapshot))
-            freezer, began_ns = Freezer(self._world), self._clock.monotonic_ns()
+            freezer = Freezer(self._world)
             if snapshot:  # also where no event told of a revert
                 freezer.adopt({guest: snapshot})
             node, world = Node(guest.name, self._reach(watched)), self._world
