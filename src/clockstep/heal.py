@@ -134,11 +134,12 @@ def heal(
 def _healed(run: Run, tell: Tell, company: Company) -> Episode:
     clock, good = run.clock, None
     while True:
-        if good and waits_in_vain(run):
+        if good and moved_on(run) and not owes(run):
             return conclude(run, good, sync=False)
         held = run.good >= run.policy.looks and company.holds(run)
         facts = look(run, ask=run.good >= run.policy.looks and not held)
-        if good and waits_in_vain(run):  # what was just seen is the next loop's
+        wrong = worst(judge(facts, run.policy)) is not Verdict.GOOD
+        if good and moved_on(run) and (wrong or not owes(run)):  # what was just seen is the next loop's
             return conclude(run, good, sync=False)
         count(run, facts)
         recall(run, facts)
@@ -283,9 +284,9 @@ def owes(run: Run) -> bool:
     return bool(run.done) and not isinstance(run.done[-1], Resync)
 
 
-def waits_in_vain(run: Run) -> bool:
-    """Whether only the daemon is waited for, while the node has been moved again."""
-    return run.told and not owes(run) and run.overtaken()
+def moved_on(run: Run) -> bool:
+    """Whether only the daemon is seen to yet, while something has moved the node again."""
+    return run.told and run.overtaken()
 
 
 def waits_for_daemon(facts: Facts, policy: Policy) -> bool:

@@ -11,6 +11,7 @@ import pytest
 
 from clockstep.core.plan import SLACK_NS
 from clockstep.core.watching import OFTEN, WINDOW_NS, Trail, cause, follow, too_often
+from clockstep.daemons import ask_all
 from clockstep.daemons.chrony import WAIT
 from clockstep.flows.snapshot import create
 from clockstep.flows.watch import FOUND, GUARD_EVERY_NS, STEPPED, Orders, Watcher
@@ -167,28 +168,31 @@ def test_reverts_again_and_again_are_all_mended(watch: Watch) -> None:
 
 @dataclass
 class Waiting(SimGuest):
-    """A guest to which something happens while its daemon is waited for, once."""
+    """A guest to which something happens once, while its daemon is asked or waited for."""
 
+    at: str = WAIT
     happens: Callable[[], None] = lambda: None
     done: bool = False
 
     def _execute(self, argv: list[str]) -> tuple[int, str, str]:
         output = super()._execute(argv)
-        if argv[2] == WAIT and not self.done:
+        if argv[2] == self.at and self.steps and not self.done:
             self.done = True
             self.happens()
         return output
 
 
-def test_a_revert_while_a_daemon_is_waited_for_is_an_episode_of_its_own(watch: Watch) -> None:
+@pytest.mark.parametrize("at", [ask_all(), WAIT])
+def test_a_revert_while_a_daemon_is_seen_to_is_an_episode_of_its_own(watch: Watch, at: str) -> None:
     watched = next(iter(watch.watcher._watched.values()))
 
     def revert() -> None:
+        watch.clock.sleep_ns(SECOND)  # events that come within one are of one happening
         watch.put_behind("node1", 3600)
         watch.happens("node1", What.REVERTED)
         until(lambda: watched.trail.due, 5)
 
-    machine = watch.hypervisor.machines["node1"] = Waiting(watch.clock, happens=revert)
+    machine = watch.hypervisor.machines["node1"] = Waiting(watch.clock, at=at, happens=revert)
     watch.put_behind("node1", 3)
     watch.happens("node1", What.PAUSED, What.RESUMED)
     first, second = watch.settle(2)
