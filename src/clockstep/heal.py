@@ -138,8 +138,7 @@ def _healed(run: Run, tell: Tell, company: Company) -> Episode:
             return conclude(run, good, sync=False)
         held = run.good >= run.policy.looks and company.holds(run)
         facts = look(run, ask=run.good >= run.policy.looks and not held)
-        wrong = worst(judge(facts, run.policy)) is not Verdict.GOOD
-        if good and moved_on(run) and (wrong or not owes(run)):  # what was just seen is the next loop's
+        if good and moved_on(run) and not (owes(run) and right(run, facts)):  # what was just seen is the next loop's
             return conclude(run, good, sync=False)
         count(run, facts)
         recall(run, facts)
@@ -257,11 +256,16 @@ def start(node: Node, cause: Cause, policy: Policy, clock: Clock) -> Run:
     return Run(node, cause, limits, clock, anchored(clock), clock.monotonic_ns(), clock.realtime_ns())
 
 
+def right(run: Run, facts: Facts) -> bool:
+    """Whether a look says that all is good."""
+    return worst(judge(facts, run.policy)) is Verdict.GOOD
+
+
 def count(run: Run, facts: Facts) -> None:
     """Count the good looks in a row, and keep when the first and the one that proves it came."""
     first = run.before is None
     run.before = run.before or measured(facts)
-    if worst(judge(facts, run.policy)) is not Verdict.GOOD:
+    if not right(run, facts):
         run.good, run.right_ns, run.proven_ns = 0, None, None
         return
     run.good += 1
