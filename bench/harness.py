@@ -232,20 +232,7 @@ class Cluster:
 
     def _await(self, limit_ns: int, began_ns: int, cut_off_s: float) -> float | None:
         """Seconds until all guests are right, once they have stayed so for a second."""
-        came = [self.right_after(name, limit_ns, began_ns, cut_off_s) for name in self.names]
-        return None if None in came else max(filter(None, came))
-
-    def right_after(self, name: str, limit_ns: int, began_ns: int, cut_off_s: float) -> float | None:
-        """Seconds from then until a guest was right, once it has stayed so for a second; None for not in time."""
-        while True:
-            now_ns = time.monotonic_ns()
-            looks = self.witness.heard[name].since(began_ns).looks
-            since_ns = right_since(looks, limit_ns) if looks else None
-            if since_ns is not None and now_ns - since_ns > STAYS_NS:
-                return (since_ns - began_ns) / 1e9
-            if (now_ns - began_ns) / 1e9 > cut_off_s:
-                return None
-            time.sleep(0.05)
+        return slowest([right_after(self.witness, name, limit_ns, began_ns, cut_off_s) for name in self.names])
 
     def _await_sync(self, began_ns: int, cut_off_s: float) -> float | None:
         """Seconds until every guest's daemon says that it is in sync."""
@@ -290,3 +277,22 @@ def cluster(name: str, count: int, image: str) -> Iterator[Cluster]:
             yield Cluster(lab, witness)
     finally:
         labs.down(name, lambda _: None)
+
+
+def right_after(witness: Witness, name: str, limit_ns: int, began_ns: int, cut_off_s: float) -> float | None:
+    """Seconds from then until a guest was right, once it has stayed so for a second; None for not in time."""
+    while True:
+        now_ns = time.monotonic_ns()
+        looks = witness.heard[name].since(began_ns).looks
+        since_ns = right_since(looks, limit_ns) if looks else None
+        if since_ns is not None and now_ns - since_ns > STAYS_NS:
+            return (since_ns - began_ns) / 1e9
+        if (now_ns - began_ns) / 1e9 > cut_off_s:
+            return None
+        time.sleep(0.05)
+
+
+def slowest(came: Sequence[float | None]) -> float | None:
+    """The longest of these times; None where one never came."""
+    times = [one for one in came if one is not None]
+    return max(times) if len(times) == len(came) else None

@@ -24,7 +24,7 @@ import libvirt
 
 from baseline import INSTALL
 from clockstep.reach.guard import FIFO
-from harness import MILLISECOND_NS, SNAPSHOT, Cluster, Results, Resumes, cluster, median, pass_time
+from harness import MILLISECOND_NS, SNAPSHOT, Cluster, Results, Resumes, cluster, median, pass_time, right_after
 
 CUT_OFF_S = 30.0
 LIMIT_NS = 10 * MILLISECOND_NS
@@ -96,7 +96,7 @@ def one_by_one(machines: Cluster, resumes: Resumes, rounds: int, *, settled: boo
         for name in machines.names:
             resumes.at_ns.clear()
             revert(machines, name)
-            came.append(machines.right_after(name, LIMIT_NS, resumed(resumes, name), CUT_OFF_S))
+            came.append(right_after(machines.witness, name, LIMIT_NS, resumed(resumes, name), CUT_OFF_S))
             if settled:
                 machines.settle()
     return came
@@ -108,7 +108,7 @@ def all_at_once(machines: Cluster, resumes: Resumes, rounds: int) -> list[float 
     for _ in range(rounds):
         resumes.at_ns.clear()
         machines.side_by_side(partial(revert, machines))
-        each = [machines.right_after(n, LIMIT_NS, resumed(resumes, n), CUT_OFF_S) for n in machines.names]
+        each = [right_after(machines.witness, n, LIMIT_NS, resumed(resumes, n), CUT_OFF_S) for n in machines.names]
         came.append(None if None in each else max(filter(None, each)))
         machines.settle()
     return came

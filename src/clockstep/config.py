@@ -1,6 +1,8 @@
 """clockstep.toml: clusters by name, each with its nodes, where they run, and what a step may do there."""
 
+import re
 import tomllib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -8,9 +10,11 @@ import msgspec
 
 from clockstep.core.selection import Cluster, Limits
 from clockstep.errors import UsageError
+from clockstep.trust import caller, objection
 from clockstep.units import parse_duration
 
 FILE = "clockstep.toml"
+STARTS_PROGRAM = re.compile(r"^[^:/?]*\+ext\b|[?&](command|netcat|proxy|keyfile|sshauth|known_hosts)=", re.IGNORECASE)
 T = TypeVar("T")
 
 
@@ -23,7 +27,7 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class _Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    nodes: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
+    nodes: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)] = ()
     connect: str | tuple[str, ...] = ()
     tolerance: Duration | None = None
     deadline: Duration | None = None
@@ -37,21 +41,42 @@ class _Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 HINT = f"a [cluster.NAME] has {', '.join(_Table.__struct_fields__)}"
 
 
-def read_cluster(file: str | None, name: str | None) -> Cluster | None:
-    """Return the cluster that is meant, of `file` or else of this folder's clockstep.toml; None without all three.
+def read_cluster(file: str | None, name: str | None, folders: Sequence[Path] = (Path(),)) -> Cluster | None:
+    """Return the cluster that is meant, of `file` or else of the first clockstep.toml in these folders.
+
+    None where none of them has one, and no cluster is named.
 
     Raises UsageError where the file or the cluster is not there, the file cannot be read or has something wrong
     in it, and where it has several clusters and none is named.
     """
-    if not file and not name and not Path(FILE).exists():
+    found = file or next((str(folder / FILE) for folder in folders if (folder / FILE).exists()), None)
+    if not found and not name:
         return None
-    origin = file or FILE
+    origin = found or FILE
+    if not file:
+        _refuse_foreign(Path(origin))
     clusters = parse(_text(origin), origin)
+    if not file:
+        _refuse_programs(clusters, origin)
     if name:
         return msgspec.structs.replace(_named(clusters, name, origin), asked=True)
     if len(clusters) > 1:
         raise UsageError(f"{origin} has several clusters: {', '.join(clusters)}", "say which with --cluster")
     return next(iter(clusters.values()))
+
+
+def _refuse_foreign(file: Path) -> None:
+    """Raise UsageError for a file that nobody has named and that somebody else may have written."""
+    if why := objection((file, file.absolute().parent), caller()):
+        raise UsageError(f"{file} is not used: {why}", "if it is to be believed, name it with --config")
+
+
+def _refuse_programs(clusters: Mapping[str, Cluster], origin: str) -> None:
+    """Raise UsageError for addresses that have libvirt start a program (libvirt.org/uri.html), of such a file."""
+    for address in (one for cluster in clusters.values() for one in cluster.connect):
+        if STARTS_PROGRAM.search(address):
+            text = f"{origin} is not used: {address} has libvirt start a program"
+            raise UsageError(text, "if that is meant, name the file with --config")
 
 
 def parse(text: str, origin: str) -> dict[str, Cluster]:
@@ -61,7 +86,7 @@ def parse(text: str, origin: str) -> dict[str, Cluster]:
     """
     try:
         tables = _converted(tomllib.loads(text), _File, origin).cluster
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # a TOMLDecodeError is one; so is a number of 5,000 digits
         raise UsageError(f"{origin}: {error}", "its form is TOML: see https://toml.io") from error
     if not tables:
         raise UsageError(f"{origin}: it has no cluster", HINT)

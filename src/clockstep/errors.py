@@ -3,6 +3,8 @@
 Adapters translate what their libraries raise into these at the edge; the command line turns them into an exit code.
 """
 
+import logging
+
 LONGEST = 1024
 
 
@@ -13,8 +15,8 @@ class ClockstepError(Exception):
 
     def __init__(self, message: str, hint: str = "") -> None:
         super().__init__(message)
-        self.message = cut(message)
-        self.hint = hint
+        self.message = cut(visible(message))
+        self.hint = visible(hint)
 
 
 class UsageError(ClockstepError):
@@ -45,6 +47,16 @@ class LostConnectionError(HypervisorError):
     """The connection to the hypervisor broke; what was asked for last may or may not have been done."""
 
 
+class InternalError(ClockstepError):
+    """A bug of this program's, met while it worked on one node."""
+
+    exit_code = 4
+
+    def __init__(self, bug: BaseException) -> None:
+        super().__init__(f"internal error: {type(bug).__name__}: {bug}", "run it again with --debug and report it")
+        logging.getLogger("clockstep").debug("%s", self.message, exc_info=bug)
+
+
 class ReachError(ClockstepError):
     """A node does not answer, or answers nonsense. `lasting`: asking again in a moment will not help."""
 
@@ -55,8 +67,20 @@ class ReachError(ClockstepError):
         self.lasting = lasting
 
 
+CONFINED_HINT = "reach it by ssh (--reach ssh), or run in it: semanage permissive -a virt_qemu_ga_t"
+"""What helps where SELinux confines a guest agent (virt_qemu_ga_selinux(8)). The policy has a switch too,
+virt_qemu_ga_run_unconfined, but that is for programs that are labelled virt_qemu_ga_unconfined_exec_t."""
+
+
 class ExecBlockedError(ReachError):
     """The guest refuses to run commands at all; its clock may still be read and set."""
+
+
+class ConfinedError(ExecBlockedError):
+    """The guest forbids its agent to run programs, or to run what matters here."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, CONFINED_HINT, lasting=True)
 
 
 class NoProgramError(ReachError):
@@ -76,6 +100,20 @@ class NotRunningError(ReachError):
 
 class DeadlineError(ReachError):
     """A node was still busy when its time was up."""
+
+
+def visible(text: str) -> str:
+    """Return `text` with control and bidirectional characters spelled out: no terminal or log should get them.
+
+    A line feed is one of them, since a line of a log is one line.
+    """
+    if text.isprintable():
+        return text
+    return "".join(letter if letter.isprintable() else _spelled(letter) for letter in text)
+
+
+def _spelled(letter: str) -> str:
+    return letter.encode("unicode_escape", "surrogatepass").decode() if letter != "\n" else "\\n"
 
 
 def cut(text: str) -> str:

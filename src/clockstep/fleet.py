@@ -11,28 +11,36 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import TypeVar
 
-from clockstep.errors import ClockstepError, DeadlineError
+from clockstep.errors import ClockstepError, DeadlineError, InternalError
 from clockstep.model import Guest
 from clockstep.units import SECOND_NS, show_duration
 
 T = TypeVar("T")
 
 
-def side_by_side(guests: Sequence[Guest], job: Callable[[Guest], T], within_ns: int) -> dict[str, T | ClockstepError]:
+def side_by_side(
+    guests: Sequence[Guest],
+    job: Callable[[Guest], T],
+    within_ns: int,
+    ended_so_far: Callable[[int], None] = lambda _count: None,
+) -> dict[str, T | ClockstepError]:
     """Do the job on every guest, on a thread of its own, and return what each came to, an error of ours included.
 
     The result always has all guests. One whose job has not ended `within_ns` from now comes to a DeadlineError and is
-    left behind. Any other exception is a bug, and is raised once the others have ended.
+    left behind. Any other exception is a bug, and that guest's result as an InternalError. An interrupt is raised.
+    `ended_so_far` is told how many have ended, each time that one has and others have not.
     """
-    ended: queue.SimpleQueue[tuple[str, T | ClockstepError | _Bug]] = queue.SimpleQueue()
+    ended: queue.SimpleQueue[tuple[str, T | ClockstepError | _Interrupt]] = queue.SimpleQueue()
     until = time.monotonic_ns() + within_ns
     for guest in guests:
         threading.Thread(target=_work, args=(guest, job, ended), name=guest.name, daemon=True).start()
-    results: dict[str, T | ClockstepError | _Bug] = {}
+    results: dict[str, T | ClockstepError | _Interrupt] = {}
     with suppress(queue.Empty):
         while len(results) < len(guests):
             name, result = ended.get(timeout=max(0, until - time.monotonic_ns()) / SECOND_NS)
             results[name] = result
+            if len(results) < len(guests):
+                ended_so_far(len(results))
     late = DeadlineError(f"did not answer within {show_duration(within_ns)}", "allow it more time with --deadline")
     return {guest.name: _checked(results.get(guest.name, late)) for guest in guests}
 
@@ -42,25 +50,27 @@ def failures(results: Mapping[str, object]) -> dict[str, ClockstepError]:
     return {name: result for name, result in results.items() if isinstance(result, ClockstepError)}
 
 
-class _Bug:
-    """An exception that is nobody's fault but this program's, on its way to the main thread."""
+class _Interrupt:
+    """An interrupt that came in a thread, on its way to the main thread."""
 
     def __init__(self, error: BaseException) -> None:
         self.error = error
 
 
 def _work(
-    guest: Guest, job: Callable[[Guest], T], ended: queue.SimpleQueue[tuple[str, T | ClockstepError | _Bug]]
+    guest: Guest, job: Callable[[Guest], T], ended: queue.SimpleQueue[tuple[str, T | ClockstepError | _Interrupt]]
 ) -> None:
     try:
         ended.put((guest.name, job(guest)))
     except ClockstepError as error:
         ended.put((guest.name, error))
-    except BaseException as bug:  # noqa: BLE001 - raised again in the main thread
-        ended.put((guest.name, _Bug(bug)))
+    except Exception as bug:  # noqa: BLE001 - it costs the others nothing
+        ended.put((guest.name, InternalError(bug)))
+    except BaseException as interrupt:  # noqa: BLE001 - raised again in the main thread
+        ended.put((guest.name, _Interrupt(interrupt)))
 
 
-def _checked(result: T | ClockstepError | _Bug) -> T | ClockstepError:
-    if isinstance(result, _Bug):
+def _checked(result: T | ClockstepError | _Interrupt) -> T | ClockstepError:
+    if isinstance(result, _Interrupt):
         raise result.error
     return result

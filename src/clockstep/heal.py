@@ -15,7 +15,7 @@ from clockstep.core.checks import agrees, judge, left_to_daemon, measured, resyn
 from clockstep.core.offset import sandwich
 from clockstep.core.plan import explained, hopeless, plan
 from clockstep.daemons import DAEMONS, ask_all, parse_all
-from clockstep.errors import ClockstepError, NotRunningError, NotSteppedError, ReachError
+from clockstep.errors import ClockstepError, InternalError, NotRunningError, NotSteppedError, ReachError
 from clockstep.model import (
     Action,
     Cause,
@@ -31,7 +31,9 @@ from clockstep.model import (
     Verdict,
 )
 from clockstep.ports import Clock, Node, Tell
-from clockstep.units import MILLISECOND_NS, SECOND_NS, show_offset
+from clockstep.reach.injection import new_token
+from clockstep.units import MILLISECOND_NS, SECOND_NS, show_offset, show_shift
+from clockstep.waiting import said_if_slow
 
 BETWEEN_LOOKS_NS = 10 * MILLISECOND_NS
 UNREACHED_NS = 50 * MILLISECOND_NS
@@ -41,6 +43,9 @@ WAIT_TAKES_NS = 3 * SECOND_NS
 """Two seconds that a daemon's `wait` waits, and what it takes to start it in a busy node."""
 COMMAND_NS = 5 * SECOND_NS
 RESYNC_TAKES_NS = 8 * SECOND_NS
+UNHEARD_NS = 3 * SECOND_NS // 2
+"""How long the first answer of a time source is waited for, if none had answered before the daemon was resynced either:
+what it takes to ask comes on top, and all of it is to be 3 s at most."""
 JUMP_NS = MILLISECOND_NS
 """How far this machine's wall and monotonic clocks may part: a daemon slews both alike, only a step parts them."""
 
@@ -81,7 +86,11 @@ class Company:
 
 @dataclass
 class Run:
-    """One pass of the loop over one node, and what it remembers between looks."""
+    """One pass of the loop over one node, and what it remembers between looks.
+
+    `asked` is the step whose fate is not known, with its token, and `open` is whether it may be made yet; `begun` is
+    one that was cut off, so that only the clock tells.
+    """
 
     node: Node
     cause: Cause
@@ -95,11 +104,14 @@ class Run:
     told: bool = False
     before: Offset | None = None
     done: list[Action] = field(default_factory=list)
-    unanswered: Step | None = None
+    asked: tuple[str, Step] | None = None
+    open: bool = False
+    begun: Step | None = None
     resynced_ns: int = 0
     good: int = 0
     patient_since_ns: int = 0
     silences: int = 0
+    claimed: Claim | None = None
     right_ns: int | None = None
     proven_ns: int | None = None
 
@@ -137,21 +149,29 @@ def _healed(run: Run, tell: Tell, company: Company) -> Episode:
         if good and moved_on(run) and not owes(run):
             return conclude(run, good, sync=False)
         held = run.good >= run.policy.looks and company.holds(run)
-        facts = look(run, ask=run.good >= run.policy.looks and not held)
+        with said_if_slow(tell, run.node.name, f"waiting for an answer by {run.node.reach.source}"):
+            facts = look(run, ask=run.good >= run.policy.looks and not held)
         if good and moved_on(run) and not (owes(run) and right(run, facts)):  # what was just seen is the next loop's
             return conclude(run, good, sync=False)
         count(run, facts)
         recall(run, facts)
-        good = facts if run.good >= run.policy.looks else None
-        run.told = run.told or (good is not None and run.proven())
-        todo = plan(facts, run.policy, standing(run))
         late = clock.monotonic_ns() - run.began_ns >= run.policy.deadline_ns
+        run.claimed = run.claimed or (facts.claim if not run.resynced_ns else None)
+        good = facts if run.good >= run.policy.looks else None
+        run.told = run.told or (good is not None and not run.open and run.proven())
+        if run.asked and not late and (good or (facts.readings and hopeless(facts, run.policy))):
+            if trouble := attempted(run, learn):
+                if trouble.lasting:
+                    return conclude(run, with_trouble(facts, trouble))
+                clock.sleep_ns(BETWEEN_LOOKS_NS)
+            continue
+        todo = plan(facts, run.policy, standing(run))
         if late or (settled(run, facts) and run.told and not held) or hopeless(facts, run.policy):
             return conclude(run, facts)
         tell(run.node.name, story(facts, todo))
         trouble = next(filter(None, (perform(run, action) for action in todo)), None)
         if trouble and trouble.lasting:
-            return conclude(run, msgspec.structs.replace(facts, trouble=(*facts.trouble, trouble)))
+            return conclude(run, with_trouble(facts, trouble))
         if trouble or not todo:
             clock.sleep_ns(HELD_NS if held else pause(run, facts))
             await_daemon(run, facts)
@@ -167,7 +187,7 @@ def pause(run: Run, facts: Facts) -> int:
 
 def await_daemon(run: Run, facts: Facts) -> None:
     """Wait in the node for a daemon that is not in sync yet; what came of it is for the next look to say."""
-    if facts.claim is None or not resyncable(facts.claim) or in_sync(facts, run.policy):
+    if facts.claim is None or not resyncable(facts.claim) or in_sync(facts, run.policy) or unheard(run, facts):
         return
     command, until_ns = DAEMONS[facts.claim.daemon].wait, run.clock.monotonic_ns() + WAIT_TAKES_NS
     if command and run.told and until_ns < run.began_ns + run.policy.deadline_ns:
@@ -210,28 +230,67 @@ def ask_daemon(run: Run) -> tuple[Claim | None, tuple[Trouble, ...]]:
 
 def perform(run: Run, action: Action) -> Trouble | None:
     """Carry out one action; that it met no trouble is not taken for success."""
+    match action:
+        case Step():
+            return attempted(run, learn if run.asked else lambda run: step(run, action))
+        case Resync(daemon):
+            return attempted(run, lambda run: resync(run, daemon))
+
+
+def attempted(run: Run, act: Callable[[Run], None]) -> Trouble | None:
+    """Act, and return the trouble that was met."""
     try:
-        match action:
-            case Step(by_ns):
-                run.node.reach.adjust(by_ns)
-            case Resync(daemon):
-                resync(run, daemon)
+        act(run)
     except ReachError as error:
-        if isinstance(action, Step) and not isinstance(error, NotSteppedError):
-            run.unanswered = action
         return met(run, error)
-    if isinstance(action, Step):
-        run.unanswered = None
-    run.done.append(action)
     return None
 
 
+def step(run: Run, wanted: Step) -> None:
+    """Ask for a step, under a token of its own: no other is asked for until it is known what became of it."""
+    token = new_token(run.clock)
+    run.asked, run.open = (token, wanted), True
+    try:
+        added_ns = run.node.reach.step(wanted.by_ns, token)
+    except NotSteppedError as error:
+        run.asked, run.open = None if error.lasting else run.asked, False
+        raise
+    run.open = False
+    if added_ns is not None:
+        became(run, added_ns)
+
+
+def learn(run: Run) -> None:
+    """Ask the node what became of the step that was asked for; the next look is after all that it may have done."""
+    assert run.asked
+    token, wanted = run.asked
+    added_ns = run.node.reach.fate(token)
+    run.open = False
+    if added_ns is None:
+        run.asked, run.begun = None, wanted
+    else:
+        became(run, added_ns)
+
+
+def became(run: Run, added_ns: int) -> None:
+    """Record what a node has added to its clock, which may be nothing."""
+    run.asked = None
+    if added_ns:
+        run.done.append(Step(added_ns))
+
+
+def with_trouble(facts: Facts, trouble: Trouble) -> Facts:
+    """Return the facts with one more trouble."""
+    return msgspec.structs.replace(facts, trouble=(*facts.trouble, trouble))
+
+
 def recall(run: Run, facts: Facts) -> None:
-    """Take a step whose answer was lost for done once the clock is near; it may yet be made by a node that is slow."""
-    offset, step = measured(facts), run.unanswered
-    if offset and step and abs(offset.value_ns) < min(abs(step.by_ns) // 2, SECOND_NS):
-        run.unanswered = None
-        run.done.append(step)
+    """Decide by how the clock reads now whether a step was made that was begun and cut off."""
+    offset, begun = measured(facts), run.begun
+    if offset and begun:
+        run.begun = None
+        if abs(offset.value_ns) < min(abs(begun.by_ns) // 2, SECOND_NS):
+            run.done.append(begun)
 
 
 def standing(run: Run) -> list[Action]:
@@ -248,6 +307,7 @@ def resync(run: Run, daemon: str) -> None:
     if output.code:
         text = f"{daemon} was not resynced: {output.out.strip()} {output.err.strip()}"
         raise ReachError(text, f"run it in the guest: {DAEMONS[daemon].resync}", lasting=True)
+    run.done.append(Resync(daemon))
 
 
 def start(node: Node, cause: Cause, policy: Policy, clock: Clock) -> Run:
@@ -280,7 +340,21 @@ def settled(run: Run, facts: Facts) -> bool:
     """Whether the clock is proven, the daemon was asked, and it is in sync or there is none to wait for."""
     if run.good <= run.policy.looks:
         return False
-    return in_sync(facts, run.policy) and not owes(run) if waits_for_daemon(facts, run.policy) else True
+    if not waits_for_daemon(run, facts):
+        return True
+    return not owes(run) and (in_sync(facts, run.policy) or given_up(run, facts))
+
+
+def given_up(run: Run, facts: Facts) -> bool:
+    """Whether a daemon that was not in sync before this run either has had its time."""
+    waited = bool(run.resynced_ns) and run.clock.monotonic_ns() - run.resynced_ns >= UNHEARD_NS
+    return waited and unheard(run, facts) and not run.policy.require_sync
+
+
+def unheard(run: Run, facts: Facts) -> bool:
+    """Whether no time source has answered the daemon, neither before anything was done to it nor since."""
+    both = (run.claimed, facts.claim)
+    return all(claim is not None and claim.heard is False and not claim.synchronised for claim in both)
 
 
 def owes(run: Run) -> bool:
@@ -293,9 +367,11 @@ def moved_on(run: Run) -> bool:
     return run.told and run.overtaken()
 
 
-def waits_for_daemon(facts: Facts, policy: Policy) -> bool:
-    """Whether there is a daemon that may yet come into sync."""
-    return policy.require_sync or resyncable(facts.claim)
+def waits_for_daemon(run: Run, facts: Facts) -> bool:
+    """Whether there is a daemon that may yet come into sync, and that is this run's to wait for."""
+    if run.policy.require_sync:
+        return True
+    return resyncable(facts.claim) and (run.policy.resync_idle or bool(run.done))
 
 
 def in_sync(facts: Facts, policy: Policy) -> bool:
@@ -309,16 +385,21 @@ def conclude(run: Run, facts: Facts, *, proof: bool = True, sync: bool = True) -
     `sync` says whether a daemon had its time to come into sync, where that is required.
     """
     findings = judge(facts, run.policy)
+    if run.resynced_ns and unheard(run, facts) and facts.claim:
+        findings = tuple(unheard_before(facts.claim) if one.check == "daemon" else one for one in findings)
     if proof and run.proven_ns is None and worst(findings) is Verdict.GOOD:
         findings += (unproven(run),)
     if proof and sync and run.policy.require_sync and not in_sync(facts, run.policy):
         findings += (unsynchronised(facts),)
+    open_step = run.asked[1] if run.asked else run.begun
+    if open_step:
+        findings += (unconfirmed(open_step),)
     return Episode(
         node=run.node.name,
         cause=run.cause,
         verdict=worst(findings),
         before=run.before,
-        actions=tuple(run.done),
+        actions=(*run.done, *([Step(open_step.by_ns, unconfirmed=True)] if open_step else [])),
         after=measured(facts),
         facts=facts,
         findings=findings,
@@ -329,10 +410,22 @@ def conclude(run: Run, facts: Facts, *, proof: bool = True, sync: bool = True) -
     )
 
 
+def unheard_before(claim: Claim) -> Finding:
+    """Return the finding that a daemon is not in sync, which is not because of what was done."""
+    text = f"{claim.daemon} is not synchronised, and was not before either: no time source had answered it"
+    return Finding("daemon", Verdict.GOOD, text, "see whether the node reaches its time servers")
+
+
 def unproven(run: Run) -> Finding:
     """Return the finding that the deadline came first."""
     text = f"right at the last look, but seen {run.good} times in a row and not {run.policy.looks}"
     return Finding("proof", Verdict.UNSURE, text, "give it more time with --deadline")
+
+
+def unconfirmed(step: Step) -> Finding:
+    """Return the finding that a step was asked for, and that the node has not said what became of it."""
+    text = f"it was asked to step by {show_shift(step.by_ns, 1)}, and has not said whether it did: it may do so yet"
+    return Finding("step", Verdict.UNSURE, text, "run clockstep status in a moment")
 
 
 def unsynchronised(facts: Facts) -> Finding:
@@ -350,7 +443,8 @@ def unreached(name: str, cause: Cause, error: ClockstepError, clock: Clock) -> E
 
 def troubled(error: ClockstepError) -> Trouble:
     """Return an error as the fact that it is here."""
-    return Trouble(error.message, error.hint, isinstance(error, ReachError) and error.lasting)
+    lasting = isinstance(error, ReachError) and error.lasting
+    return Trouble(error.message, error.hint, lasting, isinstance(error, InternalError))
 
 
 def met(run: Run, error: ReachError) -> Trouble:

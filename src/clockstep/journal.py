@@ -4,15 +4,19 @@ One file for each machine, so that nothing need be read to write, and two comman
 """
 
 import os
-from collections.abc import Mapping
+import time
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from pathlib import Path
 from uuid import UUID
 
 import msgspec
 
+from clockstep.core.foreign import decoded
 from clockstep.errors import JournalError
-from clockstep.model import Pause
+from clockstep.model import Guest, Pause
+
+LEFT_S = 3600
 
 
 def state_folder(environment: Mapping[str, str], *, root: bool) -> Path:
@@ -33,9 +37,9 @@ class FileJournal:
         """Return all that is written down, by UUID; a file that cannot be read tells nothing."""
         found: dict[str, Pause] = {}
         for path in sorted(self._folder.glob("*.json")):
-            with suppress(OSError, msgspec.MsgspecError):
-                pause = msgspec.json.decode(path.read_bytes(), type=Pause)
-                found[pause.uuid] = pause
+            with suppress(OSError):
+                if pause := decoded(path.read_bytes(), Pause):
+                    found[pause.uuid] = pause
         return found
 
     def note(self, pause: Pause) -> None:
@@ -46,6 +50,25 @@ class FileJournal:
         """Forget a pause."""
         with suppress(OSError):
             self._path(uuid).unlink(missing_ok=True)
+
+    def tidy(self, there: Collection[Guest], connections: Collection[str]) -> list[str]:
+        """Forget pauses of machines that are gone, and what killed runs have left; return what it was, in words.
+
+        `there` are all machines of these `connections`. An address that means another place another time, as libvirt's
+        default one and a lab's do, tells nothing of a machine that is not there, nor does one that went elsewhere.
+        """
+        steady = {address for address in connections if address and not address.startswith("lab")}
+        uuids = {guest.uuid for guest in there}
+        paused = list(self.pauses().values())
+        gone = [pause for pause in paused if pause.connection in steady and pause.uuid not in uuids]
+        for pause in gone:
+            self.strike(pause.uuid)
+        left = [path for path in self._folder.parent.rglob("*.part") if _is_left(path)]
+        for path in left:
+            with suppress(OSError):
+                path.unlink(missing_ok=True)
+        said = [f"forgot that {pause.node} was paused for {pause.text}: the machine is gone" for pause in gone]
+        return [*said, *(f"removed {path}, which a run that was killed has left" for path in left)]
 
     def _path(self, uuid: str) -> Path:
         return self._folder / f"{UUID(uuid)}.json"
@@ -74,14 +97,24 @@ class FileDefinitions:
         except OSError as error:
             raise JournalError(f"{path} cannot be read: {error.strerror}", "allow reading it") from error
 
-    def forget(self, uuid: str) -> None:
-        """Forget both definitions."""
-        for which in ("before", "after"):
+    def forget(self, uuid: str, *which: str) -> None:
+        """Forget what was kept under these words; without any, both definitions."""
+        for one in which or ("before", "after"):
             with suppress(OSError):
-                self._path(uuid, which).unlink(missing_ok=True)
+                self._path(uuid, one).unlink(missing_ok=True)
 
     def _path(self, uuid: str, which: str) -> Path:
         return self._folder / f"{UUID(uuid)}.{which}.xml"
+
+
+def _is_left(part: Path) -> bool:
+    """Whether a file that was being written is so no more: its process is gone, and it is old, wherever that ran."""
+    pid = part.stem.rpartition(".")[2]
+    if pid.isdecimal() and Path(f"/proc/{pid}").exists():
+        return False
+    with suppress(OSError):
+        return time.time() - part.stat().st_mtime > LEFT_S
+    return False
 
 
 def _keep(path: Path, content: bytes, mode: int = 0o666) -> None:

@@ -5,6 +5,7 @@ clockstep; it never travels without its error.
 """
 
 from enum import Enum
+from typing import Annotated
 
 import msgspec
 
@@ -66,7 +67,8 @@ class Claim(Record, frozen=True):
 
     `synchronised` is None of a daemon that runs and does not say. `source` is the source it follows, in chrony's
     notation (`^* 10.0.2.2`) or by its name; `offset` is how far off it takes the clock to be: one that is right by its
-    own account and wrong by ours has noticed nothing.
+    own account and wrong by ours has noticed nothing. `heard` is whether any of its sources has answered it lately.
+    `failed` is whether it runs no more, and has not been stopped, by its service manager.
     """
 
     daemon: str
@@ -76,14 +78,20 @@ class Claim(Record, frozen=True):
     leap: str | None = None
     root_delay_ns: int | None = None
     root_dispersion_ns: int | None = None
+    heard: bool | None = None
+    failed: bool = False
 
 
 class Trouble(Record, frozen=True):
-    """Something that went wrong while a node was looked at. `lasting`: asking again will not help."""
+    """Something that went wrong while a node was looked at.
+
+    `lasting`: asking again will not help. `internal`: it is a bug of clockstep's.
+    """
 
     text: str
     remedy: str = ""
     lasting: bool = False
+    internal: bool = False
 
 
 class Facts(Record, frozen=True):
@@ -103,7 +111,8 @@ class Policy(Record, frozen=True):
     """What may be done, and when it is enough.
 
     `max_forward_ns` of None leaves it to the cause to say how far behind a clock can be; `looks` is how many good
-    looks in a row prove it; `require_sync` makes a daemon that is not synchronised by the deadline a failure.
+    looks in a row prove it; `require_sync` makes a daemon that is not synchronised by the deadline a failure. Without
+    `resync_idle`, a daemon that is not in sync is left alone if the clock was within tolerance all the time.
     """
 
     tolerance_ns: int = 10 * MILLISECOND_NS
@@ -112,6 +121,7 @@ class Policy(Record, frozen=True):
     deadline_ns: int = 30 * SECOND_NS
     looks: int = 3
     require_sync: bool = False
+    resync_idle: bool = True
 
 
 class Cause(Record, frozen=True):
@@ -135,9 +145,13 @@ class Finding(Record, frozen=True):
 
 
 class Step(Record, frozen=True, tag="step"):
-    """Move a node's clock by `by_ns`, at once and relative to where it is."""
+    """Move a node's clock by `by_ns`, at once and relative to where it is.
+
+    One that is `unconfirmed` was asked for, and the node has not said whether it was made, or may yet be.
+    """
 
     by_ns: int
+    unconfirmed: bool = False
 
 
 class Resync(Record, frozen=True, tag="resync"):
@@ -175,10 +189,11 @@ class Episode(Record, frozen=True):
 
 
 class Guest(Record, frozen=True):
-    """A virtual machine as its hypervisor lists it; `state` is `running`, `paused`, `shut off` or the like.
+    """A virtual machine as its hypervisor lists it; `state` is `running`, `paused`, `saved`, `shut off` or the like.
 
     `connection` is the address of its hypervisor as it was given; empty for the default one. `stuck` is why it is
-    paused where the hypervisor itself did that, as after an I/O error.
+    paused where the hypervisor itself did that, as after an I/O error. `domain` is its hypervisor's name for it if
+    `name` is another one, which Vagrant gave it.
     """
 
     name: str
@@ -186,11 +201,23 @@ class Guest(Record, frozen=True):
     state: str
     connection: str = ""
     stuck: str = ""
+    domain: str = ""
 
     @property
     def key(self) -> tuple[str, str]:
         """What tells it from all others: a UUID alone may be on two hosts, as after a migration."""
         return self.connection, self.uuid
+
+    @property
+    def recorded(self) -> str:
+        """Its name in the snapshots, the same inside a Vagrant project and outside of it."""
+        return self.domain or self.name
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All names that mean it, the one that is printed first."""
+        alone = self.recorded.removesuffix(f"@{self.connection}")
+        return tuple(dict.fromkeys((self.name, self.recorded, f"{alone}@{self.connection}")))
 
     @property
     def active(self) -> bool:
@@ -224,6 +251,10 @@ class Selection(Record, frozen=True):
     schema_version: int = 1
 
 
+Bounded = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
+"""A number of nanoseconds in a record that is read back from where others may write."""
+
+
 class Snapshot(Record, frozen=True):
     """One snapshot of one guest. `set_id` and `members` are None where another tool made it.
 
@@ -232,12 +263,16 @@ class Snapshot(Record, frozen=True):
     """
 
     name: str
-    created_ns: int
+    created_ns: Bounded
     set_id: str | None = None
     members: tuple[str, ...] | None = None
     memory: bool = True
     external: bool = False
     frozen: tuple[str, ...] = ()
+
+    def is_same(self, other: "Snapshot") -> bool:
+        """Whether this is a guest's part of the set that the other belongs to."""
+        return self.set_id is not None and (self.name, self.set_id) == (other.name, other.set_id)
 
 
 class Pause(Record, frozen=True):
@@ -245,16 +280,17 @@ class Pause(Record, frozen=True):
 
     `operation` is `pause`, `snapshot` or `revert`; the last two are of `snapshot`. `clock_ns` is about what its clock
     says: the time of the pause, or that of the snapshot. `released` is whether it may run on whatever became of the
-    others: after a revert only once all were put back.
+    others: after a revert only once all were put back. `connection` is where it runs; None where that was not noted.
     """
 
     uuid: str
     node: str
     operation: str
-    at_ns: int
-    clock_ns: int
+    at_ns: Bounded
+    clock_ns: Bounded
     snapshot: Snapshot | None = None
     released: bool = True
+    connection: str | None = None
 
     @property
     def text(self) -> str:
@@ -294,21 +330,37 @@ class Happening(Record, frozen=True):
     connection: str = ""
 
 
+class Summary(Record, frozen=True):
+    """All nodes together: the worst verdict, the longest time that a clock was wrong, and `largest_ns`.
+
+    That is how far any clock may be off, its bound included; None where one was not read.
+    """
+
+    verdict: Verdict
+    largest_ns: int | None
+    wrong_for_ns: int | None
+
+
 class Report(Record, frozen=True):
     """What `status` and `step` print."""
 
     host: HostClock
     episodes: tuple[Episode, ...]
+    summary: Summary | None = None
     schema_version: int = 1
 
 
 class TimeSource(Record, frozen=True):
-    """One of chronyd's sources: `mode` and `state` as in `chronyc sources`; `reach` is whether it answered lately."""
+    """One of chronyd's sources: `mode` and `state` as in `chronyc sources`; `reach` is whether it answered lately.
+
+    `poll_s` is how often it is asked.
+    """
 
     mode: str
     state: str
     name: str
     reach: bool
+    poll_s: float = 64
 
 
 class Inside(Record, frozen=True):
@@ -316,9 +368,11 @@ class Inside(Record, frozen=True):
 
     `daemons` are time daemons that run, None where that cannot be told; `others` other programs that may set the clock.
     `ptp` are the hardware clocks by their files, each with its name in /sys/class/ptp; `refclocks` are the files that
-    chrony's configuration names, each with what it leads to, and `optional` those of them that may be missing.
-    `configured` is whether that configuration could be read, `makestep` its threshold and limit. `rtc_ahead_s` is the
-    RTC minus the clock.
+    chrony's configuration names, each with what it leads to, `optional` those of them that may be missing, and
+    `trusted` those that servers cannot outvote. `configured` is whether that configuration could be read, `makestep`
+    its threshold and limit, and `nts` whether any of its servers is asked by NTS. `confined` is what a security module
+    calls whoever runs programs there for us, where it forbids that most. `rtc_ahead_s` is the RTC minus the clock.
+    `interpreter` is whether there is a perl or a python, by which a clock can be stepped.
     """
 
     daemons: tuple[str, ...] | None = None
@@ -327,7 +381,9 @@ class Inside(Record, frozen=True):
     makestep: str | None = None
     refclocks: tuple[tuple[str, str], ...] = ()
     optional: tuple[str, ...] = ()
+    trusted: tuple[str, ...] = ()
     configured: bool = False
+    nts: bool = False
     rtcsync: bool = False
     ptp: tuple[tuple[str, str], ...] = ()
     kernel: str = ""
@@ -335,16 +391,44 @@ class Inside(Record, frozen=True):
     clocksource: str = ""
     may_set_time: bool | None = None
     container: bool = False
+    confined: str = ""
     rtc_ahead_s: int | None = None
     rtc_local: bool = False
+    interpreter: bool = True
     tai_s: int | None = None
+
+
+class Channel(Record, frozen=True):
+    """What was done to give a domain a channel for an agent: to its definition, and to the machine as it runs.
+
+    `objection` is why the running machine did not take it, else empty.
+    """
+
+    defined: bool
+    plugged: bool
+    objection: str = ""
+
+
+class Bridge(Record, frozen=True):
+    """A network of a hypervisor's that nodes are on, with its bridge; `uuid` is the network's.
+
+    `spanning` is whether the bridge takes part in the spanning tree protocol, by its definition; `members` are the
+    names of all running guests on it, as their hypervisor calls them.
+    """
+
+    network: str
+    uuid: str
+    device: str
+    spanning: bool
+    members: tuple[str, ...]
 
 
 class Around(Record, frozen=True):
     """What a node's hypervisor gives it for keeping time.
 
     `rtc_offset` is what its RTC is kept in, as libvirt says it: utc, localtime, timezone, or absolute. `snapshot_ns` is
-    when its current snapshot was taken.
+    when its current snapshot was taken. `spanning` are the networks it is on whose bridge takes part in the spanning
+    tree protocol. `windows` is whether Windows runs there, which keeps its RTC in local time.
     """
 
     agent_channel: bool
@@ -352,16 +436,22 @@ class Around(Record, frozen=True):
     rtc_offset: str = "utc"
     rtc_track: str = ""
     snapshot_ns: int | None = None
+    spanning: tuple[str, ...] = ()
+    windows: bool = False
 
 
 class Examination(Record, frozen=True):
-    """All that was found of a node; None where it could not be looked at, and `unasked` says why not inside."""
+    """All that was found of a node; None where it could not be looked at, and `unasked` says why not inside.
+
+    `confined` is what the node says of forbidding its guest agent to run programs.
+    """
 
     node: str
     facts: Facts
     around: Around | None = None
     inside: Inside | None = None
     exec_blocked: bool = False
+    confined: str = ""
     unasked: str = ""
     host_tai_s: int = 0
 
@@ -471,6 +561,7 @@ class SetReport(Record, frozen=True):
     stalled_ns: int | None = None
     remarks: tuple[str, ...] = ()
     freezes: tuple[Freeze, ...] = ()
+    summary: Summary | None = None
     schema_version: int = 1
 
 

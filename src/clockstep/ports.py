@@ -1,11 +1,11 @@
 """What the loop needs of the world, as protocols: real adapters and strict fakes both satisfy them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import NamedTuple, Protocol
 
 from clockstep.errors import ClockstepError
-from clockstep.model import Around, Claim, Guest, Happening, HostClock, Pause, Reading, Snapshot
+from clockstep.model import Around, Bridge, Channel, Claim, Guest, Happening, HostClock, Pause, Reading, Snapshot
 
 
 class Clock(Protocol):
@@ -24,6 +24,8 @@ class Clock(Protocol):
         """Wait."""
 
 
+PLATFORM_PYTHON = "/usr/libexec/platform-python"
+"""The python of a stock Enterprise Linux, which is not on the path."""
 NO_PROGRAM = 127
 """What a shell answers for a program that is not there."""
 
@@ -48,8 +50,19 @@ class Reach(Protocol):
     def clock(self, within_ns: int | None = None) -> Reading:
         """Measure the node's clock against this machine's; no better than to see that it is within `within_ns`."""
 
-    def adjust(self, by_ns: int) -> None:
-        """Move the node's clock by `by_ns`, which is how far it was just seen from this machine's."""
+    def step(self, by_ns: int, token: str) -> int | None:
+        """Move the node's clock by `by_ns`, which is how far it was just seen from this machine's, once for a token.
+
+        Return what was added in nanoseconds, also where that was earlier; None where `fate` has yet to say it. Raises
+        NotSteppedError where the node says that it did nothing now; any other error leaves it open.
+        """
+
+    def fate(self, token: str) -> int | None:
+        """Return what was added under a token; from then on nothing more will be.
+
+        0 where nothing was, None where that is open: what was begun was cut off. Raises ReachError where the node does
+        not say, or may act yet.
+        """
 
     def close(self) -> None:
         """Let go of what is held open, for good, also while another thread waits for an answer."""
@@ -58,12 +71,14 @@ class Reach(Protocol):
 class Login(NamedTuple):
     """How ssh reaches a node: the host's name, and what stands before it on ssh's command line.
 
-    `sure` is whether somebody has said that it is this node; otherwise the machine there must prove it.
+    `sure` is whether somebody has said that it is this node; otherwise the machine there must prove it. `again` asks
+    anew, where this login was kept and may not lead there any longer; it raises ReachError.
     """
 
     host: str
     arguments: tuple[str, ...] = ()
     sure: bool = True
+    again: "Callable[[], Login] | None" = None
 
 
 class Ways(NamedTuple):
@@ -72,12 +87,14 @@ class Ways(NamedTuple):
     Otherwise the guest agent is the way to a node that has a channel for it, and ssh to the others. `vagrant` returns
     Vagrant's own login to a domain of this UUID, or None, and raises ReachError where Vagrant does not say. Where
     `guards` are kept, one is looked for in every node, and not only after a revert to a snapshot of clockstep's.
+    `called` are Vagrant's names of machines, by the UUIDs of their domains.
     """
 
     ssh_config: str | None = None
     only: str | None = None
     vagrant: Callable[[str], Login | None] = lambda _uuid: None
     guards: bool = False
+    called: Mapping[str, str] = {}
 
 
 class Hypervisor(Protocol):
@@ -103,6 +120,21 @@ class Hypervisor(Protocol):
 
     def define(self, guest: Guest, definition: str) -> None:
         """Define the guest anew, from its next start on."""
+
+    def add_channel(self, guest: Guest) -> Channel:
+        """Give the guest a channel for an agent where it has none: its definition, and the machine as it runs."""
+
+    def remove_channel(self, guest: Guest, added: Channel) -> None:
+        """Take away what of a channel was added, as far as it is there yet."""
+
+    def bridges(self, guest: Guest) -> list[Bridge]:
+        """Return the hypervisor's own networks that the guest is on."""
+
+    def set_spanning(self, guest: Guest, bridge: Bridge, *, spanning: bool) -> str:
+        """Have the bridge of a network of the guest's take part in the spanning tree protocol, or not.
+
+        Return why that does not count yet; then it does from the network's next start on.
+        """
 
     def objections(self, guest: Guest, target: Snapshot | None = None) -> list[str]:
         """Return what stands against a snapshot of the guest, or against its revert to `target`, in sentences."""
@@ -163,6 +195,9 @@ class Journal(Protocol):
     def strike(self, uuid: str) -> None:
         """Forget a pause, after the guest was resumed."""
 
+    def tidy(self, there: Collection[Guest], connections: Collection[str]) -> list[str]:
+        """Forget what is of no use any more, and return what it was in words; `there` are all guests of these."""
+
 
 class Daemon(NamedTuple):
     """A time daemon: a shell command that asks it, how its answer is read, and a shell command that resyncs it.
@@ -190,7 +225,11 @@ Tell = Callable[[str, str], None]
 
 
 class World(NamedTuple):
-    """All that a flow works with: the machines, their locks and pauses, this machine's clock, and whom to tell."""
+    """All that a flow works with: the machines, their locks and pauses, this machine's clock, and whom to tell.
+
+    `asking_ns` is how long it may take to learn how a node is reached, before its deadline begins; 0 if nobody has to
+    be asked for that.
+    """
 
     hypervisor: Hypervisors
     clock: Clock
@@ -198,3 +237,4 @@ class World(NamedTuple):
     locks: Locks
     journal: Journal
     tell: Tell
+    asking_ns: int = 0

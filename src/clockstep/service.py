@@ -4,12 +4,13 @@ Everything written here begins with `MARK`, and only what does is ever replaced 
 """
 
 import subprocess
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
 from clockstep.errors import ClockstepError, UsageError
+from clockstep.trust import objection
 
 UNIT = "clockstep-watch.service"
 ACCOUNT = "clockstep"
@@ -27,6 +28,9 @@ Type=notify
 Environment=LIBVIRT_AUTOSTART=0
 ExecStart={command}
 ExecReload=/bin/kill -HUP $MAINPID
+SyslogIdentifier=clockstep-watch
+MemoryMax=1G
+TasksMax=8192
 WorkingDirectory={folder}
 WatchdogSec=60s
 Restart=on-failure
@@ -84,6 +88,10 @@ RULES = """\
 polkit.addRule(function (action, subject) {{
     if (subject.user != "{account}" || action.id.indexOf("org.libvirt.") != 0)
         return polkit.Result.NOT_HANDLED;
+    var domains = [{domains}]; // all, where there is none
+    var other = domains.length && domains.indexOf(action.lookup("domain_uuid")) < 0;
+    if (other && action.id.indexOf("org.libvirt.api.domain.") == 0)
+        return polkit.Result.NO;
     var needed = [
         "org.libvirt.unix.monitor",
         "org.libvirt.unix.manage",
@@ -107,7 +115,8 @@ Do = Callable[[Sequence[str]], None]
 class Service(NamedTuple):
     """What is to run: `words` are the command line, `folder` is where it is to run, `of_user` whose systemd runs it.
 
-    `needed` are files that it reads.
+    `needed` are files that it reads, and `code` is where programs and modules that it runs are. `domains` are the UUIDs
+    of all that it is about, where that is fixed.
     """
 
     words: Sequence[str]
@@ -115,6 +124,8 @@ class Service(NamedTuple):
     of_user: bool
     by_agent: bool = True
     needed: Sequence[Path] = ()
+    code: Sequence[Path] = ()
+    domains: Sequence[str] = ()
 
 
 def files(service: Service, root: Path, home: Path) -> dict[Path, str]:
@@ -124,7 +135,8 @@ def files(service: Service, root: Path, home: Path) -> dict[Path, str]:
         return {unit_file(root, home, of_user=True): head + CONFINED + TAIL.format(target="default.target")}
     at_home = any(path.is_relative_to("/home") for path in (service.folder, *service.needed))
     of_system = OF_SYSTEM.format(account=ACCOUNT, home="read-only" if at_home else "yes")
-    rules = RULES.format(mark=MARK, account=ACCOUNT, agent=AGENT if service.by_agent else "")
+    domains = ", ".join(f'"{uuid}"' for uuid in service.domains)
+    rules = RULES.format(mark=MARK, account=ACCOUNT, agent=AGENT if service.by_agent else "", domains=domains)
     return {
         root / "etc/sysusers.d/clockstep.conf": SYSUSERS,
         root / "etc/polkit-1/rules.d/60-clockstep.rules": rules,
@@ -140,14 +152,18 @@ def unit_file(root: Path, home: Path, *, of_user: bool) -> Path:
 def install(service: Service, root: Path, home: Path, do: Do) -> list[Path]:
     """Write the files, have systemd run the unit now and at every boot, and return what was written.
 
-    Raises ClockstepError where something else is in a file's place, or where the service does not come up: then nothing
-    stays behind.
+    Raises ClockstepError where systemd does not run, where something else is in a file's place, where somebody could
+    change what a service of the system runs or reads, or where the service does not come up: then nothing stays behind,
+    nor an account.
     """
+    refuse_without_systemd(root)
     wanted = files(service, root, home)
     before = {file: refuse_others(file) for file in wanted}
     if not service.of_user:
         for file in (service.folder, *service.needed):
             refuse_unreadable(file)
+        refuse_writable(service)
+    had_account = service.of_user or has_account(root)
     try:
         for file, text in wanted.items():
             file.parent.mkdir(parents=True, exist_ok=True)
@@ -160,12 +176,28 @@ def install(service: Service, root: Path, home: Path, do: Do) -> list[Path]:
         do([*systemctl(of_user=service.of_user), "restart", UNIT])
     except BaseException as error:
         put_back(before, unit_file(root, home, of_user=service.of_user), do, of_user=service.of_user)
+        if not had_account and not any(before.values()):
+            _attempt(do, ["userdel", ACCOUNT])
         if not isinstance(error, OSError | ClockstepError):
             raise
         text = error.message if isinstance(error, ClockstepError) else str(error)
         journal = f"journalctl {'--user ' if service.of_user else ''}--unit {UNIT}"
         raise ClockstepError(f"the service was not installed: {text}", f"all is as it was; why: {journal}") from error
     return list(wanted)
+
+
+def refuse_without_systemd(root: Path) -> None:
+    """Raise UsageError where systemd does not run (sd_booted(3))."""
+    if not (root / "run/systemd/system").is_dir():
+        raise UsageError("systemd does not run here", "have clockstep watch started by what starts services here")
+
+
+def has_account(root: Path) -> bool:
+    """Whether the service's account is there already, as systemd-sysusers would find it."""
+    with suppress(FileNotFoundError):
+        accounts = (root / "etc/passwd").read_text(encoding="utf-8", errors="replace").splitlines()
+        return any(line.startswith(f"{ACCOUNT}:") for line in accounts)
+    return False
 
 
 def put_back(before: Mapping[Path, str | None], unit: Path, do: Do, *, of_user: bool) -> None:
@@ -223,6 +255,36 @@ def refuse_unreadable(file: Path) -> None:
         if part.exists() and not part.stat().st_mode & needed:
             text = f"the service runs as the user {ACCOUNT}, who may not read {file}, because of {part}"
             raise UsageError(text, "put it where all may read it, as in /etc or /opt")
+
+
+def refuse_writable(service: Service) -> None:
+    """Raise UsageError where somebody but root could change what the service runs or reads: that is as good as root."""
+    code = [below for path in service.code for below in (path, *path.rglob("*"))]
+    if why := objection(_with_folders(code), ()):
+        made = "python3 -m venv /opt/clockstep && /opt/clockstep/bin/pip install FOLDER_OF_ITS_SOURCES"
+        hint = f"as root: {made}, then run /opt/clockstep/bin/clockstep; or --user for a service of your own"
+        raise UsageError(f"the system's service would run code that somebody can change: {why}", hint)
+    if why := objection(_with_folders([service.folder, *service.needed]), ()):
+        hint = (
+            "put it in a folder that is root's and that nobody else may write, as /etc; or --user for your own service"
+        )
+        raise UsageError(f"the system's service would trust what somebody can change: {why}", hint)
+
+
+def _with_folders(paths: Iterable[Path]) -> list[Path]:
+    """Return these and all folders above them, as they are called and as they are; the lowest of each first."""
+    parts = {part for path in paths for one in {path, path.resolve()} for part in (one, *one.parents)}
+    return sorted(parts, reverse=True)
+
+
+def grants(service: Service) -> str:
+    """Return what an installed service of the system may do, in a sentence."""
+    which = "the machines that it names" if service.domains else "any machine"
+    return (
+        f"its account {ACCOUNT} may open libvirt's socket, and so control every machine of this host; with "
+        f'access_drivers = ["polkit"] in libvirtd.conf it may only read {which}, set their time and, to ask guest '
+        "agents, write to them"
+    )
 
 
 def run(command: Sequence[str]) -> None:

@@ -33,16 +33,21 @@ PART = re.compile(r"(\d+(?:\.\d+)?)\s*([a-zµ]+)\s*")
 
 
 def show_offset(value_ns: int, error_ns: int) -> str:
-    """Print an offset with its bound, as `-3600.002 s ± 4 ms`.
+    """Print an offset with its bound, as `-36.002 s ± 4 ms`, or `-2 d 3 h 0 min 36.002 s ± 4 ms`.
 
     The printed interval always contains the given one: what rounding moves the value by is added to the bound, and
     the bound, of one digit, is rounded up.
     """
     place = _place(max(error_ns, 1))
-    rounded = _round(value_ns, place)
-    bound = _round_up(error_ns + abs(value_ns - rounded), place)
-    sign = "-" if rounded < 0 else "+"
-    return f"{sign}{_decimal(abs(rounded), place)} ± {_decimal(bound, place)}"
+    bound = _round_up(error_ns + abs(value_ns - _round(value_ns, place)), place)
+    return f"{show_shift(value_ns, error_ns)} ± {_decimal(bound, place)}"
+
+
+def show_shift(by_ns: int, error_ns: int) -> str:
+    """Print what was added to a clock as exactly as the offset it answers, which has this error: `+36.002 s`."""
+    place = _place(max(error_ns, 1))
+    rounded = _round(by_ns, place)
+    return f"{'-' if rounded < 0 else '+'}{_in_parts(abs(rounded), place)}"
 
 
 def show_bound(error_ns: int) -> str:
@@ -77,6 +82,21 @@ def parse_duration(text: str) -> int:
     if not parts or PART.sub("", whole) or any(unit not in UNITS for _, unit in parts):
         raise UsageError(f"{text!r} is not a duration", "write a number and a unit: 250ms, 90 s, 5 min, 2h, 1d")
     return int(sum(Fraction(number) * UNITS[unit] for number, unit in parts))
+
+
+def _in_parts(value_ns: int, place: int) -> str:
+    """Print `value_ns`, a multiple of `place`, with days, hours and minutes apart where it is an hour or more."""
+    if value_ns < HOUR_NS:
+        return _decimal(value_ns, place)
+    parts: list[str] = []
+    rest = value_ns
+    for unit, size in (("d", DAY_NS), ("h", HOUR_NS), ("min", MINUTE_NS)):
+        whole, rest = divmod(rest, size)
+        if whole or parts:
+            parts.append(f"{whole} {unit}")
+    digits = max(0, len(str(SECOND_NS)) - len(str(place)))
+    seconds, below = divmod(rest, SECOND_NS)
+    return " ".join([*parts, f"{seconds}.{below * 10**digits // SECOND_NS:0{digits}d} s" if digits else f"{seconds} s"])
 
 
 def _place(error_ns: int) -> int:

@@ -37,28 +37,45 @@ def locked(path: Path, waiting: Callable[[], None] | None = None) -> Iterator[No
                 return
 
 
+def place(kind: str, ingredients: list[bytes]) -> Path:
+    """The folder in the cache for these ingredients, whether or not it is there."""
+    return cache_dir() / f"{kind}-{_digest(ingredients)}"
+
+
 def built(kind: str, ingredients: list[bytes], build: Callable[[Path], None], say: Say) -> Path:
     """The folder for these ingredients, built now if it is not there.
 
     `build` fills an empty folder, which gets its name only when it is whole: an interrupted build leaves nothing.
     Raises LabError when the disk is full.
     """
-    cache = cache_dir()
-    folder = cache / f"{kind}-{_digest(ingredients)}"
+    folder = place(kind, ingredients)
     if not folder.is_dir():
-        with locked(cache / f"{kind}.lock", lambda: say(f"waiting for another build of {kind}")):
+        with lock_of(kind, say):
             if not folder.is_dir():
                 say(f"building {kind}")
-                _forget_unused(cache, kind)
-                _build(folder, build)
-    with suppress(PermissionError):  # somebody else's cache, which is as good
-        os.utime(folder)
+                forget_unused(kind)
+                with filling(folder) as part:
+                    build(part)
+    used(folder)
     return folder
 
 
-def _forget_unused(cache: Path, kind: str) -> None:
+@contextmanager
+def lock_of(kind: str, say: Say) -> Iterator[None]:
+    """Be the only one who builds what is of this kind."""
+    with locked(cache_dir() / f"{kind}.lock", lambda: say(f"waiting for another build of {kind}")):
+        yield
+
+
+def used(folder: Path) -> None:
+    """Note that what is in this folder is of use, so that it is not removed for its age."""
+    with suppress(PermissionError):  # somebody else's cache, which is as good
+        os.utime(folder)
+
+
+def forget_unused(kind: str) -> None:
     """Remove what was made for an older version of the lab and not used for long."""
-    for folder in cache.glob(f"{kind}-????????????????"):
+    for folder in cache_dir().glob(f"{kind}-????????????????"):
         if time.time() - folder.stat().st_mtime > UNUSED_S:
             shutil.rmtree(folder, ignore_errors=True)
 
@@ -68,13 +85,18 @@ def _digest(ingredients: list[bytes]) -> str:
     return hashlib.sha256(b"".join(parts)).hexdigest()[:16]
 
 
-def _build(folder: Path, build: Callable[[Path], None]) -> None:
+@contextmanager
+def filling(folder: Path) -> Iterator[Path]:
+    """An empty folder that gets this name when the block ends well; its lock is held meanwhile.
+
+    Raises LabError when the disk is full.
+    """
     for left in folder.parent.glob(f"{folder.name}.part-*"):  # by a build that was killed: the lock is ours now
         shutil.rmtree(left, ignore_errors=True)
     part = Path(tempfile.mkdtemp(prefix=f"{folder.name}.part-", dir=folder.parent))
     try:
         part.chmod(0o755)
-        build(part)
+        yield part
         part.rename(folder)
     except OSError as error:
         if error.errno == errno.ENOSPC:

@@ -11,6 +11,9 @@ import click
 
 from . import lab as labs
 from .errors import LabError
+from .moments import BOOTED
+from .places import cache_dir
+from .prune import prune as empty_cache
 from .run import find
 
 NAME = click.option(
@@ -40,9 +43,13 @@ def lab() -> None:
     "--nodes", default=3, show_default=True, type=click.IntRange(1, 99), help="How many guests, at the least."
 )
 @click.option("--image", metavar="IMAGE", help="minimal (the default), debian-12 or debian-13.")
-def up(name: str, nodes: int, image: str | None) -> None:
-    """Bring a lab up and wait until its guests answer."""
-    found = labs.up(name, nodes, image, say)
+@click.option("--cold", is_flag=True, help="Boot the guests, instead of restoring what was kept of the last boot.")
+def up(name: str, nodes: int, image: str | None, cold: bool) -> None:
+    """Bring a lab up and wait until its guests answer.
+
+    The first time an image is used its guests boot, and that moment is kept; later ones are restored from it.
+    """
+    found = labs.up(name, nodes, image, say, state=None if cold else BOOTED)
     kind = "KVM" if found.kvm else "TCG, QEMU's own emulation"
     click.echo(f"lab {name}: {len(found.machines)} {found.image} guests under {kind}", err=True)
 
@@ -59,7 +66,22 @@ def down(name: str) -> None:
 def list_() -> None:
     """List the labs of this account."""
     for found in labs.all_labs():
-        click.echo(f"{found.name}\t{found.image}\t{' '.join(machine.name for machine in found.machines)}")
+        names = " ".join(machine.name for machine in found.machines)
+        click.echo(f"{found.name}\t{found.image}\t{names}\t{_start_of(found)}")
+
+
+def _start_of(found: labs.Lab) -> str:
+    warm = [machine.name for machine in found.machines if machine.warm]
+    if len(warm) in {0, len(found.machines)}:
+        return "restored" if warm else "booted"
+    return f"{' '.join(warm)} restored, the others booted"
+
+
+@lab.command()
+def prune() -> None:
+    """Empty the cache of images and kept guests, but for what a running lab uses."""
+    freed = empty_cache(say)
+    click.echo(f"freed {freed / 2**20:.0f} MiB in {cache_dir()}", err=True)
 
 
 @lab.command()

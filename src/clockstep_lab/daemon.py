@@ -12,7 +12,7 @@ import libvirt
 
 from .accel import may_open
 from .errors import LabError
-from .places import KVM_NODE, Account
+from .places import KVM_NODE, Account, cache_dir
 from .processes import reaping, start, wait_for
 from .run import find, need, run
 
@@ -36,7 +36,7 @@ def alive(folder: Path) -> bool:
 
 
 def environment(folder: Path, account: Account) -> dict[str, str]:
-    """What keeps a session daemon's sockets, state and cache inside the lab's folder."""
+    """What keeps a session daemon's sockets and state inside the lab's folder."""
     return {
         "HOME": str(folder),
         "USER": account.name,
@@ -44,9 +44,17 @@ def environment(folder: Path, account: Account) -> dict[str, str]:
         "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
         "XDG_RUNTIME_DIR": str(folder / "run"),
         "XDG_CONFIG_HOME": str(folder / "etc"),
-        "XDG_CACHE_HOME": str(folder / "cache"),
+        "XDG_CACHE_HOME": str(_known_emulators(account)),
         "XDG_DATA_HOME": str(folder / "data"),
     }
+
+
+def _known_emulators(account: Account) -> Path:
+    """Where libvirt keeps what it has found out about this machine's QEMU, half a second's work, for all labs."""
+    folder = cache_dir() / f"libvirt-{account.name}"
+    folder.mkdir(exist_ok=True)
+    os.chown(folder, account.uid, account.gid)
+    return folder
 
 
 def start_libvirtd(folder: Path, account: Account, kvm: bool) -> None:

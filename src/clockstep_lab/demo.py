@@ -6,8 +6,7 @@ import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -20,6 +19,7 @@ from .cli import run_command
 from .errors import LabError
 from .lab import Lab
 from .run import OUTPUT_SHOWN
+from .threads import side_by_side
 from .tls import Server
 from .witness import Look, Testimony, Verdict, Witness, judge
 
@@ -148,11 +148,6 @@ def await_sync(stage: Stage) -> None:
     side_by_side(settle, stage.names)
     if not stage.witness.await_right(RIGHT_NS, SYNCED_S):  # chronyd may be in sync and slewing still
         raise LabError("the guests' clocks did not become right")
-
-
-def side_by_side(act: Callable[[str], None], names: list[str]) -> None:
-    with ThreadPoolExecutor() as threads:
-        list(threads.map(act, names))
 
 
 def learn_tolerances(stage: Stage) -> None:

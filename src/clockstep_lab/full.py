@@ -13,7 +13,7 @@ from shlex import quote
 from . import apt
 from .cache import Say, built
 from .errors import LabError
-from .image import GUEST_FILES, Image, compile_witness, make_disk, source_of_images
+from .image import GUEST_FILES, Image, compile_programs, make_disk, source_of_images
 from .repository import write_index
 from .run import need, run
 
@@ -36,7 +36,7 @@ KERNEL_ARGUMENTS = "quiet net.ifnames=0"
 def image(name: str, say: Say) -> Image:
     """The full guest of this name, built if the cache doesn't have it."""
     folder = built(name, source_of_images("full"), lambda into: _build(SUITES[name], into, say), say)
-    return Image(name, folder, 512, 300, KERNEL_ARGUMENTS, folder / "packages")
+    return Image(name, "full", folder, 512, 300, KERNEL_ARGUMENTS, folder / "packages")
 
 
 def images() -> dict[str, partial[Image]]:
@@ -73,7 +73,7 @@ def _overlay(folder: Path) -> None:
     """What the image has of the lab's own, under the paths that it gets there."""
     shutil.copytree(FILES, folder)
     (folder / "etc/initramfs-tools/hooks/lab").chmod(0o755)
-    compile_witness(folder / "usr/lib/clockstep-lab/witness")
+    compile_programs(folder / "usr/lib/clockstep-lab")
 
 
 def _install(suite: str, overlay: Path, packages: Path, tar: Path) -> None:

@@ -1,22 +1,21 @@
 """Guests come and go, through libvirt: created, awaited until they answer, removed."""
 
 import contextlib
-import os
 import socket
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from uuid import uuid4
 
 import libvirt
 import libvirt_qemu
 
 from .cache import Say
-from .domain import Machine, console, disk, domain_xml, seed, witness_socket
+from .domain import Machine, console, domain_xml, seed, witness_socket
 from .errors import LabError
 from .image import Image
-from .places import account
+from .moments import give_away, new_disk
 from .ports import free_tcp_port
-from .run import run
 from .witness import Echo
 
 CONSOLE_LINES = 12
@@ -36,19 +35,17 @@ def connect(uri: str) -> libvirt.virConnect:
         raise LabError(f"the lab's libvirt does not answer: {error}", "clockstep lab up starts it again") from error
 
 
-def create(
-    uri: str, folder: Path, name: str, image: Image, kvm: bool, write_seed: Callable[[Machine], None]
-) -> Machine:
-    """Define and start a guest; `write_seed` is called with it before. Raises LabError."""
-    disk(folder, name).unlink(missing_ok=True)
-    run(["qemu-img", "create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", image.root, disk(folder, name)])
-    _give_away(disk(folder, name))
+def place(folder: Path, name: str, write_seed: Callable[[Machine], None], start: Callable[[Machine], None]) -> Machine:
+    """Give a guest a port and an identity, write its seed, and start it so; with another port if that one is taken.
+
+    Raises LabError, and what else `start` raises.
+    """
     for tries_left in reversed(range(PORT_TRIES)):
-        machine = Machine(name, free_tcp_port())
+        machine = Machine(name, free_tcp_port(), str(uuid4()))
         write_seed(machine)
-        _give_away(seed(folder, name))
+        give_away(seed(folder, name))  # it has a key
         try:
-            _start(uri, domain_xml(folder, machine, image, kvm))
+            start(machine)
         except libvirt.libvirtError as error:
             if "forward" in str(error) and tries_left:  # somebody took the port meanwhile
                 continue
@@ -57,15 +54,11 @@ def create(
     raise AssertionError("the last try returns or raises")
 
 
-def _start(uri: str, xml: str) -> None:
+def boot(uri: str, folder: Path, machine: Machine, image: Image, kvm: bool) -> None:
+    """Define a guest and let it boot from a new disk. Raises LabError and libvirtError."""
+    new_disk(folder, machine.name, image.root)
     with contextlib.closing(connect(uri)) as connection:
-        connection.defineXML(xml).create()
-
-
-def _give_away(path: Path) -> None:
-    owner = account()
-    os.chown(path, owner.uid, owner.gid)
-    path.chmod(0o600)  # the seed has a key
+        connection.defineXML(domain_xml(folder, machine, image, kvm)).create()
 
 
 def restart(uri: str, machines: Iterable[Machine]) -> list[Machine]:
@@ -80,15 +73,13 @@ def restart(uri: str, machines: Iterable[Machine]) -> list[Machine]:
     return started
 
 
-def remove(uri: str, names: list[str]) -> None:
-    """Destroy and undefine these guests, as far as they exist."""
-    with contextlib.suppress(LabError), contextlib.closing(connect(uri)) as connection:
-        for name in names:
-            with contextlib.suppress(libvirt.libvirtError):
-                domain = connection.lookupByName(name)
-                with contextlib.suppress(libvirt.libvirtError):
-                    domain.destroy()
-                domain.undefineFlags(libvirt.VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA)
+def remove(connection: libvirt.virConnect, name: str) -> None:
+    """Destroy and undefine a guest, as far as it exists."""
+    with contextlib.suppress(libvirt.libvirtError):
+        domain = connection.lookupByName(name)
+        with contextlib.suppress(libvirt.libvirtError):
+            domain.destroy()
+        domain.undefineFlags(libvirt.VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA | libvirt.VIR_DOMAIN_UNDEFINE_MANAGED_SAVE)
 
 
 def await_all(uri: str, folder: Path, machines: list[Machine], seconds: float, say: Say) -> None:

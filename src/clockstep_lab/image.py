@@ -7,16 +7,19 @@ from pathlib import Path
 from .run import run
 
 GUEST_FILES = Path(__file__).parent / "guest"
+PROGRAMS = (GUEST_FILES / "witness.c", GUEST_FILES / "hand.c")
 
 
 @dataclass(frozen=True)
 class Image:
     """Files in the cache; `root` is a qcow2 disk that guests only use as a backing file.
 
-    `boot_s` is how long three guests may take to answer; `packages` is a folder of Debian packages to serve to them.
+    `kind` is minimal or full. `boot_s` is how long three guests may take to answer; `packages` is a folder of Debian
+    packages to serve to them.
     """
 
     name: str
+    kind: str
     folder: Path
     memory_mib: int
     boot_s: float
@@ -56,10 +59,11 @@ def make_disk(tree: Path, script: str, disk: Path, size: str) -> None:
     raw.unlink()
 
 
-def compile_witness(to: Path) -> None:
-    """Compile the witness, static, so that it runs in any guest."""
-    to.parent.mkdir(parents=True, exist_ok=True)
-    run(["gcc", "-O2", "-static", "-Wall", "-Werror", "-o", to, GUEST_FILES / "witness.c"])
+def compile_programs(into: Path) -> None:
+    """Compile the lab's own programs, static, so that they run in any guest."""
+    into.mkdir(parents=True, exist_ok=True)
+    for source in PROGRAMS:
+        run(["gcc", "-O2", "-static", "-Wall", "-Werror", "-o", into / source.stem, source])
 
 
 def kernel_module(tree: Path, name: str) -> bytes:
@@ -74,4 +78,4 @@ def source_of_images(kind: str) -> list[bytes]:
     here = Path(__file__).parent
     code = [here / name for name in ("apt.py", "image.py", f"{kind}.py", "repository.py")]
     files = sorted(path for path in (GUEST_FILES / kind).rglob("*") if path.is_file())
-    return [path.read_bytes() for path in (*code, GUEST_FILES / "witness.c", *files)]
+    return [path.read_bytes() for path in (*code, *PROGRAMS, GUEST_FILES / "port.h", *files)]

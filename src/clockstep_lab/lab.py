@@ -4,8 +4,10 @@ import json
 import os
 import shutil
 import signal
-from collections.abc import Callable
+from collections.abc import Sequence
+from contextlib import closing, suppress
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from . import daemon, guests
@@ -15,24 +17,30 @@ from .domain import Machine
 from .errors import LabError
 from .image import Image
 from .images import IMAGES, Images, image_named
+from .moments import BOOTED, Moments, State
 from .places import account, lab_dir, labs_dir
 from .ports import free_tcp_port, free_udp_port
 from .processes import end_all, of_lab
 from .repository import serve
-from .seed import make_keys, write_seed, write_ssh_config
+from .seed import Files, files_of, make_keys, write_ssh_config
+from .starting import LookAt, Starter, echo
 from .timeserver import answers, start_server
 
 
 @dataclass(frozen=True)
 class Lab:
-    """What is written down of a lab that is up; `lab.json` in its folder. The ports are on loopback."""
+    """What is written down of a lab that is up; `lab.json` in its folder. The ports are on loopback.
+
+    `uses` are the folders of the cache that its guests' disks stand on.
+    """
 
     name: str
     image: str
     kvm: bool
     ntp_port: int
     packages_port: int | None
-    machines: tuple[Machine, ...]
+    machines: tuple[Machine, ...] = ()
+    uses: tuple[str, ...] = ()
 
     @property
     def folder(self) -> Path:
@@ -51,12 +59,13 @@ class Lab:
 
 
 def load(name: str) -> Lab | None:
-    """The lab of this name as it was written down, or None when there is none."""
+    """The lab of this name as it was written down, or None when there is none that this version can read."""
     try:
         record = json.loads((lab_dir(name) / "lab.json").read_text())
-    except (FileNotFoundError, ValueError):
+        machines = tuple(Machine(**machine) for machine in record["machines"])
+        return Lab(**{**record, "machines": machines, "uses": tuple(record["uses"])})
+    except (FileNotFoundError, ValueError, TypeError, KeyError):
         return None
-    return Lab(**{**record, "machines": tuple(Machine(**machine) for machine in record["machines"])})
 
 
 def find(name: str) -> Lab:
@@ -79,10 +88,19 @@ def all_labs() -> list[Lab]:
     return [lab for lab in found if lab]
 
 
-def up(name: str, count: int, image_name: str | None, say: Say, images: Images = IMAGES) -> Lab:
+def up(
+    name: str,
+    count: int,
+    image_name: str | None,
+    say: Say,
+    images: Images = IMAGES,
+    state: State | None = BOOTED,
+) -> Lab:
     """Bring a lab up with at least this many guests, all answering; what is up already stays as it is.
 
-    When it fails or is interrupted, what this call started is ended again. Raises LabError.
+    Guests are restored from the moments that are kept of them in this state, and those that are not kept yet are booted
+    and kept. Without a state they are just booted. When it fails or is interrupted, what this call started is ended
+    again. Raises LabError.
     """
     folder = lab_dir(name)
     with locked(labs_dir() / f".{name}.lock", lambda: say(f"waiting: somebody else works on lab {name}")):
@@ -91,32 +109,40 @@ def up(name: str, count: int, image_name: str | None, say: Say, images: Images =
             raise LabError(f"lab {name} is up with {before.image} guests", f"clockstep lab down --name {name} first")
         try:
             image = image_named(image_name or (before.image if before else "minimal"), say, images)
-            return _up(before, folder, count, image, say)
+            return _up(before, folder, count, image, say, state)
         except BaseException:
             if before:
-                guests.remove(
-                    before.uri, [n for n in guests.numbered(count) if n not in {m.name for m in before.machines}]
-                )
+                _remove_new(before, count)
             else:
                 _remove(folder)
             raise
 
 
-def _up(before: Lab | None, folder: Path, count: int, image: Image, say: Say) -> Lab:
+def _remove_new(before: Lab, count: int) -> None:
+    there = {machine.name for machine in before.machines}
+    with suppress(LabError), closing(guests.connect(before.uri)) as connection:
+        for name in guests.numbered(count):
+            if name not in there:
+                guests.remove(connection, name)
+
+
+def _up(before: Lab | None, folder: Path, count: int, image: Image, say: Say, state: State | None) -> Lab:
     owner = account()
     if not before:
         _remove(folder)  # what a killed `up` may have left
     for path in (folder, folder / "run", folder / "etc", folder / "etc/libvirt"):
         path.mkdir(parents=True, exist_ok=True)
         os.chown(path, owner.uid, owner.gid)
-    make_keys(folder)
-    kvm = before.kvm if before else _kvm(image, say)
+    make_keys(folder, say)
+    kvm = before.kvm if before else kvm_runs(image, say)
     ntp_port, packages_port = _servers(before, folder, image, say)
     if not daemon.alive(folder):
         say("starting libvirtd")
         daemon.start_libvirtd(folder, owner, kvm)
-    lab = Lab(folder.name, image.name, kvm, ntp_port, packages_port, before.machines if before else ())
-    return _with_guests(lab, count, image, say)
+    lab = Lab(folder.name, image.name, kvm, ntp_port, packages_port)
+    if before:
+        lab = replace(lab, machines=before.machines, uses=before.uses)
+    return _with_guests(lab, count, image, say, state)
 
 
 def _servers(before: Lab | None, folder: Path, image: Image, say: Say) -> tuple[int, int | None]:
@@ -131,7 +157,7 @@ def _servers(before: Lab | None, folder: Path, image: Image, say: Say) -> tuple[
     return ntp_port, packages_port
 
 
-def _kvm(image: Image, say: Say) -> bool:
+def kvm_runs(image: Image, say: Say) -> bool:
     """Whether guests run under KVM: tried once for this kernel and this start of the machine."""
     boot_id = Path("/proc/sys/kernel/random/boot_id").read_bytes()
     owner = account()
@@ -145,23 +171,45 @@ def _kvm(image: Image, say: Say) -> bool:
     return (asked / "works").read_text() == "yes"
 
 
-def _with_guests(lab: Lab, count: int, image: Image, say: Say) -> Lab:
-    there = {machine.name for machine in lab.machines}
-    new = []
-    for name in guests.numbered(count):
-        if name not in there:
-            new.append(guests.create(lab.uri, lab.folder, name, image, lab.kvm, _seeder(lab)))
-            say(f"started {name}")
+def _with_guests(lab: Lab, count: int, image: Image, say: Say, state: State | None) -> Lab:
     off = guests.restart(lab.uri, lab.machines)
-    lab = replace(lab, machines=(*lab.machines, *new))
+    if off:
+        guests.await_all(lab.uri, lab.folder, off, image.boot_s, say)
+    there = {machine.name for machine in lab.machines}
+    names = [name for name in guests.numbered(count) if name not in there]
+    starter = _starter(lab, image, partial(echo, lab.folder), say)
+    new = starter.restored(names, state) if state else starter.booted(names)
+    lab = replace(lab, machines=(*lab.machines, *new), uses=_uses(lab, image, state, new))
     write_ssh_config(lab.folder, list(lab.machines))
-    guests.await_all(lab.uri, lab.folder, [*off, *new], image.boot_s * max(1, count / 3), say)
     _write_down(lab)
     return lab
 
 
-def _seeder(lab: Lab) -> Callable[[Machine], None]:
-    return lambda machine: write_seed(lab.folder, machine, lab.ntp_port, lab.packages_port)
+def _starter(lab: Lab, image: Image, look_at: LookAt, say: Say) -> Starter:
+    def told(machine: Machine) -> Files:
+        return files_of(lab.folder, machine, lab.ntp_port, lab.packages_port)
+
+    return Starter(lab.uri, lab.folder, image, lab.kvm, told, look_at, say)
+
+
+def _uses(lab: Lab, image: Image, state: State | None, new: list[Machine]) -> tuple[str, ...]:
+    """The folders of the cache that the lab's disks stand on."""
+    kept = [Moments(image, lab.kvm, state).folder(machine.name) for machine in new if machine.warm] if state else []
+    return tuple(sorted({*lab.uses, str(image.folder), *map(str, kept)}))
+
+
+def rewind(lab: Lab, names: Sequence[str], state: State, look_at: LookAt) -> None:
+    """Put guests of a lab back to their kept moment, on new disks, with right clocks and daemons in sync.
+
+    Nothing stays of what was done in them, nor of their domains' definitions and snapshots. `look_at` is the witness.
+    Raises LabError.
+    """
+    starter = _starter(lab, image_named(lab.image, _quiet), look_at, _quiet)
+    starter.rewind([lab.machine(name) for name in names], state)
+
+
+def _quiet(_text: str) -> None:
+    pass
 
 
 def _write_down(lab: Lab) -> None:

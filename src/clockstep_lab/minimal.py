@@ -9,7 +9,7 @@ from pathlib import Path
 
 from . import apt
 from .cache import Say, built
-from .image import GUEST_FILES, Image, compile_witness, kernel_module, make_disk, source_of_images, unpack
+from .image import GUEST_FILES, Image, compile_programs, kernel_module, make_disk, source_of_images, unpack
 from .run import need, run
 
 SUITE = "stable"
@@ -28,7 +28,7 @@ chronyd that has run for long. Without it the first few samples, taken while all
 def image(say: Say) -> Image:
     """The minimal guest, built if the cache doesn't have it."""
     folder = built("minimal", source_of_images("minimal"), lambda into: _build(into, say), say)
-    return Image("minimal", folder, memory_mib=192, boot_s=120)
+    return Image("minimal", "minimal", folder, memory_mib=192, boot_s=120)
 
 
 def chronyd(say: Say) -> list[str]:
@@ -92,7 +92,7 @@ def _configure(tree: Path) -> None:
     stock = (tree / "usr/share/chrony/chrony.conf").read_text()
     (tree / "etc/chrony/chrony.conf").write_text(without_pools(stock))
     (tree / "var/lib/chrony/chrony.drift").write_text(SETTLED)
-    compile_witness(tree / "usr/lib/clockstep-lab/witness")
+    compile_programs(tree / "usr/lib/clockstep-lab")
     _link_busybox(tree)
     (kernel,) = (tree / "usr/lib/modules").iterdir()
     run([*_by_own_loader(tree, "usr/bin/kmod", "depmod"), "--basedir", tree, kernel.name])

@@ -11,7 +11,8 @@ import math
 import socket
 import threading
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
@@ -21,6 +22,7 @@ from .domain import witness_socket
 
 RETRY_S = 0.01
 ECHO_EVERY_S = 0.02
+STREAMS_S = 10
 TOLERANCE_FLOOR_NS = 20_000_000
 GUEST_RESOLUTION_NS = 1_000
 
@@ -105,6 +107,11 @@ class Testimony:
     looks: list[Look] = field(default_factory=list)
     connections: int = 0
 
+    def forget(self) -> None:
+        """Drop what was heard, but not how often the guest has come back."""
+        self.stamps.clear()
+        self.looks.clear()
+
     def since(self, monotonic_ns: int) -> "Testimony":
         """What was heard from this moment of this machine's monotonic clock on."""
         stamps = [stamp for stamp in list(self.stamps) if stamp.heard_monotonic_ns >= monotonic_ns]
@@ -186,13 +193,19 @@ def right_since(looks: list[Look], limit_ns: int) -> int | None:
 class Witness:
     """Listens to the guests of a lab, each on both ports, for as long as the `with` block lasts.
 
-    Each echo takes a guest about a millisecond of a core: where many share few cores, `echo_every_s` is longer.
+    Each echo takes a guest about a millisecond of a core, and each stamp more: where many share few cores,
+    `echo_every_s` is longer, and streams are listened to only while it is asked for (`hear_streams`).
     """
 
-    def __init__(self, folder: Path, names: list[str], echo_every_s: float = ECHO_EVERY_S) -> None:
+    def __init__(
+        self, folder: Path, names: list[str], echo_every_s: float = ECHO_EVERY_S, *, streams: bool = True
+    ) -> None:
         self._echo_every_s = echo_every_s
         self.heard = {name: Testimony() for name in names}
         self._stop = threading.Event()
+        self._streams = threading.Event()
+        if streams:
+            self._streams.set()
         ears = [(self._hear_stream, "stream"), (self._hear_echoes, "echo")]
         self._threads = [
             threading.Thread(target=ear, args=(witness_socket(folder, name, port), self.heard[name]), daemon=True)
@@ -230,19 +243,37 @@ class Witness:
             self._stop.wait(ECHO_EVERY_S)
         return True
 
+    @contextmanager
+    def hear_streams(self) -> Iterator[None]:
+        """Listen to the streams as well, from their first stamps on, until the block ends."""
+        self._streams.set()
+        try:
+            until = time.monotonic() + STREAMS_S
+            while missing := [name for name, heard in self.heard.items() if not heard.stamps]:
+                if time.monotonic() > until:
+                    raise TimeoutError(f"no stream from {', '.join(missing)}")
+                self._stop.wait(ECHO_EVERY_S)
+            yield
+        finally:
+            self._streams.clear()
+
     def _hear_stream(self, path: Path, heard: Testimony) -> None:
+        connection = 0
         while not self._stop.is_set():
+            if not self._streams.wait(RETRY_S):
+                connection = 0
+                continue
             with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as port:
                 port.settimeout(0.5)
                 port.connect(str(path))
-                heard.connections += 1
-                self._read_stream(port, heard)
+                connection = connection + 1 if connection else max(1, heard.connections)
+                self._read_stream(port, heard, connection)
             self._stop.wait(RETRY_S)
 
-    def _read_stream(self, port: socket.socket, heard: Testimony) -> None:
+    def _read_stream(self, port: socket.socket, heard: Testimony, connection: int) -> None:
         rest = b""
         whole = False  # the first line may be the end of one
-        while not self._stop.is_set():
+        while self._streams.is_set() and not self._stop.is_set():
             try:
                 chunk = port.recv(65536)
             except TimeoutError:  # a paused guest says nothing
@@ -254,19 +285,18 @@ class Witness:
             for line in lines:
                 words = line.split()
                 if whole and len(words) == 3:
-                    heard.stamps.append(Stamp(now_ns, now_monotonic_ns, int(words[1]), heard.connections))
+                    heard.stamps.append(Stamp(now_ns, now_monotonic_ns, int(words[1]), connection))
                 whole = True
 
     def _hear_echoes(self, path: Path, heard: Testimony) -> None:
-        connection = 0
         while not self._stop.is_set():
             with suppress(OSError):
                 echo = Echo(path)
-                connection += 1
+                heard.connections += 1
                 try:
                     while not self._stop.wait(self._echo_every_s):
                         with suppress(TimeoutError):
-                            heard.looks.append(echo.look(0.5, connection))
+                            heard.looks.append(echo.look(0.5, heard.connections))
                 finally:
                     echo.close()
             self._stop.wait(RETRY_S)

@@ -22,9 +22,10 @@ class Host(SystemClock):
         return self.monotonic_ns() + int(seconds * SECOND)
 
 
-def client(script: str) -> list[str]:
-    """A client that does this instead of connecting, whatever its options are."""
-    return ["/bin/sh", "-c", script, "ssh"]
+def client(script: str, configuration: str = "") -> list[str]:
+    """A client that does this instead of connecting, whatever its options, and answers `-G` with a configuration."""
+    answer = f"for word; do [ \"$word\" != -G ] || {{ echo '{configuration}'; exit; }}; done"
+    return ["/bin/sh", "-c", f"{answer}\n{script}", "ssh"]
 
 
 def shell_with(tools: Path) -> list[str]:
@@ -43,5 +44,6 @@ def real(tools: Path, *names: str) -> None:
 def fake(tools: Path, name: str, script: str) -> None:
     """Put a tool there that is this shell script."""
     path = tools / name
+    path.unlink(missing_ok=True)  # it may be a link to this machine's own, which root would write through
     path.write_text(f"#!/bin/sh\n{script}\n")
     path.chmod(0o755)

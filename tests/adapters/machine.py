@@ -11,12 +11,13 @@ from clockstep.daemons import setup
 
 TOOLS = """
 sh cat head tail sed awk grep ls readlink mkdir mktemp rm rmdir mv cp cmp sort tr printf touch tar cut date sync stat
-uname timeout sleep tee ln comm test echo env dirname find flock
+chmod uname timeout sleep tee ln comm test echo env dirname find flock
 """.split()
 CHRONYD = """#!/bin/sh
 root=${0%/programs/*}
 [ "$1" = -v ] && { echo 'chronyd (chrony) version @version@ (+CMDMON +REFCLOCK -DEBUG)'; exit; }
 conf=$(ls $root/etc/chrony/chrony.conf $root/etc/chrony.conf 2>/dev/null)
+[ "$2" != -f ] || conf=$root$3
 show() {
     while read -r word rest; do
         case $word in
@@ -24,7 +25,7 @@ show() {
         include) for file in $root$rest; do [ ! -e "$file" ] || show "$file"; done ;;
         ''|'#'*) ;;
         pool|server|sourcedir|makestep|refclock|RefClock|rtcsync) echo "$word${rest:+ $rest}" ;;
-        driftfile|keyfile|ntsdumpdir|leapseclist|logdir) echo "$word $rest" ;;
+        driftfile|keyfile|ntsdumpdir|leapseclist|leapsectz|logdir) echo "$word $rest" ;;
         *) echo "Fatal error : Invalid directive at line 1 in file ${1#$root}" >&2; exit 1 ;;
         esac
     done <"$1" || exit 1
@@ -49,7 +50,7 @@ esac
 PIDOF = """#!/bin/sh
 for unit in @root@/units/*; do
     case $1:${unit##*/} in
-    chronyd:chrony|chronyd:chronyd|ntpd:ntpsec|ntpd:openntpd|$1:$1) grep -q '^active' $unit && exit 0 ;;
+    chronyd:chrony|chronyd:chronyd|ntpd:ntpsec|ntpd:openntpd|$1:$1) grep -q '^active' $unit && echo 77 && exit 0 ;;
     esac
 done
 exit 1
@@ -138,6 +139,11 @@ class Machine:
         (self.bin / name).write_text(text)
         (self.bin / name).chmod(0o755)
 
+    def chronyd_runs_with(self, *words: str) -> None:
+        """What chronyd's command line says; its process is the one that pidof names."""
+        self.write("/proc/77/status", "NSpid:\t77\nCapEff:\t0000000002000400\n")
+        self.write("/proc/77/cmdline", "".join(f"{word}\0" for word in ("/usr/sbin/chronyd", *words)))
+
     def write(self, path: str, text: str) -> None:
         file = self.root / path.lstrip("/")
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -169,8 +175,10 @@ class Machine:
     def calls(self) -> str:
         return self.read("/calls") if (self.root / "calls").exists() else ""
 
-    def run(self, verb: str, phc: str = "", *, trust: bool = False) -> "subprocess.CompletedProcess[str]":
-        text = setup.script(phc, trust=trust).replace("PATH=$PATH:/usr/sbin:/sbin", "")
+    def run(
+        self, verb: str, phc: str = "", *, trust: bool = False, short_polls: bool = False
+    ) -> "subprocess.CompletedProcess[str]":
+        text = setup.script(phc, trust=trust, short_polls=short_polls).replace("PATH=$PATH:/usr/sbin:/sbin", "")
         environment = {
             "ROOT": str(self.root),
             "PATH": str(self.bin),
@@ -190,8 +198,8 @@ class Machine:
         """The last directive of this name that chronyd reads."""
         return [line for line in self.configuration().splitlines() if line.startswith(word)][-1]
 
-    def plan(self, phc: str = "", *, trust: bool = False) -> SetupPlan:
-        done = self.run("plan", phc, trust=trust)
+    def plan(self, phc: str = "", *, trust: bool = False, short_polls: bool = False) -> SetupPlan:
+        done = self.run("plan", phc, trust=trust, short_polls=short_polls)
         plan = setup.parse(done.stdout)
         assert plan is not None, done.stdout + done.stderr
         return plan

@@ -6,9 +6,12 @@ import json
 from collections.abc import Callable
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from clockstep.errors import DeadlineError, ReachError
-from clockstep.reach.agent import AgentReach
+from clockstep.reach.agent import RESOLUTION_NS, AgentReach
+from clockstep.reach.sampling import COARSE_NS
 
 SECOND, MILLISECOND = 10**9, 10**6
 
@@ -66,7 +69,8 @@ def test_a_time_before_1970_or_after_2262_or_no_time_at_all_is_refused(time: tup
 
 
 def test_a_clock_that_is_read_is_bounded_by_its_round_trip_and_resolution() -> None:
-    offset = reach(Agent((1_800_000_060, 0))).clock().offset
+    host = Host()
+    offset = AgentReach(Asked(host, 60 * SECOND, 1000), host).clock().offset
     assert offset.earliest_ns <= 60 * SECOND <= offset.latest_ns + 100_000
     assert offset.error_ns < 100_000
 
@@ -156,9 +160,32 @@ def test_a_guard_is_only_looked_for_where_there_may_be_one(guarded: bool) -> Non
     def answer(request: dict[str, object]) -> bytes:
         if request["execute"] == "guest-file-open":
             raise ReachError("there is no fifo")
-        return b'{"return": {"pid": 7, "exited": true, "exitcode": 0}}'
+        done = base64.b64encode(b"done 5 0\n").decode()
+        return json.dumps({"return": {"pid": 7, "exited": True, "exitcode": 0, "out-data": done}}).encode()
 
     agent = Agent(answer=answer)
-    AgentReach(agent, Host(), lambda: guarded).adjust(5 * SECOND)
+    AgentReach(agent, Host(), lambda: guarded).step(5 * SECOND, "token")
     asked = [request["execute"] for request in agent.asked]
     assert asked == [*(["guest-file-open"] if guarded else []), "guest-exec", "guest-exec-status"]
+
+
+class Stepping(Asked):
+    """An agent whose clock moves in the steps of Windows."""
+
+    def time(self) -> tuple[int, int]:
+        self.questions += 1
+        self.host.now += self.takes_ns
+        now = self.host.now + self.off_ns
+        return divmod(now - now % COARSE_NS, SECOND)
+
+
+@pytest.mark.parametrize("known", [False, True])
+@given(off_ns=st.integers(-60 * SECOND, 60 * SECOND), begins_ns=st.integers(0, COARSE_NS))
+def test_a_clock_that_moves_in_steps_gets_a_bound_that_holds(known: bool, off_ns: int, begins_ns: int) -> None:
+    host = Host()
+    host.now += begins_ns
+    resolution_ns = COARSE_NS if known else RESOLUTION_NS
+    agent = AgentReach(Stepping(host, off_ns, MILLISECOND), host, resolution_ns=resolution_ns)
+    for within_ns in (None, 10 * MILLISECOND):
+        offset = agent.clock(within_ns).offset
+        assert offset.earliest_ns <= off_ns <= offset.latest_ns

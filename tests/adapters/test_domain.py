@@ -11,7 +11,7 @@ import pytest
 
 from clockstep.core.setup import SetupOutcome, diff, exit_code
 from clockstep.flows import domain as flow
-from clockstep.hypervisors.hardware import improved, parse
+from clockstep.hypervisors.hardware import clock_lacks, improved, parse
 from clockstep.hypervisors.libvirt import Libvirt
 from clockstep.hypervisors.several import Several
 from clockstep.journal import FileDefinitions, FileJournal
@@ -42,9 +42,13 @@ POOR = """<domain type='kvm' xmlns:qemu='http://libvirt.org/schemas/domain/qemu/
 def world(tmp_path: Path) -> Iterator[World]:
     clock = SystemClock()
     several = Several({"": Libvirt("test:///default", clock)})
-    yield World(
+    world = World(
         several, clock, HostClock(True, 0), DomainLocks(clock), FileJournal(tmp_path), lambda _node, _text: None
     )
+    (guest,) = several.guests()
+    before = several.definition(guest, secret=True)
+    yield world
+    several.define(guest, before)  # the driver keeps it for as long as anybody has a connection
 
 
 @pytest.fixture
@@ -80,6 +84,32 @@ def test_what_a_definition_lacks_is_added_and_nothing_else_changed() -> None:
 def test_an_rtc_that_is_kept_in_anything_else_is_put_into_utc(clock: str) -> None:
     _, after = improved(POOR.replace("offset='localtime'", clock))
     assert '<clock offset="utc">' in after
+
+
+OSINFO = (
+    "<metadata><libosinfo:libosinfo xmlns:libosinfo='http://libosinfo.org/xmlns/libvirt/domain/1.0'>"
+    "<libosinfo:os id='{}'/></libosinfo:libosinfo></metadata>"
+)
+HYPERV = "<features><hyperv mode='custom'><relaxed state='on'/></hyperv></features>"
+
+
+@pytest.mark.parametrize(
+    ("about", "windows"),
+    [
+        (OSINFO.format("http://microsoft.com/win/11"), True),
+        (OSINFO.format("http://debian.org/debian/13"), False),
+        (OSINFO.format("http://debian.org/debian/13") + HYPERV, False),
+        (HYPERV, True),
+        ("", False),
+    ],
+)
+def test_the_clock_of_windows_is_left_as_it_is(about: str, windows: bool) -> None:
+    xml = POOR.replace("<os>", f"{about}<os>")
+    _, after = improved(xml)
+    around = parse(after, None)
+    assert (around.windows, around.agent_channel, around.generation_id) == (windows, True, True)
+    assert around.rtc_offset == ("localtime" if windows else "utc")
+    assert bool(clock_lacks(xml)) is not windows
 
 
 @pytest.mark.parametrize("clock", ["offset='utc'", "offset='variable' adjustment='0' basis='utc'"])
@@ -136,26 +166,31 @@ def test_a_definition_that_a_revert_has_put_back_is_put_back_already(world: Worl
     assert again.text == "clockstep has not defined it anew"
 
 
-def test_what_no_vagrantfile_can_say_is_defined_where_it_alone_is_missing(world: World, kept: FileDefinitions) -> None:
+def test_what_no_vagrantfile_can_say_is_defined_and_the_rest_is_said(world: World, kept: FileDefinitions) -> None:
     (guest,) = only(world)
-    world.hypervisor.define(guest, improved(world.hypervisor.definition(guest, secret=True), genid=False)[1])
+    world.hypervisor.define(guest, POOR.replace("type='kvm'", "type='test'").replace("<domain ", "<domain ", 1))
     (shown,) = flow.look(world, [guest], frozenset({guest.uuid})).nodes
-    assert (shown.outcome, "until vagrant destroy" in shown.text) == (SetupOutcome.WOULD_CHANGE, True)
+    assert shown.outcome is SetupOutcome.WOULD_CHANGE
+    assert "until vagrant destroy" in shown.text
+    lines = [
+        "libvirt.clock_offset = 'utc'",
+        ":name => 'rtc', :track => 'wall'",
+        ":name => 'kvmclock', :present => 'yes'",
+    ]
+    assert [line in shown.text for line in lines] == [True, True, True]
+    assert "libvirt.channel" not in shown.text
     report = flow.define(world, [guest], frozenset({guest.uuid}), kept)
     assert (report.nodes[0].outcome, exit_code(report, strict=True)) == (SetupOutcome.DEFINED, 0)
-    assert world.hypervisor.definition(guest).count("<genid>") == 1
+    defined = world.hypervisor.definition(guest)
+    assert (defined.count("<genid>"), "org.qemu.guest_agent.0" in defined, "localtime" in defined) == (1, True, True)
+    (left,) = flow.look(world, [guest], frozenset({guest.uuid})).nodes
+    assert left.outcome is SetupOutcome.LEFT_ALONE
+    assert left.plan
+    assert len(left.plan.acts) == 3
+    mended = improved(defined)[1]
+    world.hypervisor.define(guest, mended)
     (again,) = flow.look(world, [guest], frozenset({guest.uuid})).nodes
     assert again.outcome is SetupOutcome.UNCHANGED
-
-
-def test_what_vagrant_defines_is_its_vagrantfiles(world: World, kept: FileDefinitions) -> None:
-    (guest,) = only(world)
-    before = world.hypervisor.definition(guest)
-    (node,) = flow.define(world, [guest], frozenset({guest.uuid}), kept).nodes
-    assert node.outcome is SetupOutcome.LEFT_ALONE
-    assert node.plan
-    assert any(line.startswith("libvirt.channel ") for line in node.plan.acts)
-    assert world.hypervisor.definition(guest) == before
 
 
 def test_the_kept_definition_is_its_owners_alone_to_read(kept: FileDefinitions, tmp_path: Path) -> None:

@@ -46,7 +46,23 @@ def test_what_cannot_is_a_sentence(xml: str, said: str) -> None:
 
 def test_a_newer_libvirt_keeps_qcow2_flash() -> None:
     assert against_snapshot(domain(os=FLASH.format(format=" format='qcow2'")), NEW) == []
-    assert against_snapshot(domain(os=FLASH.format(format="")), NEW)
+
+
+def test_what_can_be_done_about_uefi_is_said_with_the_commands_where_libvirt_is_new_enough() -> None:
+    (reason,) = against_snapshot(domain(os=FLASH.format(format="")), NEW)
+    assert "qemu-img convert -O qcow2 /vars.fd /vars.fd.qcow2" in reason
+    assert "<nvram format='qcow2'>/vars.fd.qcow2</nvram>" in reason
+    (reason,) = against_snapshot(domain(os=FLASH.format(format="")), OLD)
+    assert "from libvirt 10.10 on" in reason
+    assert "this is libvirt 9.0" in reason
+    assert "qemu-img" not in reason
+
+
+@pytest.mark.parametrize("version", [OLD, NEW])
+@pytest.mark.parametrize("loader", ["<loader stateless='yes'/>", "<loader type='pflash' stateless='yes'>/f</loader>"])
+def test_firmware_that_keeps_nothing_is_no_obstacle(loader: str, version: int) -> None:
+    xml = DOMAIN.format(os=loader, devices=QCOW2).replace("<os>", "<os firmware='efi'>")
+    assert against_snapshot(xml, version) == []
 
 
 EXTERNAL = (

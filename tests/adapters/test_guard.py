@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from adapters.test_injection import TOOLS
-from clockstep.kernel.timex import pack_step
+from adapters.test_injection import TOOLS, harmless, token
 from clockstep.reach.guard import PERL, PYTHON, SEND, START
+from clockstep.reach.injection import step_words
 from conftest import until
 
 SECOND = 10**9
@@ -40,7 +40,17 @@ def fifo(tmp_path: Path) -> Iterator[Path]:
 
 
 def start(fifo: Path, path: str, lease_s: int = 60, least_s: int = 60) -> int:
-    command = ["/bin/sh", "-c", START, "clockstep", PERL, PYTHON, str(lease_s), str(least_s), str(fifo)]
+    command = [
+        "/bin/sh",
+        "-c",
+        START,
+        "clockstep",
+        harmless(PERL),
+        harmless(PYTHON),
+        str(lease_s),
+        str(least_s),
+        str(fifo),
+    ]
     return subprocess.run(command, env={"PATH": path}, check=False, timeout=20).returncode
 
 
@@ -61,9 +71,12 @@ def listening(fifo: Path) -> list[int]:
     return found
 
 
-def harmless(expected_ns: int, window_ns: int) -> str:
-    at_s, at_ns = divmod(expected_ns, SECOND)
-    return f"{(bytes(4) + pack_step(SECOND)[4:]).hex()} {at_s} {at_ns} {window_ns}"
+def line(fifo: Path, expected_ns: int, window_ns: int) -> str:
+    return " ".join([str(memory(fifo)), *step_words(token(), SECOND, expected_ns, window_ns)[1:]])
+
+
+def memory(fifo: Path) -> Path:
+    return fifo.with_name("steps")
 
 
 def test_it_listens_to_line_after_line_until_its_lease_is_over(fifo: Path, path: str) -> None:
@@ -72,11 +85,12 @@ def test_it_listens_to_line_after_line_until_its_lease_is_over(fifo: Path, path:
     assert fifo.parent.stat().st_mode & 0o777 == 0o700
     (guard,) = listening(fifo)
     for _ in range(3):
-        assert send(fifo, harmless(time.time_ns(), SECOND)) == 0
-    assert send(fifo, harmless(0, 1)) == 0  # elsewhere: not stepped, and no reason to end
+        assert send(fifo, line(fifo, time.time_ns(), SECOND)) == 0
+    assert send(fifo, line(fifo, 0, 1)) == 0  # elsewhere: not stepped, and no reason to end
     assert listening(fifo) == [guard]
+    until(lambda: memory(fifo).read_text().count(" done 1 0\n") == 3, 10)
     until(lambda: listening(fifo) == [], 10)
-    assert list(fifo.parent.iterdir()) == []
+    assert list(fifo.parent.iterdir()) == [memory(fifo)]
     assert send(fifo, "nobody") != 0
 
 
@@ -93,7 +107,7 @@ def test_a_new_one_takes_the_place_of_one_whose_lease_ends_soon(fifo: Path, path
     assert start(fifo, path, least_s=61) == 0
     until(lambda: set(listening(fifo)).isdisjoint(before), 10)
     assert len(listening(fifo)) == 1
-    assert send(fifo, harmless(time.time_ns(), SECOND)) == 0
+    assert send(fifo, line(fifo, time.time_ns(), SECOND)) == 0
 
 
 def test_one_that_was_killed_is_replaced(fifo: Path, path: str) -> None:
@@ -114,7 +128,7 @@ def test_another_process_with_its_number_is_not_taken_for_it(fifo: Path, path: s
     assert start(fifo, path) == 0
     until(lambda: lost not in listening(fifo), 10)  # ends with its lease, and leaves what is another's
     assert len(listening(fifo)) == 1
-    assert send(fifo, harmless(time.time_ns(), SECOND)) == 0
+    assert send(fifo, line(fifo, time.time_ns(), SECOND)) == 0
 
 
 def test_without_perl_and_python_there_is_none(fifo: Path, tmp_path: Path) -> None:

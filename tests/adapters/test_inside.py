@@ -30,10 +30,12 @@ yes
 #clockstep configuration
 # makestep 1 -1
 makestep 1 -1
-refclock PHC /dev/ptp_kvm:nocrossts poll 2 optional
+refclock PHC /dev/ptp_kvm:nocrossts poll 2 optional trust
 refclock SHM 0 optional
  rtcsync
 MakeStep 1 3
+#clockstep nts
+yes
 #clockstep links
 /dev/ptp_kvm /dev/ptp1
 #clockstep sources
@@ -47,6 +49,8 @@ MakeStep 1 3
 0.0 0 0.0
 0
 LOCAL
+#clockstep interpreter
+/usr/bin/perl
 #clockstep tai
 37
 #clockstep end
@@ -57,11 +61,13 @@ def test_an_answer_is_read_as_it_was_meant() -> None:
     assert parse(ANSWER) == Inside(
         daemons=("chronyd",),
         others=("VBoxService",),
-        sources=(TimeSource("#", "*", "PHC0", reach=True), TimeSource("^", "x", "10.0.2.2", reach=False)),
+        sources=(TimeSource("#", "*", "PHC0", reach=True, poll_s=4), TimeSource("^", "x", "10.0.2.2", reach=False)),
         makestep="1 3",
         refclocks=(("/dev/ptp_kvm", "/dev/ptp1"),),
         optional=("/dev/ptp_kvm",),
+        trusted=("/dev/ptp_kvm",),
         configured=True,
+        nts=True,
         rtcsync=True,
         ptp=(("/dev/ptp0", "e1000e"), ("/dev/ptp1", "KVM virtual PTP")),
         kernel="6.1.0-30-amd64",

@@ -1,15 +1,19 @@
 """What is paused by clockstep, kept on disk."""
 
+import os
 from pathlib import Path
 from uuid import uuid4
 
+import msgspec
 import pytest
 
 from clockstep.errors import JournalError
 from clockstep.journal import FileJournal, state_folder
-from clockstep.model import Pause, Snapshot
+from clockstep.model import Guest, Pause, Snapshot
 
 UUID = str(uuid4())
+NOBODY = 2**22 + 1
+"""No process has such a number: it is beyond the largest pid_max (proc(5))."""
 PAUSE = Pause(UUID, "node", "revert", 7, 5, Snapshot("base", 5, "set", ("node",)), released=False)
 
 
@@ -32,6 +36,37 @@ def test_a_file_that_is_no_pause_is_passed_over(tmp_path: Path, content: str) ->
     journal.note(PAUSE)
     (tmp_path / "paused" / f"{uuid4()}.json").write_text(content)
     assert journal.pauses() == {UUID: PAUSE}
+
+
+def test_what_is_of_no_use_any_more_is_forgotten_and_said(tmp_path: Path) -> None:
+    journal = FileJournal(tmp_path)
+    unknown = msgspec.structs.replace(PAUSE, uuid=str(uuid4()))  # of a version that noted no connection
+    elsewhere = msgspec.structs.replace(PAUSE, uuid=str(uuid4()), connection="b")
+    default = msgspec.structs.replace(PAUSE, uuid=str(uuid4()), connection="")
+    lab = msgspec.structs.replace(PAUSE, uuid=str(uuid4()), connection="lab:x")
+    there = msgspec.structs.replace(PAUSE, uuid=str(uuid4()), connection="a")
+    migrated = msgspec.structs.replace(PAUSE, uuid=str(uuid4()), connection="a")
+    gone = msgspec.structs.replace(PAUSE, connection="a")
+    for pause in (unknown, elsewhere, default, lab, there, migrated, gone):
+        journal.note(pause)
+    left, at_work, fresh = (
+        tmp_path / folder / f"{UUID}.{pid}.part"
+        for folder, pid in (("definitions", NOBODY), ("paused", os.getpid()), ("paused", NOBODY))
+    )
+    left.parent.mkdir()
+    for part in (left, at_work, fresh):
+        part.touch()
+    for part in (left, at_work):
+        os.utime(part, (1, 1))
+    guests = [Guest("x", there.uuid, "paused", "a"), Guest("y", migrated.uuid, "paused", "c")]
+    assert journal.tidy(guests, ["a", "c", "", "lab:x"]) == [
+        "forgot that node was paused for the revert to 'base': the machine is gone",
+        f"removed {left}, which a run that was killed has left",
+    ]
+    assert set(journal.pauses().values()) == {unknown, elsewhere, default, lab, there, migrated}
+    assert at_work.exists()
+    assert fresh.exists()
+    assert journal.tidy(guests, ["a", "c", "", "lab:x"]) == []
 
 
 def test_where_nothing_can_be_written_it_says_so(tmp_path: Path) -> None:

@@ -3,14 +3,27 @@
 import contextlib
 import random
 import signal
+import threading
 from pathlib import Path
+from typing import Any
 
 import libvirt
+import msgspec
 import pytest
 
-from clockstep.errors import ExecBlockedError, HypervisorError, ReachError, UsageError
-from clockstep.hypervisors.connection import connect, unanswered
-from clockstep.hypervisors.libvirt import Libvirt, describe_snapshot, parse_snapshot
+from clockstep.errors import (
+    ConfinedError,
+    ExecBlockedError,
+    HypervisorError,
+    NoProgramError,
+    NotSteppedError,
+    ReachError,
+    UsageError,
+)
+from clockstep.fleet import side_by_side
+from clockstep.hypervisors.connection import alive, connect, unanswered
+from clockstep.hypervisors.hardware import agent_connected
+from clockstep.hypervisors.libvirt import DomainChannel, Libvirt, describe_snapshot, parse_snapshot
 from clockstep.kernel.clock import SystemClock
 from clockstep.model import Snapshot
 from clockstep.ports import Reach, Ways
@@ -104,6 +117,43 @@ def test_a_guest_that_runs_no_commands_is_told_apart(text: str) -> None:
     assert isinstance(unanswered(refusal(libvirt.VIR_ERR_INTERNAL_ERROR, text)), ExecBlockedError)
 
 
+@pytest.mark.parametrize("why", ["Permission denied", "Operation not permitted"])
+def test_a_node_that_forbids_its_agent_to_run_programs_is_told_from_one_that_has_none(why: str) -> None:
+    agent = "internal error: unable to execute QEMU agent command 'guest-exec': "
+    text = agent + "Failed to execute child process “/bin/sh” ({})"
+    error = unanswered(refusal(libvirt.VIR_ERR_INTERNAL_ERROR, text.format(why)))
+    assert isinstance(error, ConfinedError)
+    assert "ssh" in error.hint
+    assert "virt_qemu_ga_t" in error.hint
+    missing = unanswered(refusal(libvirt.VIR_ERR_INTERNAL_ERROR, text.format("No such file or directory")))
+    assert isinstance(missing, NoProgramError)
+
+
+class SetFails:
+    """A domain whose agent answers guest-set-time with an error."""
+
+    def __init__(self, said: str) -> None:
+        self._said = f"internal error: unable to execute QEMU agent command 'guest-set-time': {said}"
+
+    def agentSetResponseTimeout(self, _timeout: int) -> None:  # noqa: N802 - as libvirt calls it
+        """Take it."""
+
+    def setTime(self, _time: object) -> None:  # noqa: N802
+        raise refusal(libvirt.VIR_ERR_INTERNAL_ERROR, self._said)
+
+
+def test_an_agent_that_cannot_set_the_clock_is_told_from_one_that_is_away() -> None:
+    channel = DomainChannel(lambda: SetFails("this feature or command is not currently supported"))
+    with pytest.raises(NotSteppedError) as caught:
+        channel.set_time(1, 0)
+    assert caught.value.lasting
+    assert "hwclock" in caught.value.hint
+
+
+def test_a_clock_that_was_set_and_not_written_to_an_rtc_is_set() -> None:
+    DomainChannel(lambda: SetFails("hwclock failed to set hardware clock to system time")).set_time(1, 0)
+
+
 def wayed(tmp_path: Path, devices: str, ways: Ways) -> Reach:
     """The way to a domain of libvirt's test driver that has these devices."""
     domain = tmp_path / "domain.xml"
@@ -118,7 +168,8 @@ def wayed(tmp_path: Path, devices: str, ways: Ways) -> Reach:
     ("devices", "ways", "source"),
     [
         (CHANNEL, Ways(), "guest agent"),
-        (CHANNEL, Ways("file"), "guest agent"),
+        (CHANNEL, Ways("file"), "ssh"),  # the test driver does not say that an agent is connected
+        (CHANNEL, Ways("file", "agent"), "guest agent"),
         (CHANNEL, Ways("file", "ssh"), "ssh"),
         (CHANNEL, Ways(None, "ssh"), "ssh"),
         ("", Ways(), "guest agent"),
@@ -127,10 +178,19 @@ def wayed(tmp_path: Path, devices: str, ways: Ways) -> Reach:
         ("", Ways("file", "agent"), "guest agent"),
     ],
 )
-def test_ssh_is_the_way_where_it_is_wished_for_or_there_is_no_channel(
+def test_ssh_is_the_way_where_it_is_wished_for_or_no_agent_is_connected(
     tmp_path: Path, devices: str, ways: Ways, source: str
 ) -> None:
     assert wayed(tmp_path, devices, ways).source == source
+
+
+@pytest.mark.parametrize(
+    ("state", "connected"), [(" state='connected'", True), (" state='disconnected'", False), ("", False)]
+)
+def test_an_agent_is_connected_where_libvirt_says_so(state: str, connected: bool) -> None:
+    channel = CHANNEL.replace("name='org.qemu.guest_agent.0'", f"name='org.qemu.guest_agent.0'{state}")
+    assert agent_connected(DOMAIN.format(devices=channel)) is connected
+    assert not agent_connected(DOMAIN.format(devices=OTHER_CHANNEL))
 
 
 def test_a_machine_without_any_agent_is_unreachable_for_good() -> None:
@@ -138,3 +198,63 @@ def test_a_machine_without_any_agent_is_unreachable_for_good() -> None:
     with pytest.raises(ReachError) as caught:
         hypervisor.reach(hypervisor.guests()[0]).run(["/bin/true"], b"", 2**62)
     assert caught.value.lasting
+
+
+def test_a_snapshot_that_a_killed_run_has_left_paused_is_made_one_of_a_running_machine() -> None:
+    raw = connect("test:///default")
+    domain = raw.lookupByName("test")
+    domain.suspend()
+    killed = Snapshot("killed", 1_800_000_000_000_000_001, "set-1", ("test",))
+    try:
+        taken = domain.snapshotCreateXML(describe_snapshot(killed), 0)
+        assert "<state>paused</state>" in taken.getXMLDesc()
+        hypervisor = Libvirt("test:///default", SystemClock())
+        (guest,) = hypervisor.guests()
+        hypervisor.snapshot(guest, killed)
+        (described,) = domain.listAllSnapshots()
+        assert "<state>running</state>" in described.getXMLDesc()
+        assert parse_snapshot(described.getXMLDesc()).is_same(killed)
+    finally:
+        domain.snapshotLookupByName("killed").delete()
+        domain.resume()
+
+
+def test_connections_that_broke_are_closed_and_no_callback_keeps_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    closed: list[tuple[object, int]] = []
+    real_close = libvirt.virConnect.close
+
+    def close(connection: libvirt.virConnect) -> int:
+        left = int(real_close(connection))
+        closed.append((connection, left))
+        return left
+
+    hypervisor = Libvirt("test:///default", SystemClock())
+    hypervisor.subscribe(lambda _happening: None)
+    (guest,) = hypervisor.guests()
+    hypervisor.state(guest)
+    listing, own = hypervisor._connection, hypervisor._domain(guest).connect()
+    monkeypatch.setattr(libvirt.virConnect, "close", close)
+    monkeypatch.setattr(libvirt.virConnect, "isAlive", lambda one: one not in {listing, own})
+    assert [one.name for one in hypervisor.guests()] == ["test"]
+    assert hypervisor.state(guest) == "running"
+    assert [one for one, _ in closed] == [listing, own]
+    assert closed[0][1] == 0
+
+
+def test_two_threads_that_ask_for_one_machine_at_once_share_a_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    hypervisor = Libvirt("test:///default", SystemClock())
+    (guest,) = hypervisor.guests()
+    both = threading.Barrier(2)
+    opened: list[Any] = []
+
+    def together(uri: str | None, *, again: bool = False) -> object:
+        both.wait(10)
+        opened.append(connect(uri, again=again))
+        return opened[-1]
+
+    monkeypatch.setattr("clockstep.hypervisors.libvirt.connect", together)
+    named = [guest, msgspec.structs.replace(guest, name="again")]
+    found: list[Any] = list(side_by_side(named, hypervisor._domain, 10**10).values())
+    assert found[0] is found[1]
+    assert sorted(one is found[0].connect() for one in opened) == [False, True]
+    assert [alive(one) for one in opened if one is not found[0].connect()] == [False]

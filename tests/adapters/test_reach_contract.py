@@ -13,11 +13,10 @@ from pathlib import Path
 import pytest
 
 from adapters.far_shell import SECOND, Host, fake, real, shell_with
-from clockstep.errors import DeadlineError, NoProgramError, ReachError
-from clockstep.kernel.timex import pack_step
+from clockstep.errors import DeadlineError, NoProgramError, NotSteppedError, ReachError
 from clockstep.ports import NO_PROGRAM, Login, Reach
 from clockstep.reach.agent import AgentReach
-from clockstep.reach.injection import DONE, ELSEWHERE, REFUSED, WINDOW_NS
+from clockstep.reach.injection import DONE, ELSEWHERE, KNOWN, MEMORY, REFUSED, WINDOW_NS
 from clockstep.reach.ssh import SshReach
 
 
@@ -72,7 +71,7 @@ class LocalAgent:
 
 @pytest.fixture
 def tools(tmp_path: Path) -> Path:
-    real(tmp_path, "cat", "id", "perl", "tail")
+    real(tmp_path, "cat", "perl", "tail")
     fake(tmp_path, "id", "echo 0")
     return tmp_path
 
@@ -129,19 +128,36 @@ def test_the_offset_of_a_clock_that_is_this_machines_own_may_be_nothing(way: Rea
 
 def test_a_step_is_made_with_what_the_clock_is_expected_to_say(way: Reach, tools: Path) -> None:
     (tools / "perl").unlink()
-    fake(tools, "perl", f'shift 2; echo "$@" > {tools}/asked; exit {DONE}')
+    fake(tools, "perl", f'shift 2; echo "$@" > {tools}/asked; echo done 7 1; exit {DONE}')
     before = Host().realtime_ns()
-    way.adjust(7 * SECOND)
-    packed, at_s, at_ns, window = (tools / "asked").read_text().split()
-    assert packed == pack_step(7 * SECOND).hex()
+    assert way.step(7 * SECOND, "token") == 7 * SECOND + 1
+    memory, token, by_s, by_ns, at_s, at_ns, window = (tools / "asked").read_text().split()
+    assert (memory, token, by_s, by_ns) == (MEMORY, "token", "7", "0")
     assert before <= int(at_s) * SECOND + int(at_ns) + 7 * SECOND <= Host().realtime_ns()
     assert int(window) == WINDOW_NS
 
 
-@pytest.mark.parametrize(("code", "lasting"), [(ELSEWHERE, False), (REFUSED, True), (1, True)])
+@pytest.mark.parametrize(("code", "lasting"), [(ELSEWHERE, False), (REFUSED, True)])
 def test_a_step_that_was_not_made_is_an_error(way: Reach, tools: Path, code: int, lasting: bool) -> None:
     (tools / "perl").unlink()
     fake(tools, "perl", f"echo adjtimex: no >&2; exit {code}")
-    with pytest.raises(ReachError) as caught:
-        way.adjust(SECOND)
+    with pytest.raises(NotSteppedError) as caught:
+        way.step(SECOND, "token")
     assert caught.value.lasting is lasting
+
+
+@pytest.mark.parametrize("code", [1, 120, 137])
+def test_a_program_that_ends_otherwise_leaves_open_whether_it_has_stepped(way: Reach, tools: Path, code: int) -> None:
+    (tools / "perl").unlink()
+    fake(tools, "perl", f"exit {code}")
+    with pytest.raises(ReachError) as caught:
+        way.step(SECOND, "token")
+    assert not isinstance(caught.value, NotSteppedError)
+
+
+@pytest.mark.parametrize(("said", "expected"), [("done -1 5", -SECOND + 5), ("closed", 0), ("begun", None)])
+def test_a_node_is_asked_what_became_of_a_step(way: Reach, tools: Path, said: str, expected: int | None) -> None:
+    (tools / "perl").unlink()
+    fake(tools, "perl", f'shift 2; echo "$@" > {tools}/asked; echo {said}; exit {KNOWN}')
+    assert way.fate("token") == expected
+    assert (tools / "asked").read_text() == f"{MEMORY} token\n"

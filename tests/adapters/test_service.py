@@ -15,9 +15,11 @@ from clockstep.service import (
     UNIT,
     Service,
     files,
+    grants,
     install,
     quoted,
     refuse_unreadable,
+    refuse_writable,
     uninstall,
     unit_file,
 )
@@ -37,6 +39,13 @@ class Systemd:
         self.commands.append(" ".join(command))
         if self._failing and self._failing in self.commands[-1]:
             raise ClockstepError("systemd says no")
+
+
+@pytest.fixture(autouse=True)
+def booted(tmp_path: Path) -> None:
+    """systemd runs in both roots that the tests use (sd_booted(3))."""
+    for root in (tmp_path, tmp_path / "root"):
+        (root / "run/systemd/system").mkdir(parents=True)
 
 
 def service(*, of_user: bool = False) -> Service:
@@ -95,6 +104,26 @@ def test_a_service_that_does_not_come_up_leaves_nothing_behind(tmp_path: Path) -
         install(service(), tmp_path, tmp_path, systemd)
     assert [file for file in tmp_path.rglob("*") if file.is_file()] == []
     assert any("disable --now" in command for command in systemd.commands)
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_an_account_that_was_made_for_it_goes_again(tmp_path: Path, there: bool) -> None:
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc/passwd").write_text("root:x:0:0::/:/bin/sh\n" + "clockstep:x:999:999::/:/bin/false\n" * there)
+    systemd = Systemd("restart")
+    with pytest.raises(ClockstepError):
+        install(service(), tmp_path, tmp_path, systemd)
+    assert ("userdel clockstep" in systemd.commands) is not there
+
+
+@pytest.mark.parametrize("of_user", [False, True])
+def test_without_systemd_it_is_refused_at_once_and_nothing_is_run(tmp_path: Path, of_user: bool) -> None:
+    (tmp_path / "run/systemd/system").rmdir()
+    systemd = Systemd()
+    with pytest.raises(UsageError, match="systemd does not run here"):
+        install(service(of_user=of_user), tmp_path, tmp_path, systemd)
+    assert systemd.commands == []
+    assert [file for file in tmp_path.rglob("*") if file.is_file()] == []
 
 
 def test_a_new_one_that_does_not_come_up_gives_way_to_the_one_before(tmp_path: Path) -> None:
@@ -192,7 +221,53 @@ def test_what_the_services_account_may_not_read_is_refused_by_name(tmp_path: Pat
     for unread in (service()._replace(needed=[hidden / "clockstep.toml"]), service()._replace(folder=hidden)):
         with pytest.raises(UsageError, match=str(hidden)):
             install(unread, tmp_path / "root", tmp_path, Systemd())
-    assert not (tmp_path / "root").exists()
+    assert not (tmp_path / "root/etc").exists()
     with pytest.raises(UsageError, match=str(hidden)):
         refuse_unreadable(hidden / "clockstep.toml")
     refuse_unreadable(Path("/etc/passwd"))
+
+
+def of_root(*paths: str) -> list[Path]:
+    """Files of a system that somebody else than root may not write."""
+    return [Path(path) for path in paths]
+
+
+def test_what_only_root_can_change_is_trusted() -> None:
+    refuse_writable(service()._replace(needed=of_root("/etc/passwd"), code=of_root("/usr/bin/env", "/usr/lib/apt")))
+
+
+@pytest.mark.parametrize("part", ["interpreter", "package", "configuration", "folder"])
+@pytest.mark.parametrize("how", ["folder above", "itself", "link"])
+def test_what_somebody_else_could_change_is_refused_with_the_way_out(tmp_path: Path, part: str, how: str) -> None:
+    place = tmp_path / "theirs" / "thing"
+    place.mkdir(parents=True)
+    open_to_all = place.parent if how == "folder above" else place
+    open_to_all.chmod(0o777)
+    if how == "link":
+        (tmp_path / "link").symlink_to(place)
+        place = tmp_path / "link"
+    plain = service()
+    wished = {
+        "interpreter": plain._replace(code=[place]),
+        "package": plain._replace(code=[place.parent]),
+        "configuration": plain._replace(needed=[place]),
+        "folder": plain._replace(folder=place),
+    }[part]
+    with pytest.raises(UsageError, match=f"can change: {open_to_all} may be written by everybody") as refused:
+        refuse_writable(wished)
+    assert ("/opt/clockstep" in refused.value.hint) == (part in {"interpreter", "package"})
+    assert "--user" in refused.value.hint
+    systemd = Systemd()
+    with pytest.raises(UsageError):
+        install(wished, tmp_path / "root", tmp_path, systemd)
+    assert systemd.commands == []
+    install(wished._replace(of_user=True), tmp_path / "root", tmp_path, systemd)
+
+
+def test_the_rule_names_the_machines_where_they_are_fixed(tmp_path: Path) -> None:
+    rules = tmp_path / "etc/polkit-1/rules.d/60-clockstep.rules"
+    fixed = service()._replace(domains=["uuid-1", "uuid-2"])
+    assert 'var domains = ["uuid-1", "uuid-2"];' in files(fixed, tmp_path, tmp_path)[rules]
+    assert "var domains = [];" in files(service(), tmp_path, tmp_path)[rules]
+    assert "the machines that it names" in grants(fixed)
+    assert "any machine" in grants(service())

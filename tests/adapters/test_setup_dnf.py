@@ -7,6 +7,8 @@ import pytest
 
 from adapters.rpm_system import DNF_4, DNF_5, KEY, LIBRARY, Generation, RpmMachine, rpm_machine
 
+pytestmark = pytest.mark.packages
+
 STATE = "/var/lib/clockstep-setup"
 BEFORE = {"libold 1", "appliance 1"}
 AFTER = {"libold 2", "appliance 1", "chrony 4.8", f"{LIBRARY} 1"}

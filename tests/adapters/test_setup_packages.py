@@ -163,3 +163,14 @@ def test_what_a_power_cut_left_unconfigured_is_configured_and_gone_on_with(tmp_p
     machine.program("dpkg", configure)
     assert machine.run("apply").returncode == 0
     assert machine.effective("makestep") == "makestep 1 -1"
+
+
+def test_a_chrony_conf_that_a_power_cut_has_taken_comes_again_from_its_package(tmp_path: Path) -> None:
+    machine = Machine(tmp_path)
+    (tmp_path / "etc/chrony/chrony.conf").rename(tmp_path / "kept")
+    machine.write(f"{STATE}/begun", "")
+    machine.program("dpkg", "#!/bin/sh\nexit 0\n")  # it takes chrony for configured
+    again = f'[ "$UCF_FORCE_CONFFMISS" = 1 ] && cp {tmp_path}/kept {tmp_path}/etc/chrony/chrony.conf'
+    machine.program("apt-get", f'#!/bin/sh\ncase "$*" in *--reinstall*install\\ chrony) {again} ;; esac\n')
+    assert machine.run("apply").returncode == 0
+    assert machine.effective("makestep") == "makestep 1 -1"

@@ -1,19 +1,23 @@
 """The setup's script on made-up machines: what it plans, what it refuses, and that what it did is undone."""
 
 import fcntl
+import socket
 import subprocess
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from adapters.far_shell import real
 from adapters.machine import DEBIAN_12, DEBIAN_13, FEDORA, NTP, PHC, Machine
 from clockstep.core.diagnosis import HOST_CLOCKS
 from clockstep.core.provision import EXPLAINED
 from clockstep.core.setup import SetupOutcome, SetupPlan, diff, planned, remarks
+from clockstep.daemons import RUNNING
 from clockstep.daemons.setup import parse, read_status, script
 
 DROPIN = "/etc/chrony/clockstep.d/zz-clockstep.conf"
@@ -163,6 +167,7 @@ def test_a_second_run_changes_nothing_and_undo_restores_every_byte(tmp_path: Pat
     before = machine.etc()
     assert machine.run("apply").returncode == 0
     assert machine.etc() != before
+    assert not (tmp_path / "var/lib/clockstep-setup").stat().st_mode & 0o077  # what is kept there may be keys
     done = machine.plan()
     assert (done.changes, done.applied) == (False, True)
     assert machine.run("undo").returncode == 0
@@ -339,7 +344,9 @@ def test_without_a_hypervisors_clock_it_is_said_how_well_servers_do(tmp_path: Pa
     machine = Machine(tmp_path)
     assert any("to milliseconds on a near network" in said for said in remarks(machine.plan()))
     machine.clock(0, "KVM virtual PTP", "/dev/ptp_kvm")
-    assert remarks(machine.plan()) == []
+    assert remarks(machine.plan(trust=True)) == []
+    (choice,) = remarks(machine.plan())
+    assert "--trust makes that seconds, and a wrong host makes the node wrong" in choice
 
 
 def refused(machine: Machine, before: dict[str, str]) -> str:
@@ -361,13 +368,162 @@ def test_an_error_of_the_users_own_is_shown_and_nothing_changed(tmp_path: Path) 
     assert said.startswith("chronyd does not accept its configuration as it is: Invalid directive at line")
 
 
-@pytest.mark.parametrize("line", ["refclock PHC /dev/ptp_kvm poll 2", "RefClock PHC /dev/ptp0 trust"])
-def test_a_hardware_clock_of_the_users_own_is_named_and_nothing_changed(tmp_path: Path, line: str) -> None:
+@pytest.mark.parametrize("line", ["refclock PHC /dev/ptp0 poll 2", "RefClock PHC /dev/ptp9:nocrossts trust"])
+def test_a_network_cards_clock_of_the_users_own_is_named_and_nothing_changed(tmp_path: Path, line: str) -> None:
     machine = Machine(tmp_path, f"{DEBIAN_12}{line}\n")
-    machine.clock(0, "KVM virtual PTP", "/dev/ptp_kvm")
+    machine.clock(0, "52:54:00:12:34:56", card="eth0")
     assert refused(machine, machine.etc()) == (
         f"chrony's configuration has a hardware clock already, to be taken out first: {line}"
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "link", "line"),
+    [
+        ("hyperv", "/dev/ptp_hyperv", "refclock PHC /dev/ptp_hyperv poll 3 dpoll -2 offset 0"),
+        ("KVM virtual PTP", "", "RefClock PHC /dev/ptp0:nocrossts trust"),
+    ],
+)
+def test_a_line_of_the_users_own_for_the_hypervisors_clock_is_kept_and_what_lacks_beside_it_added(
+    tmp_path: Path, name: str, link: str, line: str
+) -> None:
+    machine = Machine(tmp_path, f"{DEBIAN_12}{line}\n")
+    machine.clock(0, name, link)
+    plan = machine.plan()
+    device = line.split()[2].partition(":")[0]
+    assert (plan.objection, plan.kept, plan.clock) == ("", device, f"{device} {name}")
+    assert [
+        file.path for file in plan.files if "refclock PHC" in (file.after or "") and file.path != machine.conf
+    ] == []
+    assert f"[ -e {device} ]" in after(plan, UNIT)
+    assert any("by a line of somebody else's, which is kept" in said for said in remarks(plan))
+    before = machine.etc()
+    machine.write("/sources", PHC)
+    assert machine.run("apply").returncode == 0
+    assert machine.effective("makestep") == "makestep 1 -1"
+    assert machine.configuration().lower().count("refclock phc") == 1
+    assert machine.plan().files == ()
+    assert machine.run("undo").returncode == 0
+    assert machine.etc() == before
+
+
+def test_the_configuration_that_counts_is_the_one_that_the_running_chronyd_reads(tmp_path: Path) -> None:
+    machine = Machine(tmp_path)
+    machine.write("/etc/chrony/site.conf", "makestep 1 3\npool time.example.org iburst\n")
+    machine.chronyd_runs_with("-F", "1", "-f", "/etc/chrony/site.conf")
+    before = machine.etc()
+    assert "/etc/chrony/site.conf" in {file.path for file in machine.plan().files}
+    assert machine.run("apply").returncode == 0
+    assert machine.read("/etc/chrony/site.conf").splitlines()[-1].startswith("include /etc/chrony/clockstep.d/")
+    assert machine.read(machine.conf) == DEBIAN_12
+    assert machine.run("undo").returncode == 0
+    assert machine.etc() == before
+
+
+@pytest.mark.parametrize(
+    ("words", "meant"),
+    [((), ""), (("-f", "/a b"), "/a b"), (("-f/x.conf", "-d"), "/x.conf"), (("-d", "-f", "etc/y"), "/etc/y")],
+)
+def test_where_a_running_chronyd_has_its_configuration_is_told_by_its_command_line(
+    tmp_path: Path, words: tuple[str, ...], meant: str
+) -> None:
+    machine = Machine(tmp_path)
+    machine.chronyd_runs_with(*words)
+    environment = {"ROOT": str(tmp_path), "PATH": str(machine.bin)}
+    done = subprocess.run(
+        ["/bin/sh", "-c", f"{RUNNING}chronyd_file"], env=environment, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == meant
+
+
+@pytest.mark.parametrize(
+    "line", ["pool a.example iburst nts prefer", "server 192.0.2.1 prefer", "refclock SHM 0 prefer"]
+)
+def test_where_another_source_is_preferred_the_hypervisors_clock_is_too(tmp_path: Path, line: str) -> None:
+    machine = Machine(tmp_path, f"{DEBIAN_12}{line}\n")
+    machine.clock(0, "KVM virtual PTP", "/dev/ptp_kvm")
+    assert after(machine.plan(), GUARDED).splitlines()[-1].endswith(" prefer")
+    machine.write("/sources", PHC)
+    assert machine.run("apply").returncode == 0
+    assert machine.plan().files == ()
+    machine.write(machine.conf, machine.read(machine.conf).replace(f"{line}\n", ""))
+    assert not after(machine.plan(), GUARDED).splitlines()[-1].endswith(" prefer")
+
+
+def test_a_preferred_source_of_a_file_beside_counts_too(tmp_path: Path) -> None:
+    machine = Machine(tmp_path)
+    machine.clock(0, "KVM virtual PTP", "/dev/ptp_kvm")
+    machine.write("/etc/chrony/sources.d/site.sources", "pool 1.ntp.example iburst maxsources 1 nts prefer\n")
+    assert after(machine.plan(), GUARDED).splitlines()[-1].endswith(" prefer")
+
+
+@pytest.mark.parametrize(
+    ("ahead", "version", "table", "line"),
+    [
+        ("0", "4.9", "", "refclock PHC /dev/ptp_clockstep poll 1 dpoll -1 filter 4 optional"),
+        ("37", "4.9", "leap-seconds.list", "refclock PHC /dev/ptp_clockstep poll 1 dpoll -1 filter 4 tai optional"),
+        ("37", "4.3", "right/UTC", "refclock PHC /dev/ptp_clockstep poll 1 dpoll -1 filter 4 tai"),
+        ("37", "4.3", "leap-seconds.list", None),
+        ("37", "4.9", "", None),
+        ("-3600", "4.9", "leap-seconds.list", None),
+    ],
+)
+def test_a_clock_that_counts_tai_is_known_by_how_far_ahead_it_is(
+    tmp_path: Path, ahead: str, version: str, table: str, line: str | None
+) -> None:
+    machine = Machine(tmp_path, version=version)
+    machine.clock(0, "vmclock")
+    machine.program("perl", f"#!/bin/sh\necho {ahead}\n")
+    if table:
+        machine.write(f"/usr/share/zoneinfo/{table}", "")
+    plan = machine.plan()
+    written = "".join(file.after or "" for file in plan.files).splitlines()
+    assert [one for one in written if one.startswith("refclock")] == ([line] if line else [])
+    assert bool(plan.not_taken) is (line is None)
+    assert bool(plan.clock) is (line is not None)
+    leaps = {
+        "leap-seconds.list": "leapseclist /usr/share/zoneinfo/leap-seconds.list",
+        "right/UTC": "leapsectz right/UTC",
+    }
+    assert [one for one in written if one.startswith("leapsec")] == ([leaps[table]] if line and "tai" in line else [])
+
+
+def test_a_table_of_leap_seconds_that_is_configured_already_is_enough(tmp_path: Path) -> None:
+    machine = Machine(tmp_path, f"{DEBIAN_12}leapsectz right/UTC\n")
+    machine.clock(0, "vmclock")
+    machine.program("perl", "#!/bin/sh\necho 37\n")
+    written = "".join(file.after or "" for file in machine.plan().files if file.path != machine.conf)
+    assert " tai" in written
+    assert "leapsec" not in written
+
+
+SOURCES = "/etc/chrony/sources.d/site.sources"
+
+
+def test_short_polls_are_written_where_no_clock_can_be_followed_and_taken_back(tmp_path: Path) -> None:
+    machine = Machine(tmp_path)
+    machine.write(SOURCES, "# ours\nserver 192.0.2.7 iburst maxpoll 10\nPool b.example minpoll 8\nserver c maxpoll 4\n")
+    before = machine.etc()
+    assert "maxpoll" not in "".join(file.after or "" for file in machine.plan().files)
+    assert machine.run("apply", short_polls=True).returncode == 0
+    assert machine.read(SOURCES) == (
+        "# ours\n#clockstep setup: server 192.0.2.7 iburst maxpoll 10\nserver 192.0.2.7 iburst maxpoll 6\n"
+        "#clockstep setup: Pool b.example minpoll 8\nPool b.example minpoll 6 maxpoll 6\nserver c maxpoll 4\n"
+    )
+    assert machine.effective("pool").endswith("iburst maxpoll 6")
+    assert machine.plan(short_polls=True).files == ()
+    assert {file.path for file in machine.plan().files} == {SOURCES, machine.conf}
+    machine.write(SOURCES, f"{machine.read(SOURCES)}server later\n")
+    assert machine.run("undo").returncode == 0
+    assert machine.etc() == before | {
+        SOURCES.removeprefix("/etc/"): f"{before[SOURCES.removeprefix('/etc/')]}server later\n"
+    }
+
+
+def test_where_a_clock_can_be_followed_polls_are_left_as_they_are(tmp_path: Path) -> None:
+    machine = Machine(tmp_path)
+    machine.clock(0, "KVM virtual PTP", "/dev/ptp_kvm")
+    assert "maxpoll" not in "".join(file.after or "" for file in machine.plan(short_polls=True).files)
 
 
 def test_a_hardware_clock_of_another_kind_is_the_users_own_matter(tmp_path: Path) -> None:
@@ -462,3 +618,86 @@ def test_work_that_ends_while_it_is_asked_about_has_its_result(tmp_path: Path) -
     machine.write(result, "working\n")
     machine.program("systemctl", f"#!/bin/sh\necho done >{tmp_path}{result}; echo inactive\n")
     assert read_status(machine.run("status").stdout) == ("done", False, "")
+
+
+@contextmanager
+def ntp_server() -> Iterator[int]:
+    """A time server on a port of loopback, which answers whatever it is asked with 48 bytes."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+        server.bind(("127.0.0.1", 0))
+
+        def answer() -> None:
+            with suppress(OSError):
+                while True:
+                    _, client = server.recvfrom(512)
+                    server.sendto(bytes(48), client)
+
+        threading.Thread(target=answer, daemon=True).start()
+        yield server.getsockname()[1]
+
+
+def replacing(tmp_path: Path, *servers: str, by: str = "perl") -> Machine:
+    """A machine whose ntpsec is to give way to its chrony, which has these servers."""
+    machine = Machine(tmp_path, "".join(f"server {server}\n" for server in servers))
+    machine.write("/units/ntpsec", "active\n")
+    real(machine.bin, by)
+    return machine
+
+
+@pytest.mark.parametrize("by", ["perl", "python3"])
+def test_time_servers_are_asked_before_a_daemon_is_replaced(tmp_path: Path, by: str) -> None:
+    with ntp_server() as port:
+        machine = replacing(tmp_path, f"127.0.0.1 port {port} iburst", "127.0.0.2 iburst", "nowhere.invalid", by=by)
+        plan = machine.plan()
+        assert set(plan.silent) == {"127.0.0.2 does not answer", "nowhere.invalid is not resolved"}
+        assert plan.objection == ""
+        assert any("not all time servers answer" in said for said in remarks(plan))
+        assert machine.run("apply").returncode == 0
+
+
+def test_where_no_time_server_answers_and_there_is_no_other_clock_nothing_is_replaced(tmp_path: Path) -> None:
+    machine = replacing(tmp_path, "127.0.0.2", "nowhere.invalid")
+    plan = machine.plan()
+    assert plan.objection.startswith("no time server answers there, and no hypervisor's clock can be followed: ")
+    assert "nowhere.invalid is not resolved" in plan.objection
+    before = machine.etc()
+    assert machine.run("apply").returncode == 1
+    assert machine.etc() == before
+    assert machine.read("/units/ntpsec") == "active\n"
+    machine.clock(0, "KVM virtual PTP", "/dev/ptp_kvm")
+    assert machine.plan().objection == ""
+
+
+def test_servers_are_not_asked_where_nothing_is_replaced(tmp_path: Path) -> None:
+    machine = replacing(tmp_path, "127.0.0.2")
+    machine.write("/units/ntpsec", "inactive\n")
+    assert (machine.plan().silent, machine.plan().objection) == ((), "")
+
+
+@pytest.mark.parametrize(
+    ("label", "enforce", "confined"),
+    [
+        ("system_u:system_r:virt_qemu_ga_t:s0", "1", True),
+        ("system_u:system_r:virt_qemu_ga_t:s0", "0", False),
+        ("unconfined_u:unconfined_r:unconfined_t:s0", "1", False),
+    ],
+)
+def test_an_agent_that_selinux_confines_sets_nothing_up(
+    tmp_path: Path, label: str, enforce: str, confined: bool
+) -> None:
+    machine = Machine(tmp_path)
+    machine.write("/proc/self/attr/current", f"{label}\0")
+    machine.write("/sys/fs/selinux/enforce", enforce)
+    if confined:
+        assert "SELinux confines the guest agent there" in (said := refused(machine, machine.etc()))
+        assert "--reach ssh" in said
+    else:
+        assert machine.plan().objection == ""
+
+
+def test_copies_of_keys_are_not_for_others(tmp_path: Path) -> None:
+    machine = Machine(tmp_path)
+    (tmp_path / "var/lib/clockstep-setup").mkdir(mode=0o755, parents=True)
+    assert machine.run("apply").returncode == 0
+    assert list((tmp_path / "var/lib/clockstep-setup").rglob("*.tar"))
+    assert (tmp_path / "var/lib/clockstep-setup").stat().st_mode & 0o777 == 0o700

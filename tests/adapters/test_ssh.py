@@ -1,8 +1,11 @@
 """ssh as a way to a node, against clients that misbehave: nothing is believed, awaited for ever, or left running."""
 
 import os
+import shutil
+import signal
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from uuid import UUID, uuid4
@@ -10,13 +13,13 @@ from uuid import UUID, uuid4
 import pytest
 
 from adapters.far_shell import SECOND, Host, client, fake, real, shell_with
-from clockstep.errors import LONGEST, DeadlineError, ReachError
+from clockstep.errors import LONGEST, DeadlineError, NotSteppedError, ReachError
 from clockstep.model import Guest
 from clockstep.ports import Login, Ways
 from clockstep.reach.injection import UNAVAILABLE
-from clockstep.reach.logins import login
+from clockstep.reach.logins import configured, login
 from clockstep.reach.shell import ShellEndedError
-from clockstep.reach.ssh import SshReach, explained, same_machine
+from clockstep.reach.ssh import PROBE_NS, SshReach, explained, same_machine
 from conftest import until
 
 Connect = Callable[[list[str]], SshReach]
@@ -72,6 +75,51 @@ def test_ssh_asks_nothing_shares_nothing_and_leaves_host_keys_to_the_configurati
     assert not any("KeyChecking" in word or "KnownHosts" in word for word in asked)
 
 
+@pytest.mark.parametrize(
+    ("configuration", "own"),
+    [
+        ("hostname 10.0.0.7\nport 22", True),
+        ("hostname 10.0.0.7\nproxyjump bastion", False),
+        ("hostname 10.0.0.7\nproxycommand nc %h %p", False),
+        ("", False),
+    ],
+)
+def test_the_connection_is_made_here_unless_the_configuration_has_another_way(
+    connect: Connect, host: Host, tmp_path: Path, configuration: str, own: bool
+) -> None:
+    reach = connect(client(f'printf "%s\n" "$@" > {tmp_path}/asked; exec /bin/sh', configuration))
+    reach.run(TRUE, b"", host.within())
+    asked = (tmp_path / "asked").read_text().splitlines()
+    assert ("ProxyUseFdpass=yes" in asked) is own
+    assert any(word.startswith("ProxyCommand=") for word in asked) is own
+
+
+def test_a_host_without_an_address_is_ssh_s_own_message_with_a_hint(host: Host) -> None:
+    reach = SshReach(Login("nowhere.invalid", ("-F", os.devnull)), host)
+    with pytest.raises(ReachError, match=r"^ssh: Could not resolve hostname nowhere\.invalid: ") as caught:
+        reach.clock()
+    assert caught.value.lasting
+    assert "--ssh-config" in caught.value.hint
+    reach.close()
+
+
+def test_an_idle_connection_that_is_dead_is_given_up_soon_and_a_new_one_made(host: Host, tmp_path: Path) -> None:
+    real(tmp_path, "perl", "id", "cat", "true", "sh")
+    command = client(f"echo $$ >> {tmp_path}/pids; PATH={tmp_path} exec /bin/sh")
+    reach = SshReach(Login("node"), host, command=command, stale_ns=0)
+    reach.clock()
+    reach.clock()
+    (first,) = (tmp_path / "pids").read_text().split()
+    os.killpg(int(first), signal.SIGSTOP)
+    began = time.monotonic_ns()
+    reach.clock()
+    first_again, second = (tmp_path / "pids").read_text().split()
+    reach.close()
+    assert first_again == first != second
+    assert time.monotonic_ns() - began > PROBE_NS
+    assert not runs(first)
+
+
 def test_what_a_login_prints_first_is_passed_over(connect: Connect, host: Host) -> None:
     reach = connect(client("echo Welcome; echo 'last login: never' >&2; exec /bin/sh"))
     assert reach.run(["/bin/sh", "-c", "echo hi"], b"", host.within()) == (0, "hi\n", "")
@@ -95,6 +143,13 @@ def test_a_client_that_ends_without_a_shell_is_an_error_with_its_last_words(
     assert 0 < len(str(caught.value)) <= LONGEST + len("ssh: ")
     assert str(caught.value).isprintable()
     assert caught.value.hint
+
+
+def test_an_ssh_that_does_not_say_what_its_configuration_comes_to_is_ended_with_its_children(tmp_path: Path) -> None:
+    pid = tmp_path / "pid"
+    assert configured(Login("web"), ["/bin/sh", "-c", f"sleep 600 & echo $! >{pid}; wait"], 0.5) == []
+    process = Path("/proc") / pid.read_text().strip() / "cmdline"
+    until(lambda: not (process.exists() and process.read_bytes()), 5)  # a zombie's is empty
 
 
 @pytest.mark.parametrize("where", ["", ">&2"])
@@ -135,7 +190,17 @@ def test_the_clock_is_read_with_whatever_there_is(connect: Connect, tmp_path: Pa
     assert offset.earliest_ns <= 0 <= offset.latest_ns
 
 
-@pytest.mark.parametrize("answer", ["1795423375 %N", "1795423375", "", "-5 000000000", "x" * 10**5, "1 2 3"])
+@pytest.mark.parametrize("nanoseconds", ["%N", "N", ""])
+def test_a_date_without_nanoseconds_bounds_a_clock_within_a_second(
+    connect: Connect, tmp_path: Path, nanoseconds: str
+) -> None:
+    fake(tmp_path, "date", f"echo $({shutil.which('date')} +%s) {nanoseconds}")
+    offset = connect(shell_with(tmp_path)).clock().offset
+    assert offset.earliest_ns <= 0 <= offset.latest_ns
+    assert SECOND // 2 < offset.error_ns <= 2 * SECOND
+
+
+@pytest.mark.parametrize("answer", ["", "noon", "-5 000000000", "x" * 10**5, "1 2 3"])
 def test_an_answer_that_is_no_time_is_refused(connect: Connect, tmp_path: Path, answer: str) -> None:
     fake(tmp_path, "date", f"echo '{answer}'")
     with pytest.raises(ReachError, match="asked for its clock") as caught:
@@ -158,12 +223,12 @@ def test_a_clock_program_that_dies_is_an_error_at_once(connect: Connect, tmp_pat
 def test_who_is_not_root_steps_by_sudo(connect: Connect, host: Host, tmp_path: Path) -> None:
     fake(tmp_path, "id", "echo 1000")
     fake(tmp_path, "sudo", f'printf "%s\\n" "$1" >> {tmp_path}/sudo-asked; shift; exec "$@"')
-    fake(tmp_path, "perl", "exit 0")
+    fake(tmp_path, "perl", "echo done 0 1")
     real(tmp_path, "true")
     reach = connect(shell_with(tmp_path))
-    reach.adjust(1)
+    reach.step(1, "token")
     assert reach.run(TRUE, b"", host.within()).code == 0
-    assert (tmp_path / "sudo-asked").read_text() == "-n\n" * 4  # may it; which machine; the step; the command
+    assert (tmp_path / "sudo-asked").read_text() == "-n\n" * 3  # which machine; the step; the command
 
 
 def test_where_sudo_wants_a_password_commands_run_and_nothing_is_stepped(
@@ -174,8 +239,8 @@ def test_where_sudo_wants_a_password_commands_run_and_nothing_is_stepped(
     fake(tmp_path, "perl", f": > {tmp_path}/stepped")
     reach = connect(shell_with(tmp_path))
     assert reach.run(TRUE, b"", host.within()).code == 0
-    with pytest.raises(ReachError, match="a password is required") as caught:
-        reach.adjust(1)
+    with pytest.raises(NotSteppedError, match="a password is required") as caught:
+        reach.step(1, "token")
     assert caught.value.lasting
     assert "sudo without a password" in caught.value.hint
     assert not (tmp_path / "stepped").exists()
@@ -188,7 +253,7 @@ def test_where_there_is_no_tool_for_the_step_the_date_is_set_at_a_whole_second(
     fake(tmp_path, "perl", f"exit {UNAVAILABLE}")
     fake(tmp_path, "date", f'echo "$@" > {tmp_path}/set')
     before = host.realtime_ns()
-    connect(shell_with(tmp_path)).adjust(5 * SECOND)
+    connect(shell_with(tmp_path)).step(5 * SECOND, "token")
     assert (tmp_path / "set").read_text() == f"-u -s @{(before + host.naps[-1]) // SECOND + 1}\n" or (
         (tmp_path / "set").read_text() == f"-u -s @{(before + host.naps[-1]) // SECOND}\n"
     )
@@ -199,7 +264,7 @@ def test_a_date_that_cannot_be_set_says_what_to_install(connect: Connect, tmp_pa
     fake(tmp_path, "perl", f"exit {UNAVAILABLE}")
     fake(tmp_path, "date", "echo 'cannot set date' >&2; exit 1")
     with pytest.raises(ReachError, match="cannot set date") as caught:
-        connect(shell_with(tmp_path)).adjust(5 * SECOND)
+        connect(shell_with(tmp_path)).step(5 * SECOND, "token")
     assert caught.value.lasting
     assert "perl or python3" in caught.value.hint
 
@@ -221,7 +286,7 @@ def test_another_machine_under_the_name_is_refused(host: Host, tmp_path: Path) -
     fake(tmp_path, "cat", f"echo {uuid4()}")
     fake(tmp_path, "perl", f": > {tmp_path}/asked")
     reach = SshReach(Login("node"), host, str(uuid4()), shell_with(tmp_path))
-    for use in (reach.clock, lambda: reach.adjust(1), lambda: reach.run(TRUE, b"", host.within())):
+    for use in (reach.clock, lambda: reach.step(1, "token"), lambda: reach.run(TRUE, b"", host.within())):
         with pytest.raises(ReachError, match="another machine") as caught:
             use()
         assert caught.value.lasting
@@ -233,7 +298,7 @@ def test_a_host_that_nobody_has_named_must_show_that_it_is_the_machine(host: Hos
     fake(tmp_path, "perl", f": > {tmp_path}/asked")
     reach = SshReach(Login("node", sure=False), host, str(uuid4()), shell_with(tmp_path))
     with pytest.raises(ReachError, match="may be another one"):
-        reach.adjust(1)
+        reach.step(1, "token")
     assert not (tmp_path / "asked").exists()
 
 
@@ -251,12 +316,22 @@ GUEST = Guest("node", "uuid-1", "running")
     ],
 )
 def test_the_file_counts_first_then_vagrant_then_the_users_word(ways: Ways, expected: Login | None) -> None:
-    assert login(GUEST, ways, client("echo hostname node")) == expected
+    assert login(GUEST, ways, client("exit 1", "hostname node")) == expected
+
+
+@pytest.mark.parametrize(
+    ("known", "host"), [("Host web\n", "web"), ("Host node\n", "node"), ("Host node web\n", "node"), ("", "node")]
+)
+def test_a_file_may_call_a_vagrant_machine_by_either_name(tmp_path: Path, known: str, host: str) -> None:
+    file = tmp_path / "ssh_config"
+    file.write_text(f"{known}    HostName 10.0.0.7\n" if known else "")
+    ways = Ways(str(file), called={GUEST.uuid: "web"})
+    assert login(GUEST, ways) == Login(host, ("-F", str(file)))
 
 
 @pytest.mark.parametrize(("says", "known"), [("hostname 10.0.0.7", True), ("hostname NODE", False), ("", False)])
 def test_the_users_own_configuration_is_taken_where_it_says_which_host_the_name_is(says: str, known: bool) -> None:
-    found = login(GUEST, Ways(), client(f"echo '{says}'"))
+    found = login(GUEST, Ways(), client("exit 1", says))
     assert found == (Login("node", sure=False) if known else None)
 
 

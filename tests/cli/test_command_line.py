@@ -199,14 +199,57 @@ def test_a_story_that_nobody_hears_does_not_end_the_work() -> None:
         story.tell("node", "stepping")
 
 
-@pytest.mark.parametrize(("disposition", "ends"), [("--default-signal=HUP", True), ("--ignore-signal=HUP", False)])
-def test_a_hangup_is_an_interruption_unless_it_was_to_be_ignored(disposition: str, ends: bool) -> None:
+@pytest.mark.parametrize(("disposition", "code"), [("--default-signal=HUP", 129), ("--ignore-signal=HUP", 143)])
+def test_a_hangup_is_an_interruption_unless_it_was_to_be_ignored(disposition: str, code: int) -> None:
     command = ["env", disposition, sys.executable, "-m", "clockstep", *TEST, "--json", "status", "--watch"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as watching:
         assert watching.stdout
         assert watching.stdout.readline()
         watching.send_signal(signal.SIGHUP)
-        if not ends:
+        if code == 143:
             assert watching.stdout.readline()
             watching.send_signal(signal.SIGTERM)
-        assert watching.wait(20) == 130
+        assert watching.wait(20) == code
+
+
+HOLDING = """import click, time
+from clockstep import cli
+from clockstep.cli import root
+
+@click.command()
+def holding():
+    try:
+        print("holding", flush=True)
+        time.sleep(60)
+    finally:
+        print("letting go", flush=True)
+        time.sleep(60)
+
+root.root = holding
+cli.main()
+"""
+
+
+def test_an_interruption_is_undone_in_peace_until_somebody_insists() -> None:
+    with subprocess.Popen([sys.executable, "-c", HOLDING], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout
+        assert process.stderr
+        assert process.stdout.readline() == b"holding\n"
+        process.send_signal(signal.SIGINT)
+        assert process.stdout.readline() == b"letting go\n"
+        for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+            process.send_signal(number)
+        assert b"ending what is under way" in process.stderr.readline()
+        assert b"clockstep resume" in process.stderr.readline()
+        assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20) == -signal.SIGINT
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_streams_that_are_closed_are_no_error(closed: str) -> None:
+    command = f'exec "$0" -m clockstep --connect test:///default nodes {closed}'
+    done = subprocess.run(["sh", "-c", command, sys.executable], capture_output=True, text=True, check=False)
+    assert done.returncode == 0
+    assert not done.stderr
+    assert bool(done.stdout) == (">&-" not in closed.replace("2>&-", ""))

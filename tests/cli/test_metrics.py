@@ -107,6 +107,18 @@ def test_a_node_that_is_gone_is_shown_no_more_and_one_whose_hypervisor_is_silent
     assert shown == ['clockstep_node_offset_seconds{node="far"} 0.0002']
 
 
+def test_what_was_counted_of_a_node_is_forgotten_with_it_and_not_when_it_only_stops() -> None:
+    metrics = Metrics()
+    metrics.surveyed([Listed("", [Guest("job", "1", "running"), Guest("web", "2", "running")])], SYNCED)
+    for name in ("job", "web"):
+        metrics.seen(episode(name, Verdict.GOOD))
+        metrics.seen(episode(name, Verdict.GOOD, reverted=True))
+    metrics.surveyed([Listed("", [Guest("web", "2", "shut off")])], SYNCED)
+    assert not [line for line in page(metrics) if 'node="job"' in line]
+    assert 'clockstep_steps_total{cause="reverted to a snapshot",node="web"} 2.0' in page(metrics)
+    assert 'clockstep_wrong_seconds_total{node="web"} 0.3' in page(metrics)
+
+
 def test_while_the_host_is_not_synchronised_it_has_no_error() -> None:
     metrics = Metrics()
     metrics.surveyed([], HostClock(synchronised=False, max_error_ns=16 * SECOND))

@@ -5,7 +5,6 @@ Time passes only where something takes time, so a test of half a minute takes no
 
 import base64
 import json
-import struct
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -13,12 +12,11 @@ from uuid import uuid4, uuid5
 
 from clockstep.daemons import ask_all, chrony
 from clockstep.errors import ExecBlockedError, HypervisorError, NoProgramError, NotRunningError, ReachError
-from clockstep.kernel.timex import ADJ_NANO, ADJ_SETOFFSET, ADJ_TICK, NOMINAL_TICK_US, SIZE
-from clockstep.model import Around, Guest, Happening, Snapshot
+from clockstep.model import Around, Bridge, Channel, Guest, Happening, Snapshot
 from clockstep.ports import Listed
 from clockstep.reach import guard
 from clockstep.reach.agent import AgentReach
-from clockstep.reach.injection import CHOICE, PERL
+from clockstep.reach.injection import CHOICE, MEMORY, PERL
 
 SECOND = 1_000_000_000
 MILLISECOND = 1_000_000
@@ -26,7 +24,7 @@ NOW_S = 1_800_000_000
 TRACKING = "7F000001,10.0.2.2,2,{now},0.0,0.0,0.0,-0.149,0.000,11.280,0.000008908,0.000048285,2.0,Normal\n"
 SELECTED = "^,*,10.0.2.2,1,6,17,3,0.000000919,0.000001851,0.000004506\n"
 UNSYNCHRONISED = "00000000,,0,0.0,0.0,0.0,0.0,-0.149,0.000,0.000,1.000000000,1.000000000,2.0,Not synchronised\n"
-UNREACHED = "^,?,10.0.2.2,0,6,0,4294967295,0.000000000,0.000000000,0.000000000\n"
+UNREACHED = "^,?,10.0.2.2,0,6,{reach},4294967295,0.000000000,0.000000000,0.000000000\n"
 
 
 class SimClock:
@@ -76,6 +74,8 @@ class SimGuest:
     deaf: bool = False
     stuck: str = ""
     network: bool = True
+    heard: bool = True
+    tracking: str = ""
     deaf_resyncs: int = 0
     running: bool = True
     slew: int = 0
@@ -84,6 +84,7 @@ class SimGuest:
     guard_latency_ns: int = 20 * MILLISECOND
     commands: list[str] = field(default_factory=list)
     steps: list[int] = field(default_factory=list)
+    memory: dict[str, str] = field(default_factory=dict)
     _ended: dict[int, tuple[int, str, str]] = field(default_factory=dict)
 
     def reach(self) -> AgentReach:
@@ -138,7 +139,7 @@ class SimGuest:
     def _hear(self, line: str) -> None:
         """What the guard does with a line."""
         self.clock.sleep_ns(self.guard_latency_ns)
-        self._inject(bytes.fromhex(line.split(maxsplit=1)[0]), *map(int, line.split()[1:]))
+        self._step(line.split())
 
     def _require_running(self) -> None:
         if self.deaf:
@@ -159,9 +160,10 @@ class SimGuest:
             raise NoProgramError("Failed to execute child process “perl”")
         assert argv[0] == "perl" or argv[:2] == ["/bin/sh", "-c"], "only the shell is sure to be there"
         self.pass_ns(self.exec_latency_ns)
-        self.commands.append(argv[2])
+        asks_for_fate = argv[-2] == MEMORY
+        self.commands.append("fate" if asks_for_fate else argv[2])
         if argv[2] in {PERL, CHOICE}:
-            return self._inject(bytes.fromhex(argv[-4]), *map(int, argv[-3:]))
+            return self._step(argv[argv.index(MEMORY) :]) if self.has_tools else (69, "", "")
         if argv[2] == guard.START:
             self.guarded = self.has_tools and self.root
             return 0 if self.guarded else 69, "", ""
@@ -169,6 +171,7 @@ class SimGuest:
             return self._ask()
         if argv[2] == chrony.RESYNC:
             heard = self.network and self.deaf_resyncs == 0
+            self.heard = self.network
             self.deaf_resyncs = max(0, self.deaf_resyncs - 1)
             self.synchronised_at = self.clock.mono + 4600 * MILLISECOND if heard else None
             return 0, "200 OK\n200 OK\n", ""
@@ -178,30 +181,40 @@ class SimGuest:
             return 0 if in_sync_in <= 2 * SECOND else 124, "", ""
         return 127, "", "not found"
 
-    def _inject(self, timex: bytes, at_s: int, at_ns: int, window: int) -> tuple[int, str, str]:
-        """adjtimex(2), with the checks of timekeeping_validate_timex."""
-        modes, seconds, nanoseconds, tick = struct.unpack("<I68xqqq", timex[:96])
+    def _step(self, words: list[str]) -> tuple[int, str, str]:
+        """What the scripts do: under a token once, and adjtimex(2) with the checks of timekeeping_validate_timex."""
+        _, token, *numbers = words
+        if fate := self.memory.get(token):
+            return 76, f"{fate}\n", ""
+        if not numbers:
+            self.memory[token] = "closed"
+            return 76, "closed\n", ""
+        seconds, nanoseconds, at_s, at_ns, window = map(int, numbers)
         elapsed = self.clock.real + self.offset_ns - at_s * SECOND - at_ns
-        if not self.has_tools:
-            return 69, "", ""
-        if abs(elapsed) > window:
+        later = any(other > token for other, fate in self.memory.items() if fate != "closed")
+        if later or abs(elapsed) > window:
             return 75, "", ""
-        refused = len(timex) != SIZE or not 0 <= nanoseconds < SECOND or tick != NOMINAL_TICK_US
-        if not self.root or refused or modes != ADJ_SETOFFSET | ADJ_NANO | ADJ_TICK:
+        if not self.root or not 0 <= nanoseconds < SECOND:
             return 77, "", "adjtimex: Operation not permitted"
-        by_ns = seconds * SECOND + nanoseconds - elapsed * self.slew // (10_000 + self.slew)
+        by_ns = seconds * SECOND + nanoseconds
+        if abs(self.slew) > 10:
+            by_ns -= elapsed * self.slew // (10_000 + self.slew)
+            self.slew = 0
         self.offset_ns += by_ns
-        self.slew = 0
         self.steps.append(by_ns)
         self.synchronised_at = None
-        return 0, "", ""
+        self.memory[token] = "done {} {}".format(*divmod(by_ns, SECOND))
+        return 0, f"{self.memory[token]}\n", ""
 
     def _ask(self) -> tuple[int, str, str]:
         if not self.chrony:
             return 1, f"#clockstep chrony\n#clockstep silent\n{self.silent}", ""
+        if self.tracking:
+            return 0, f"#clockstep chrony\n{self.tracking}{SELECTED}", ""
         if self.synchronised_at is not None and self.clock.mono >= self.synchronised_at:
             return 0, "#clockstep chrony\n" + TRACKING.format(now=self.clock.real / SECOND) + SELECTED, ""
-        return 0, "#clockstep chrony\n" + UNSYNCHRONISED + UNREACHED, ""
+        reach = "377" if self.heard else "0"
+        return 0, "#clockstep chrony\n" + UNSYNCHRONISED + UNREACHED.format(reach=reach), ""
 
 
 class SimHypervisor:
@@ -210,6 +223,8 @@ class SimHypervisor:
     def __init__(self, clock: SimClock, names: list[str]) -> None:
         self.clock = clock
         self.id = uuid4()
+        self.channels: set[str] = set()
+        self.spanning = True
         self.machines = {name: SimGuest(clock) for name in names}
         self.taken: dict[str, dict[str, tuple[Snapshot, int]]] = {name: {} for name in names}
         self.broken: set[tuple[str, str]] = set()
@@ -230,6 +245,8 @@ class SimHypervisor:
         return [Listed("", () if error else self.guests(), error)]
 
     def snapshots(self, guest: Guest) -> list[Snapshot]:
+        if ("snapshots", guest.name) in self.broken:
+            raise HypervisorError("internal error: listing failed")
         return [snapshot for snapshot, _ in self.taken[guest.name].values()]
 
     def state(self, guest: Guest) -> str:
@@ -237,6 +254,22 @@ class SimHypervisor:
 
     def current(self, guest: Guest) -> Snapshot | None:
         return max(self.snapshots(guest), key=lambda snapshot: snapshot.created_ns, default=None)
+
+    def add_channel(self, guest: Guest) -> Channel:
+        added = guest.name not in self.channels
+        self.channels.add(guest.name)
+        return Channel(defined=added, plugged=added)
+
+    def remove_channel(self, guest: Guest, added: Channel) -> None:
+        if added.defined:
+            self.channels.discard(guest.name)
+
+    def bridges(self, guest: Guest) -> list[Bridge]:
+        return [Bridge("default", str(self.id), "virbr0", self.spanning, tuple(self.machines))]
+
+    def set_spanning(self, guest: Guest, bridge: Bridge, *, spanning: bool) -> str:
+        self.spanning = spanning
+        return ""
 
     def around(self, guest: Guest) -> Around:
         current = self.current(guest)
@@ -256,7 +289,10 @@ class SimHypervisor:
 
     def snapshot(self, guest: Guest, snapshot: Snapshot) -> None:
         self._begin("snapshot", guest)
-        if snapshot.name in self.taken[guest.name]:
+        there = self.taken[guest.name].get(snapshot.name)
+        if there and there[0].is_same(snapshot):
+            return
+        if there:
             raise HypervisorError(f"domain snapshot {snapshot.name} already exists")
         machine = self.machines[guest.name]
         now = self.clock.real + machine.offset_ns if machine.running else self._stopped_at[guest.name]

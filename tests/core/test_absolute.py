@@ -1,9 +1,11 @@
 """Setting a clock to a time, by a way whose latency is never the same."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clockstep.reach.absolute import AbsoluteSet
+from clockstep.errors import ReachError
+from clockstep.reach.absolute import LIMIT_NS, AbsoluteSet
 from clockstep.units import MILLISECOND_NS, SECOND_NS
 from core.simulation import SimClock
 
@@ -18,7 +20,7 @@ def offsets(latencies_ns: list[int]) -> list[int]:
 
     absolute = AbsoluteSet(set_to, clock)
     for _ in latencies_ns:
-        absolute(-came[-1])
+        absolute(-came[-1], "token")
     return came[1:]
 
 
@@ -32,3 +34,19 @@ def test_one_that_always_takes_as_long_is_made_up_for(latency: int) -> None:
     came = offsets([latency] * 8)
     assert came == sorted(came)
     assert -2 * MILLISECOND_NS <= came[-1] <= 0
+
+
+def test_a_set_that_was_not_answered_is_open_until_it_cannot_come_any_more() -> None:
+    clock = SimClock()
+
+    def set_to(seconds: int, nanoseconds: int) -> None:
+        raise ReachError("no answer")
+
+    absolute = AbsoluteSet(set_to, clock)
+    with pytest.raises(ReachError, match="no answer"):
+        absolute(SECOND_NS, "one")
+    assert not absolute.knows("other")
+    with pytest.raises(ReachError, match="not answered yet"):
+        absolute.knows("one")
+    clock.sleep_ns(LIMIT_NS)
+    assert absolute.knows("one")

@@ -9,7 +9,8 @@ import pytest
 
 from clockstep.core import diagnosis
 from clockstep.core.diagnosis import CHECKS, compare_snapshots, diagnose, examine_host
-from clockstep.daemons.inside import OTHERS, PROGRAMS
+from clockstep.daemons import PROGRAMS
+from clockstep.daemons.inside import OTHERS
 from clockstep.model import (
     Around,
     Claim,
@@ -31,12 +32,14 @@ SECOND = 1_000_000_000
 RIGHT = Facts((Reading("guest agent", Offset(0, 300_000), 0, 0),), Claim("chrony", synchronised=True))
 PHC = TimeSource("#", "*", "PHC0", reach=True)
 SERVER = TimeSource("^", "+", "10.0.0.1", reach=True)
+OUTSIDE = "run clockstep watch; or clockstep setup --short-polls"
 WELL = Inside(
     daemons=("chronyd",),
     sources=(PHC, SERVER),
     makestep="1 -1",
     refclocks=(("/dev/ptp_kvm", "/dev/ptp0"),),
     configured=True,
+    trusted=("/dev/ptp_kvm",),
     ptp=(("/dev/ptp0", "KVM virtual PTP"),),
     kernel="6.12.0",
     has_ptp_kvm=True,
@@ -61,11 +64,29 @@ def apart(**fields: object) -> Around:
 
 
 def said(examination: Examination) -> dict[str, Verdict]:
-    return {finding.check: finding.verdict for finding in diagnose(examination, Policy())}
+    found = {finding.check: finding.verdict for finding in diagnose(examination, Policy())}
+    found.pop("trusted-phc", None)
+    return found
 
 
 def test_of_a_node_that_is_well_nothing_is_said() -> None:
-    assert diagnose(seen(), Policy()) == ()
+    assert said(seen()) == {}
+
+
+@pytest.mark.parametrize(
+    ("inside", "check", "for_how_long"),
+    [
+        (WELL, "trusted-phc", "within some 12 s"),
+        (but(trusted=()), "outvoted-phc", "for 6 to 16 min"),
+        (but(refclocks=(), sources=(SERVER,)), "no-phc", "for up to 4 min 24 s"),
+        (but(refclocks=(), sources=(msgspec.structs.replace(SERVER, poll_s=1024),)), "no-phc", "for up to 20 min 24 s"),
+        (but(refclocks=(), sources=(), daemons=("systemd-timesyncd",)), "no-phc", "for up to 37 min 28 s"),
+    ],
+)
+def test_it_is_said_for_how_long_a_revert_would_stay_unseen(inside: Inside, check: str, for_how_long: str) -> None:
+    (finding,) = [finding for finding in diagnose(seen(inside), Policy()) if finding.check.endswith("phc")]
+    assert finding.check == check
+    assert for_how_long in finding.text
 
 
 @pytest.mark.parametrize(
@@ -95,6 +116,7 @@ def test_of_a_node_that_is_well_nothing_is_said() -> None:
         ),
         (seen(but(has_ptp_kvm=False, ptp=(), refclocks=())), "no-ptp-kvm", Verdict.GOOD),
         (seen(but(clocksource="hpet")), "clocksource", Verdict.GOOD),
+        (seen(but(interpreter=False)), "no-interpreter", Verdict.GOOD),
         (seen(around=apart(agent_channel=False)), "no-agent", Verdict.GOOD),
         (seen(around=apart(generation_id=False)), "no-genid", Verdict.GOOD),
         (seen(around=apart(rtc_track="guest")), "rtc", Verdict.UNSURE),
@@ -105,6 +127,8 @@ def test_of_a_node_that_is_well_nothing_is_said() -> None:
         (seen(but(rtc_ahead_s=-600)), "rtc-wrong", Verdict.BAD),
         (seen(but(tai_s=36)), "tai", Verdict.UNSURE),
         (msgspec.structs.replace(seen(None), exec_blocked=True), "exec-blocked", Verdict.UNSURE),
+        (msgspec.structs.replace(seen(None), confined="Permission denied"), "confined", Verdict.UNSURE),
+        (seen(but(confined="system_u:system_r:virt_qemu_ga_t:s0")), "confined", Verdict.UNSURE),
         (msgspec.structs.replace(seen(None), unasked="it broke"), "unasked", Verdict.UNSURE),
         (seen(facts=Facts((Reading("ssh", Offset(-SECOND, 1), 0, 0),))), "offset", Verdict.BAD),
         (seen(None, facts=Facts(trouble=(Trouble("no agent", "start it"),))), "reach", Verdict.UNREACHABLE),
@@ -127,6 +151,24 @@ def test_an_rtc_that_is_right_where_the_clock_is_not_is_no_reason() -> None:
     late = Facts((Reading("guest agent", Offset(-60 * SECOND, 1), 0, 0),), None)
     assert "rtc-wrong" not in said(seen(but(rtc_ahead_s=60), facts=late))
     assert "rtc-wrong" in said(seen(but(rtc_ahead_s=0), facts=late))
+
+
+def test_who_asks_by_nts_is_not_told_to_add_a_pool_that_would_not_count() -> None:
+    def remedy(check: str, **fields: object) -> str:
+        (finding,) = [one for one in diagnose(seen(but(**fields)), Policy()) if one.check == check]
+        return finding.remedy
+
+    assert "authselectmode" in remedy("one-source", sources=(SERVER,), nts=True)
+    assert "pool pool.ntp.org" in remedy("one-source", sources=(SERVER,))
+    silent = (TimeSource("^", "?", "a", reach=False),)
+    blocked = remedy("no-answer", sources=silent, nts=True)
+    assert "TCP port 4460" in blocked
+    assert "clockstep step first" in blocked
+    assert "4460" not in remedy("no-answer", sources=silent)
+
+
+def test_windows_keeps_its_rtc_in_local_time() -> None:
+    assert "rtc" not in said(seen(around=apart(rtc_offset="localtime", windows=True)))
 
 
 def test_the_worst_comes_first() -> None:
@@ -175,10 +217,10 @@ def test_what_is_advised_about_a_phc_is_what_can_be_done_there() -> None:
     def advice(inside: Inside) -> str:
         return next(finding.remedy for finding in diagnose(seen(inside), Policy()) if finding.check == "no-phc")
 
-    assert "setup has it follow /dev/ptp0" in advice(but(refclocks=()))
+    assert "setup --trust has it follow /dev/ptp0" in advice(but(refclocks=()))
     assert "loads ptp_kvm" in advice(but(refclocks=(), ptp=()))
-    assert advice(but(refclocks=(), ptp=(), has_ptp_kvm=False)) == "run clockstep watch"
-    assert advice(but(refclocks=(), daemons=("systemd-timesyncd",))) == "run clockstep watch"
+    assert advice(but(refclocks=(), ptp=(), has_ptp_kvm=False)).startswith(OUTSIDE)
+    assert advice(but(refclocks=(), daemons=("systemd-timesyncd",))).startswith(OUTSIDE)
 
 
 def test_a_clock_that_may_be_missing_is_not_bad_where_it_is_missing() -> None:

@@ -11,6 +11,7 @@ from clockstep.errors import (
     ClockstepError,
     DeadlineError,
     HypervisorError,
+    InternalError,
     JournalError,
     LostConnectionError,
     ReachError,
@@ -27,6 +28,7 @@ from clockstep.locks import DomainLocks
 from clockstep.model import Guest, HostClock, Outcome, Pause, Policy, Reading, SetReport, Snapshot, Verdict
 from clockstep.ports import World
 from clockstep.reach.agent import AgentReach
+from conftest import until
 from core.simulation import MILLISECOND, SECOND, SimClock, SimHypervisor
 
 NAMES = ["node1", "node2", "node3"]
@@ -184,6 +186,81 @@ def test_one_that_cannot_be_resumed_does_not_delay_the_others(world: World, hype
     assert verdicts == [Verdict.GOOD, Verdict.UNREACHABLE, Verdict.GOOD]
 
 
+class Slow(SimHypervisor):
+    """Resumes one guest only after a while, or only when it is asked to again."""
+
+    def __init__(self, clock: SimClock, name: str, takes_ns: int = 0, refusals: int = 0) -> None:
+        super().__init__(clock, NAMES)
+        self.name, self.takes_ns, self.refusals = name, takes_ns, refusals
+
+    def resume(self, guest: Guest) -> None:
+        if guest.name == self.name:
+            self.clock.sleep_ns(self.takes_ns)
+            if self.refusals:
+                self.refusals -= 1
+                raise LostConnectionError("libvirtd is away")
+        super().resume(guest)
+
+
+@pytest.mark.parametrize("work", ["snapshot", "revert", "resume"])
+def test_one_that_is_only_resumed_late_is_corrected_too(world: World, clock: SimClock, work: str) -> None:
+    slow = Slow(clock, "node2")
+    world = world._replace(hypervisor=slow)
+    taken(world)
+    slow.refusals = 1
+    if work == "snapshot":
+        report = create(world, slow.guests(), "other", Policy())
+    elif work == "revert":
+        report = revert(world)
+    else:
+        assert pause(world, slow.guests(), Policy()).complete
+        clock.sleep_ns(60 * SECOND)
+        report = resume(world, slow.guests(), Policy(), mixed=False)
+    assert report.complete
+    assert [(e.node, e.verdict, len(e.actions)) for e in report.episodes] == [(n, Verdict.GOOD, 2) for n in NAMES]
+    assert all(abs(machine.offset_ns) < MILLISECOND for machine in slow.machines.values())
+
+
+def test_one_that_is_resumed_minutes_late_is_explained_by_that(world: World, clock: SimClock) -> None:
+    slow = Slow(clock, "node1", takes_ns=75 * SECOND)
+    world = world._replace(hypervisor=slow)
+    (guest, *_) = slow.guests()
+    assert create(world, [guest], "base", Policy()).complete
+    slow.refusals = 1
+    report = reverts.revert(world, choose(slow, Scope((guest,)), "base"), Policy())
+    assert [(e.verdict, len(e.actions)) for e in report.episodes] == [(Verdict.GOOD, 2)]
+
+
+def test_one_that_was_left_behind_is_not_corrected_by_two_at_once(
+    world: World, hypervisor: SimHypervisor, clock: SimClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("clockstep.flows.step.BEGIN_NS", 0)
+    monkeypatch.setattr("clockstep.flows.step.GRACE_NS", 0)
+    hypervisor.machines["node1"].offset_ns = -60 * SECOND
+    (guest, *_), go_on, begun = hypervisor.guests(), threading.Event(), threading.Event()
+
+    def begin(_guest: Guest) -> int:
+        assert go_on.wait(20)
+        begun.set()
+        return clock.monotonic_ns()
+
+    (episode,) = step(world, {guest: ASKED}, Policy(deadline_ns=100 * MILLISECOND), begin)
+    assert episode.verdict is Verdict.UNREACHABLE
+    go_on.set()
+    assert begun.wait(20)
+    until(lambda: not any(thread.name == "node1" for thread in threading.enumerate()), 20)
+    assert hypervisor.machines["node1"].steps == []
+
+
+def test_a_resume_that_takes_long_takes_nothing_from_the_time_for_the_clock(world: World, clock: SimClock) -> None:
+    slow = Slow(clock, "node1", takes_ns=25 * SECOND)
+    world = world._replace(hypervisor=slow)
+    (guest, *_) = slow.guests()
+    assert create(world, [guest], "base", Policy(deadline_ns=10 * SECOND)).complete
+    report = reverts.revert(world, choose(slow, Scope((guest,)), "base"), Policy(deadline_ns=10 * SECOND))
+    assert [(e.verdict, len(e.actions)) for e in report.episodes] == [(Verdict.GOOD, 2)]
+
+
 def test_the_list_shows_what_belongs_together_and_what_lacks(world: World, hypervisor: SimHypervisor) -> None:
     taken(world, "whole")
     taken(world, "torn")
@@ -224,6 +301,17 @@ def test_a_job_that_hangs_is_left_behind_and_named() -> None:
     assert isinstance(results["stuck"], DeadlineError)
 
 
+def test_it_is_told_how_many_are_done_while_others_are_not(world: World, hypervisor: SimHypervisor) -> None:
+    told: list[str] = []
+    world = world._replace(tell=lambda node, text: None if node else told.append(text))
+    taken(world)
+    revert(world)
+    counts = [text for text in told if " of 3 " in text]
+    for what in ("taken", "nodes done", "reverted", "nodes done"):
+        assert [counts.pop(0), counts.pop(0)] == [f"1 of 3 {what}", f"2 of 3 {what}"]
+    assert counts == []
+
+
 def test_an_error_of_one_job_is_its_result() -> None:
     def job(_guest: Guest) -> str:
         raise HypervisorError("no")
@@ -232,12 +320,33 @@ def test_an_error_of_one_job_is_its_result() -> None:
     assert isinstance(results["one"], ClockstepError)
 
 
-def test_a_bug_in_a_job_is_raised_and_not_taken_for_a_sick_node() -> None:
-    def job(_guest: Guest) -> str:
-        raise KeyError("oops")
+def test_a_bug_in_the_work_on_one_node_is_its_result_and_costs_the_others_nothing() -> None:
+    def job(guest: Guest) -> str:
+        if guest.name == "one":
+            raise KeyError("oops")
+        return "done"
 
-    with pytest.raises(KeyError):
+    results = side_by_side([Guest("one", "1", "running"), Guest("two", "2", "running")], job, SECOND)
+    assert results["two"] == "done"
+    assert isinstance(results["one"], InternalError)
+    assert results["one"].message == "internal error: KeyError: 'oops'"
+
+
+def test_an_interrupt_in_a_job_is_raised() -> None:
+    def job(_guest: Guest) -> str:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
         side_by_side([Guest("one", "1", "running")], job, SECOND)
+
+
+@pytest.mark.parametrize("number", ["inf", "nan", "-inf", "1e999999999", "1e5000", "9" * 5000])
+def test_a_node_with_a_special_number_ends_no_run(world: World, hypervisor: SimHypervisor, number: str) -> None:
+    hypervisor.machines["node2"].tracking = f"0,,0,0.0,{number},0.0,0.0,0.0,0.0,0.0,{number},{number},2.0,Normal\n"
+    episodes = {episode.node: episode for episode in status(world, hypervisor.guests(), Policy())}
+    assert {name: episode.verdict for name, episode in episodes.items()} == dict.fromkeys(NAMES, Verdict.GOOD)
+    assert episodes["node1"].facts.claim is not None
+    assert episodes["node2"].facts.claim is None
 
 
 class Connections(SimHypervisor):
@@ -281,7 +390,7 @@ def test_after_a_revert_nothing_is_opened_before_the_guest_runs_on(world: World,
     reverted = world._replace(hypervisor=hypervisor)
     taken(reverted)
     assert revert(reverted).complete
-    assert hypervisor.opened_on == [True] * 9
+    assert hypervisor.opened_on == [True] * 6  # once for the snapshot, over its pause, and once after the revert
 
 
 def test_the_newest_set_is_taken_where_no_snapshot_is_named(world: World, hypervisor: SimHypervisor) -> None:
@@ -290,6 +399,21 @@ def test_the_newest_set_is_taken_where_no_snapshot_is_named(world: World, hyperv
     hypervisor.taken["node1"]["theirs"] = (Snapshot("theirs", 2**62), 5)
     assert choose(hypervisor, Scope(), None).name == "new"
     assert set(choose(hypervisor, Scope(), "old").snapshots) == set(hypervisor.guests())
+
+
+def test_a_machine_whose_snapshots_cannot_be_listed_stops_only_what_it_is_part_of(
+    world: World, hypervisor: SimHypervisor
+) -> None:
+    guests = hypervisor.guests()
+    create(world, guests[:2], "base", Policy())
+    hypervisor.broken = {("snapshots", "node3")}
+    chosen = choose(hypervisor, Scope(), "base")
+    assert set(chosen.snapshots) == set(guests[:2])
+    assert any("node3: its snapshots cannot be listed" in said for said in chosen.remarks)
+    assert choose(hypervisor, Scope(named=tuple(guests[:2])), "base").remarks == ()
+    hypervisor.broken = {("snapshots", "node2")}
+    with pytest.raises(UsageError, match=r"no snapshot 'base': node2; node2: its snapshots cannot be listed"):
+        choose(hypervisor, Scope(), "base")
 
 
 def test_nothing_but_other_tools_snapshots_is_no_newest_set(hypervisor: SimHypervisor) -> None:

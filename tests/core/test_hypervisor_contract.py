@@ -79,7 +79,15 @@ def test_a_second_snapshot_of_the_same_name_is_refused(hypervisor: Hypervisor) -
     hypervisor.pause(guest)
     hypervisor.snapshot(guest, SET)
     with pytest.raises(HypervisorError):
+        hypervisor.snapshot(guest, Snapshot(SET.name, SET.created_ns, "another set", SET.members))
+
+
+def test_a_snapshot_that_is_there_already_is_completed(hypervisor: Hypervisor) -> None:
+    guest = only(hypervisor)
+    hypervisor.pause(guest)
+    for _ in range(2):
         hypervisor.snapshot(guest, SET)
+    assert hypervisor.snapshots(guest) == [SET]
 
 
 @pytest.mark.parametrize("operation", ["revert", "forget"])

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clockstep.core.selection import Cluster, Project, Wanted, addresses, refuse_contradiction, select
+from clockstep.core.selection import Cluster, Project, Wanted, addresses, is_chosen, refuse_contradiction, select
 from clockstep.errors import UsageError
+from clockstep.hypervisors.several import named
 from clockstep.model import Choice, Guest, Selection
 
 HERE, THERE = "qemu:///system", "qemu+ssh://b/system"
@@ -169,3 +170,10 @@ def test_all_and_something_less_contradict_each_other(wanted: Wanted, said: str)
 )
 def test_connect_goes_before_the_clusters_address_before_vagrants(wanted: Wanted, there: tuple[str, ...]) -> None:
     assert addresses(wanted) == there
+
+
+@pytest.mark.xfail(strict=True, reason="B7: a name of the command line no longer means a machine that is renamed")
+def test_a_machine_that_another_connection_has_too_is_still_meant_by_its_name() -> None:
+    there = [Guest("web-1", "uuid-1", "running", "qemu+ssh://a/system")]
+    (renamed,) = named(there, [*there, Guest("web-1", "uuid-1", "running", "qemu+ssh://b/system")], {})
+    assert is_chosen(renamed, Wanted(("web-1",)))

@@ -61,7 +61,10 @@ class ToldReach:
     def clock(self, within_ns: int | None = None) -> Reading:
         return Reading(self.source, Offset(0, 1000), self.sim.realtime_ns(), 1000)
 
-    def adjust(self, by_ns: int) -> None:
+    def step(self, by_ns: int, token: str) -> int | None:
+        raise AssertionError("setup never steps a clock")
+
+    def fate(self, token: str) -> int | None:
         raise AssertionError("setup never steps a clock")
 
     def close(self) -> None:
@@ -215,4 +218,4 @@ def test_looking_stores_and_starts_nothing(tmp_path: Path) -> None:
     page = plan_page(SetupReport(world.host, (node,)))
     assert page.above[:3] == ("node (), would change:", "  --- /dev/null", "  +++ /etc/chrony/conf.d/zz-clockstep.conf")
     assert "  +makestep 1 -1" in page.above
-    assert any("sees a revert at its next poll" in line for line in page.below)
+    assert any("a revert stays unseen until" in line for line in page.below)

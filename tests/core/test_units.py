@@ -13,7 +13,10 @@ from clockstep.units import UNITS, parse_duration, show_bound, show_duration, sh
 @pytest.mark.parametrize(
     ("value_ns", "error_ns", "shown"),
     [
-        (-3_600_002_000_000, 4_000_000, "-3600.002 s ± 4 ms"),
+        (-36_002_000_000, 4_000_000, "-36.002 s ± 4 ms"),
+        (-3_600_002_000_000, 4_000_000, "-1 h 0 min 0.002 s ± 4 ms"),
+        (93_784_500_000_000, 200_000_000, "+1 d 2 h 3 min 4.5 s ± 200 ms"),
+        (-1_168_695_983_313_625_000, 800_000, "-13526 d 13 h 46 min 23.3136 s ± 900 µs"),
         (412_300, 320_000, "+400 µs ± 400 µs"),
         (-160_000_000, 400_000, "-160.0 ms ± 400 µs"),
         (0, 10_000_000, "+0 ms ± 10 ms"),
@@ -72,10 +75,11 @@ def test_a_bound_is_rounded_up() -> None:
 
 
 def _read(text: str) -> int:
-    found = re.fullmatch(r"([+-]?)(\d+)(?:\.(\d+))? (\S+)", text)
-    assert found
-    sign, whole, fraction, unit = found.groups()
-    fraction = fraction or ""
-    size = UNITS[unit]
-    magnitude = int(whole + fraction) * size // int(10 ** len(fraction))
-    return -magnitude if sign == "-" else magnitude
+    """Read what was printed, part by part, without rounding."""
+    sign = -1 if text.startswith("-") else 1
+    parts = re.findall(r"(\d+)(?:\.(\d+))? (\S+)", text)
+    assert " ".join(
+        f"{whole}{'.' if fraction else ''}{fraction} {unit}" for whole, fraction, unit in parts
+    ) == text.lstrip("+-")
+    magnitude = sum(int(whole + fraction) * UNITS[unit] // int(10 ** len(fraction)) for whole, fraction, unit in parts)
+    return sign * magnitude

@@ -21,6 +21,8 @@ from conftest import Guests, pass_time, until
 from flows.commands import all_proven, clockstep, command
 from flows.test_watch import watching
 
+pytestmark = pytest.mark.usefixtures("stamps")
+
 TOP = "/sys/fs/cgroup/kubepods.slice"
 WRONG_NS = 1_000_000_000
 """Less than any revert here leaves a clock behind by, and more than the stream's delay ever is."""
@@ -45,6 +47,7 @@ def stamping(guests: Guests, name: str) -> bool:
 
 
 def reach(guests: Guests, name: str) -> Reach:
+    guests.touched.add(name)
     hypervisor = Libvirt(guests.lab.uri, SystemClock())
     return hypervisor.reach(next(guest for guest in hypervisor.guests() if guest.name == name))
 
@@ -288,8 +291,8 @@ def test_what_was_frozen_before_stays_frozen_and_new_cgroups_stand_still_too(gue
 def reading_for_ever(guests: Guests, name: str) -> Iterator[None]:
     """A workload that waits for its disk, uninterruptibly: the first piece comes at once, the next one in hours."""
     domain, cgroup = guests.domain(name), f"{TOP}/stuck"
-    domain.setBlockIoTune("vda", {"total_bytes_sec": 1}, libvirt.VIR_DOMAIN_AFFECT_LIVE)
-    reads = "exec dd if=/dev/vda of=/dev/null bs=64k count=2 iflag=direct"
+    domain.setBlockIoTune("vdb", {"total_bytes_sec": 1}, libvirt.VIR_DOMAIN_AFFECT_LIVE)  # the guest's seed
+    reads = "exec dd if=/dev/vdb of=/dev/null bs=4k count=2 iflag=direct"
     born = f"sh -c 'echo $$ > {cgroup}/cgroup.procs; {reads}' >/dev/null 2>&1 &"
     try:
         guests.ssh(name, f"mkdir {cgroup}; {born}")
@@ -297,7 +300,7 @@ def reading_for_ever(guests: Guests, name: str) -> Iterator[None]:
         until(lambda: guests.ssh(name, f"{state}; true").strip() == "D", 20)
         yield
     finally:
-        domain.setBlockIoTune("vda", {"total_bytes_sec": 0}, libvirt.VIR_DOMAIN_AFFECT_LIVE)
+        domain.setBlockIoTune("vdb", {"total_bytes_sec": 0}, libvirt.VIR_DOMAIN_AFFECT_LIVE)
         until(lambda: guests.ssh(name, f"cat {cgroup}/cgroup.procs") == "", 20)
         guests.ssh(name, f"rmdir {cgroup}")
 

@@ -1,46 +1,36 @@
 """A full Debian with its own time daemon: the same trouble, the same cure, and packages from the lab's repository."""
 
-import os
 import subprocess
 import time
-from collections.abc import Iterator
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
 import clockstep as clockstep_package
 from clockstep.service import ACCOUNT, UNIT
-from conftest import Guests, lab_of, pass_time, until
-from flows.commands import SECOND_NS, all_proven, clockstep, put_behind
+from conftest import Guests, debian, pass_time, until
+from flows.commands import SECOND_NS, clockstep, put_behind, stepped_right
+from states import CHRONY, SERVICE, installed
 
 pytestmark = pytest.mark.full
 
 AWAY_S = 8
-FRESH = "until timedatectl timesync-status | grep -q 'Packet count: [1-9]'; do sleep 0.2; done"
 SYNCED = "timedatectl show --property NTPSynchronized --value"
 
 
 TIMESYNCD = "systemd-timesyncd"
+TEST_UUID = "6695eb01-f6a4-8304-79aa-97f2502e193f"
+"""Of the machine that libvirt's test driver has."""
 MANAGE, SET_TIME, START = "org.libvirt.unix.manage", "org.libvirt.api.domain.set-time", "org.libvirt.api.domain.start"
 NOT_ALLOWED = "<defaults><allow_any>no</allow_any></defaults>"
 """Actions as libvirt's own packages register them with polkit: nobody may, unless a rule says so."""
-BOTH = pytest.mark.parametrize("full", ["debian-12", "debian-13"], indirect=True)
-DEBIAN_13 = pytest.mark.parametrize("full", ["debian-13"], indirect=True)
-DEBIAN_12 = pytest.mark.parametrize("full", ["debian-12"], indirect=True)
-
-
-@pytest.fixture(scope="module")
-def full(request: pytest.FixtureRequest) -> Iterator[Guests]:
-    """One full guest."""
-    with lab_of(f"full{os.getpid()}", 1, request.param) as lab:
-        yield lab
+BOTH, DEBIAN_12 = debian(12, 13), debian(12)
 
 
 @BOTH
 def test_timesyncd_does_not_notice_a_revert_and_clockstep_mends_it(full: Guests) -> None:
     (name,) = full.names
-    full.ssh(name, f"systemctl restart systemd-timesyncd; {FRESH}")  # its next poll is half a minute away then
-    assert full.witness.await_right(50_000_000, 60)
     full.snapshot(name, "before")
     taken_ns = time.monotonic_ns()
     pass_time(AWAY_S)
@@ -52,8 +42,7 @@ def test_timesyncd_does_not_notice_a_revert_and_clockstep_mends_it(full: Guests)
     pass_time(2)
     assert full.offset_ns(name) < -AWAY_S * SECOND_NS
 
-    (episode,) = clockstep(full, "step", name)["episodes"]
-    all_proven(full, [episode])
+    episode = stepped_right(full, name)
     done = [action["type"] for action in episode["actions"]]
     assert done[0] == "step"
     assert "resync" in done
@@ -67,7 +56,6 @@ def test_a_timesyncd_that_was_stopped_is_not_started_by_asking_it(full: Guests) 
     (episode,) = clockstep(full, "status", name)["episodes"]
     assert episode["facts"]["claim"] is None
     assert full.ssh(name, f"systemctl is-active {TIMESYNCD} || true") == "inactive\n"
-    full.ssh(name, f"systemctl start {TIMESYNCD}")
 
 
 @DEBIAN_12
@@ -76,13 +64,9 @@ def test_where_commands_are_blocked_the_slow_set_is_proven_all_the_same(full: Gu
     (name,) = full.names
     full.ssh(name, "mkdir -p /etc/qemu; printf '[general]\\nblacklist=guest-exec\\n' > /etc/qemu/qemu-ga.conf")
     full.ssh(name, "systemctl restart qemu-guest-agent")
-    try:
-        put_behind(full, name, 5)
-        (episode,) = clockstep(full, "step", name)["episodes"]
-        all_proven(full, [episode])
-        assert any("the time daemon was not" in finding["text"] for finding in episode["findings"])
-    finally:
-        full.ssh(name, "rm /etc/qemu/qemu-ga.conf; systemctl restart qemu-guest-agent")
+    put_behind(full, name, 5)
+    episode = stepped_right(full, name)
+    assert any("the time daemon was not" in finding["text"] for finding in episode["findings"])
 
 
 @DEBIAN_12
@@ -91,28 +75,22 @@ def test_by_ssh_a_user_without_sudo_may_look_and_one_with_it_may_step(full: Gues
     full.ssh(name, "useradd --create-home plain; cp -r /root/.ssh /home/plain; chown -R plain: /home/plain")
     config = tmp_path / "ssh_config"
     config.write_text(f"User plain\n{(full.lab.folder / 'ssh_config').read_text()}")
-    way = ["--reach", "ssh", "--ssh-config", str(config), "--deadline", "40s"]
-    full.ssh(name, f"systemctl restart systemd-timesyncd; {FRESH}")
+    way = ["--reach", "ssh", "--ssh-config", str(config)]
     put_behind(full, name, 4)
-    (refused,) = clockstep(full, "step", name, *way, code=1)["episodes"]
+    (refused,) = clockstep(full, "step", name, *way, "--deadline", "40s", code=1)["episodes"]
     assert refused["actions"] == []
     assert refused["before"]["value_ns"] < -3 * SECOND_NS
     assert any("sudo does not let us" in trouble["text"] for trouble in refused["facts"]["trouble"])
     assert any("sudo without a password" in finding["remedy"] for finding in refused["findings"])
     full.ssh(name, "echo 'plain ALL=(ALL) NOPASSWD: ALL' > /etc/sudoers.d/plain")
-    (episode,) = clockstep(full, "step", name, *way)["episodes"]
-    all_proven(full, [episode])
+    stepped_right(full, name, *way)
 
 
-@DEBIAN_12
+@debian(12, state=CHRONY)
 def test_chrony_comes_from_the_labs_repository_and_is_resynced_after_a_step(full: Guests) -> None:
     (name,) = full.names
-    full.ssh(name, "sudo apt-get -qq update && sudo DEBIAN_FRONTEND=noninteractive apt-get -qq install -y chrony")
-    full.ssh(name, "echo 0.0 0.1 > /var/lib/chrony/chrony.drift; systemctl restart chrony")  # one that ran for long
-    full.ssh(name, "until chronyc waitsync 1; do sleep 1; done")
     put_behind(full, name, 5)
-    (episode,) = clockstep(full, "step", name, "--deadline", "90s")["episodes"]
-    all_proven(full, [episode])
+    episode = stepped_right(full, name)
     assert episode["facts"]["claim"]["daemon"] == "chrony"
     assert episode["facts"]["claim"]["source"] == "^* 10.0.2.2"
 
@@ -120,20 +98,17 @@ def test_chrony_comes_from_the_labs_repository_and_is_resynced_after_a_step(full
 @DEBIAN_12
 def test_another_daemon_is_named_and_left_alone(full: Guests) -> None:
     (name,) = full.names
-    full.ssh(name, "DEBIAN_FRONTEND=noninteractive apt-get -qq install -y openntpd")
+    full.ssh(name, installed("openntpd"))
     put_behind(full, name, 5)
-    (episode,) = clockstep(full, "step", name)["episodes"]
-    all_proven(full, [episode])
+    episode = stepped_right(full, name)
     assert {action["type"] for action in episode["actions"]} == {"step"}
     assert any("ntpd runs, and does not say how it stands" in finding["text"] for finding in episode["findings"])
 
 
-@DEBIAN_13
+@debian(13, state=SERVICE)
 def test_the_watcher_is_a_service_of_a_real_systemd_and_polkit_lets_it_do_what_it_needs(full: Guests) -> None:
     """In the guest, on libvirt's test driver: the unit, its account and its rule are what counts here."""
     (name,) = full.names
-    packages = "python3-libvirt python3-click python3-msgspec polkitd"
-    full.ssh(name, f"apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y {packages}")
     pack = ["tar", "-c", "--exclude=__pycache__", "-C", str(Path(clockstep_package.__file__).parents[1]), "clockstep"]
     source = subprocess.run(pack, capture_output=True, check=True).stdout
     full.ssh(name, "tar -x --no-same-owner -C /usr/lib/python3/dist-packages", source)
@@ -146,12 +121,13 @@ def test_the_watcher_is_a_service_of_a_real_systemd_and_polkit_lets_it_do_what_i
     def shown(field: str) -> str:
         return full.ssh(name, f"systemctl show --value --property {field} {UNIT}").strip()
 
-    def granted(action: str) -> str:
-        asked = f"pkcheck --action-id {action} --process {shown('MainPID')}"
+    def granted(action: str, uuid: str = TEST_UUID) -> str:
+        asked = f"pkcheck --action-id {action} --process {shown('MainPID')} --detail domain_uuid {uuid}"
         return full.ssh(name, f"{asked} >/dev/null 2>&1 && echo yes || echo no").strip()
 
     assert [shown(field) for field in ("ActiveState", "User", "StatusText")] == ["active", ACCOUNT, "watching"]
     assert [granted(action) for action in (MANAGE, SET_TIME, START)] == ["yes", "yes", "no"]
+    assert granted(SET_TIME, str(uuid4())) == "no"
     journal = f"journalctl --unit {UNIT} --output cat"
     until(lambda: '{"node":"test"' in full.ssh(name, journal), 30)
     full.ssh(name, f"systemctl reload {UNIT}")
@@ -160,6 +136,10 @@ def test_the_watcher_is_a_service_of_a_real_systemd_and_polkit_lets_it_do_what_i
     full.ssh(name, f"systemctl kill --signal KILL {UNIT}")
     until(lambda: shown("ActiveState") == "active" and shown("MainPID") not in {"0", first}, 60)
     assert "not there" in full.ssh(name, f"{watch} nobody --install 2>&1 || echo 'not there'")
+    written = "printf '[cluster.lab]\\nnodes = [\"test\"]\\n' > /srv/changed.toml"
+    full.ssh(name, f"{written}; chmod 666 /srv/changed.toml")
+    refused = full.ssh(name, f"{watch} test --config changed.toml --install 2>&1 || true")
+    assert "/srv/changed.toml may be written by everybody" in refused
     assert shown("ActiveState") == "active"
     assert f"removed /etc/systemd/system/{UNIT}" in full.ssh(name, f"{watch} --uninstall 2>&1")
     assert shown("LoadState") == "not-found"

@@ -50,32 +50,32 @@ def test_step_brings_a_late_node_right_and_leaves_the_others_alone(nodes: Guests
     assert clockstep(nodes, "step", name)["episodes"][0]["actions"] == []
 
 
-def test_step_changes_nothing_when_it_is_only_to_say_what_it_would_do(nodes: Guests) -> None:
-    name = nodes.names[0]
-    put_behind(nodes, name, 3)
-    (episode,) = clockstep(nodes, "step", "--dry-run", name, code=1)["episodes"]
+def test_step_changes_nothing_when_it_is_only_to_say_what_it_would_do(guests: Guests) -> None:
+    name = guests.names[0]
+    put_behind(guests, name, 3)
+    (episode,) = clockstep(guests, "step", "--dry-run", name, code=1)["episodes"]
     assert episode["planned"][0]["type"] == "step"
-    assert nodes.offset_ns(name) < -2 * SECOND_NS
+    assert guests.offset_ns(name) < -2 * SECOND_NS
 
 
-def test_a_node_behind_by_more_than_is_allowed_is_unsure_and_not_stepped(nodes: Guests) -> None:
-    name = nodes.names[0]
-    put_behind(nodes, name, 4)
-    (episode,) = clockstep(nodes, "step", "--max-forward", "2s", name, code=1)["episodes"]
+def test_a_node_behind_by_more_than_is_allowed_is_unsure_and_not_stepped(guests: Guests) -> None:
+    name = guests.names[0]
+    put_behind(guests, name, 4)
+    (episode,) = clockstep(guests, "step", "--max-forward", "2s", name, code=1)["episodes"]
     assert episode["verdict"] == "unsure"
     assert episode["actions"] == []
-    assert nodes.offset_ns(name) < -3 * SECOND_NS
+    assert guests.offset_ns(name) < -3 * SECOND_NS
 
 
-def test_a_node_that_is_ahead_is_stepped_back_only_with_consent(nodes: Guests) -> None:
-    name = nodes.names[1]
-    nodes.ssh(name, "date -s @$(($(date +%s) + 100))")
-    (refused,) = clockstep(nodes, "step", name, code=1)["episodes"]
+def test_a_node_that_is_ahead_is_stepped_back_only_with_consent(guests: Guests) -> None:
+    name = guests.names[1]
+    guests.ssh(name, "date -s @$(($(date +%s) + 100))")
+    (refused,) = clockstep(guests, "step", name, code=1)["episodes"]
     assert refused["actions"] == []
     assert any("may break tokens, leases and databases" in found["text"] for found in refused["findings"])
-    assert nodes.offset_ns(name) > 90 * SECOND_NS
-    (episode,) = clockstep(nodes, "step", "--allow-backward", name)["episodes"]
-    all_proven(nodes, [episode])
+    assert guests.offset_ns(name) > 90 * SECOND_NS
+    (episode,) = clockstep(guests, "step", "--allow-backward", name)["episodes"]
+    all_proven(guests, [episode])
 
 
 def test_a_snapshot_of_all_ends_with_every_clock_right_and_is_listed(nodes: Guests) -> None:
@@ -89,6 +89,7 @@ def test_a_snapshot_of_all_ends_with_every_clock_right_and_is_listed(nodes: Gues
     assert refused.count("has a snapshot 'fresh' already") == 3
 
 
+@pytest.mark.usefixtures("stamps")
 def test_a_reverted_cluster_ends_with_every_clock_proven_and_every_daemon_in_sync(nodes: Guests) -> None:
     clockstep(nodes, "snapshot", "create", "golden", "--all")
     for name in nodes.names:
@@ -119,12 +120,12 @@ def test_a_line_of_ones_own_reverts_by_virsh_to_our_snapshot_and_ends_with_a_ste
     assert episode["before"]["value_ns"] < -2 * SECOND_NS
 
 
-def test_a_revert_of_a_set_that_a_node_lacks_touches_nothing(nodes: Guests) -> None:
-    clockstep(nodes, "snapshot", "create", "partial", *nodes.names[:2])
-    connections = {name: nodes.witness.heard[name].connections for name in nodes.names}
-    said = clockstep(nodes, "revert", "partial", *nodes.names, code=2)
-    assert f"no snapshot 'partial': {nodes.names[2]}" in said
-    assert connections == {name: nodes.witness.heard[name].connections for name in nodes.names}
+def test_a_revert_of_a_set_that_a_node_lacks_touches_nothing(guests: Guests) -> None:
+    clockstep(guests, "snapshot", "create", "partial", *guests.names[:2])
+    connections = {name: guests.witness.heard[name].connections for name in guests.names}
+    said = clockstep(guests, "revert", "partial", *guests.names, code=2)
+    assert f"no snapshot 'partial': {guests.names[2]}" in said
+    assert connections == {name: guests.witness.heard[name].connections for name in guests.names}
 
 
 def test_a_stopped_agent_costs_the_other_nodes_nothing(guests: Guests) -> None:

@@ -25,7 +25,7 @@ from clockstep_lab.ports import free_tcp_port, free_udp_port
 from clockstep_lab.processes import end_all
 from clockstep_lab.repository import serve
 from clockstep_lab.run import run
-from clockstep_lab.seed import make_keys, write_seed, write_ssh_config
+from clockstep_lab.seed import files_of, make_keys, write_seed, write_ssh_config
 from clockstep_lab.timeserver import start_server
 from conftest import quiet
 
@@ -70,9 +70,9 @@ def guest() -> Iterator[Path]:
 
 def _started(folder: Path, ended: ExitStack) -> Path:
     files, image = built("card", [Path(__file__).read_bytes()], _build, quiet), image_named(IMAGE, quiet)
-    make_keys(folder)
-    machine, ntp_port, packages_port = Machine(NODE, free_tcp_port()), free_udp_port(), free_tcp_port()
-    write_seed(folder, machine, ntp_port, packages_port)
+    make_keys(folder, quiet)
+    machine, ntp_port, packages_port = Machine(NODE, free_tcp_port(), UUID), free_udp_port(), free_tcp_port()
+    write_seed(folder, machine, files_of(folder, machine, ntp_port, packages_port))
     run(["qemu-img", "create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", image.root, folder / "disk.qcow2"])
     start_server(folder, account(), ntp_port, quiet)
     assert image.packages

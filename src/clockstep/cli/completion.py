@@ -32,5 +32,7 @@ def node_names(context: click.Context, _parameter: click.Parameter, incomplete: 
 
     with suppress(ClockstepError):
         world = opened(context, asked(context), lambda _node, _text: None)
-        return [guest.name for guest in world.hypervisor.guests() if guest.name.startswith(incomplete)]
+        names = [guest.names for guest in world.hypervisor.guests()]
+        begin_so = [[name for name in known if name.startswith(incomplete)] for known in names]
+        return [known[0] for known in begin_so if known]
     return []

@@ -13,4 +13,4 @@ import click
 def command(arguments: tuple[str, ...]) -> None:
     """Run real guests on this machine, to try things on."""
     sys.stdout.flush()
-    os.execv(sys.executable, [sys.executable, "-m", "clockstep_lab", *arguments])
+    os.execv(sys.executable, [sys.executable, "-P", "-m", "clockstep_lab", *arguments])

@@ -1,9 +1,10 @@
 """Options that several commands share, and what they mean together.
 
-`--connect`, `--config`, `--cluster`, `--json` and `--debug` are accepted before the command and after it; what stands
-after it counts.
+`-C`, `--connect`, `--config`, `--cluster`, `--json` and `--debug` are accepted before the command and after it; what
+stands after it counts.
 """
 
+import os
 import sys
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -34,8 +35,23 @@ def examples(*lines: str) -> str:
     return "\b\nExamples:\n" + "\n".join(f"  clockstep {line}" for line in lines)
 
 
+def _enter(context: click.Context, _parameter: click.Parameter, folder: str | None) -> None:
+    """Work in another folder, also where VAGRANT_CWD names a third one."""
+    if folder is None or context.resilient_parsing:
+        return
+    try:
+        os.chdir(folder)
+    except OSError as error:
+        raise UsageError(f"-C {folder}: {error.strerror}", "name a folder that is there") from error
+    os.environ.pop("VAGRANT_CWD", None)
+
+
 def shared(command: F) -> F:
     """Add the options that every command and the group itself accept."""
+    text = "Work as if started in DIR."
+    command = click.option(
+        "-C", "folder", type=click.Path(), metavar="DIR", help=text, is_eager=True, expose_value=False, callback=_enter
+    )(command)
     command = click.option("--debug", is_flag=True, help="Show tracebacks.")(command)
     command = click.option("--json", is_flag=True, help="Print the records themselves.")(command)
     text = "Which cluster of the configuration; it may be left out where there is one."

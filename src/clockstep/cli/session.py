@@ -11,9 +11,10 @@ import click
 import msgspec
 from click.core import ParameterSource
 
+from clockstep.cli import BUG
 from clockstep.cli.options import option
 from clockstep.config import read_cluster
-from clockstep.core.selection import Wanted, addresses, refuse_contradiction, select
+from clockstep.core.selection import Project, Wanted, addresses, refuse_contradiction, select
 from clockstep.core.targets import Scope
 from clockstep.errors import HostError, UsageError
 from clockstep.hypervisors import HYPERVISORS
@@ -26,11 +27,15 @@ from clockstep.model import Episode, Guest, Policy, Record, SetReport, Verdict
 from clockstep.ports import Clock, Tell, Ways, World
 from clockstep.render.output import Repaint, print_json, print_json_line, print_page
 from clockstep.render.text import Page
+from clockstep.service import ACCOUNT
 from clockstep.units import DAY_NS, SECOND_NS
-from clockstep.vagrant import VagrantLogins, find_project
+from clockstep.vagrant.logins import ASKING_S, VagrantLogins
+from clockstep.vagrant.project import find_project
+from clockstep.vagrant.trust import untrusted
 
 LAB = "lab"
 REPAINT_NS = 2 * SECOND_NS
+ASKING_NS = (ASKING_S + 5) * SECOND_NS
 R = TypeVar("R", bound=Record)
 
 
@@ -39,12 +44,32 @@ def asked(context: click.Context, names: Sequence[str] = (), *, everything: bool
 
     Raises UsageError where these contradict each other, or where a configuration or a project cannot be read.
     """
-    cluster = read_cluster(option(context, "config"), option(context, "cluster"))
-    project = None if cluster else find_project(Path(), os.environ)
+    project = _project(context)
+    folders = (Path(), *([Path(project.folder)] if project else []))
+    cluster = read_cluster(option(context, "config"), option(context, "cluster"), folders)
     connect, paused = option(context, "connect") or (), frozenset(journal().pauses())
     wanted = Wanted(tuple(names), everything, connect, cluster, project, paused)
     refuse_contradiction(wanted)
     return wanted
+
+
+def _project(context: click.Context) -> Project | None:
+    """Return the Vagrant project one stands in.
+
+    Raises UsageError where it cannot be read, unless a configuration names the nodes, and where somebody else may have
+    written it: it decides which machines are meant.
+    """
+    try:
+        project = find_project(Path(), os.environ)
+    except UsageError:
+        cluster = read_cluster(option(context, "config"), option(context, "cluster"))
+        if cluster and cluster.nodes:
+            return None
+        raise
+    if project and (why := untrusted(project)):
+        hint = "see what it is, then chown and chmod go-w it; or leave the project"
+        raise UsageError(f"the Vagrant project {project.folder} is not believed: {why}", hint)
+    return project
 
 
 def opened(context: click.Context, wanted: Wanted, tell: Tell) -> World:
@@ -58,11 +83,14 @@ def opened(context: click.Context, wanted: Wanted, tell: Tell) -> World:
         text = "this machine's clock is not synchronised, so it is not taken for the truth"
         raise HostError(text, "see to its time daemon, or leave out --require-synced-host")
     guards = bool(context.params.get("guard"))
-    ways = Ways(context.params.get("ssh_config"), context.params.get("reach"), guards=guards)
+    called = wanted.project.called if wanted.project else {}
+    ways = Ways(context.params.get("ssh_config"), context.params.get("reach"), guards=guards, called=called)
     if wanted.project:
-        ways = ways._replace(vagrant=VagrantLogins(wanted.project))
+        ways = ways._replace(vagrant=VagrantLogins(wanted.project, _state(), tell))
     parts = {address: HYPERVISORS["libvirt"](resolved(address), clock, ways) for address in addresses(wanted)}
-    return World(Several(parts), clock, host, DomainLocks(clock), journal(), tell)
+    asking_ns = ASKING_NS if wanted.project else 0
+    locks = DomainLocks(clock, tell, _state() / "locks", {ACCOUNT})
+    return World(Several(parts, called), clock, host, locks, journal(), tell, asking_ns)
 
 
 def resolved(connect: str) -> str | None:
@@ -70,7 +98,7 @@ def resolved(connect: str) -> str | None:
     if connect.partition(":")[0] != LAB:
         return connect or None
     name = connect.partition(":")[2]
-    asked = [sys.executable, "-m", "clockstep_lab", "uri", *(["--name", name] if name else [])]
+    asked = [sys.executable, "-P", "-m", "clockstep_lab", "uri", *(["--name", name] if name else [])]
     answer = subprocess.run(asked, capture_output=True, text=True, check=False)
     if answer.returncode or not answer.stdout.strip():
         raise UsageError(
@@ -82,12 +110,16 @@ def resolved(connect: str) -> str | None:
 
 def journal() -> FileJournal:
     """Return where pauses are written down."""
-    return FileJournal(state_folder(os.environ, root=os.geteuid() == 0))
+    return FileJournal(_state())
 
 
 def definitions() -> FileDefinitions:
     """Return where the definitions are kept that clockstep changed."""
-    return FileDefinitions(state_folder(os.environ, root=os.geteuid() == 0))
+    return FileDefinitions(_state())
+
+
+def _state() -> Path:
+    return state_folder(os.environ, root=os.geteuid() == 0)
 
 
 def scope_of(world: World, wanted: Wanted) -> Scope:
@@ -111,6 +143,8 @@ def held(world: World, wanted: Wanted) -> list[Guest]:
 def selected(world: World, wanted: Wanted, *, changing: bool, held: bool | None = None) -> list[Guest]:
     """Return the guests that are meant; raises UsageError as `select` does."""
     guests = world.hypervisor.guests()
+    for said in world.journal.tidy(guests, addresses(wanted)) if changing else ():
+        world.tell("", said)
     now = msgspec.structs.replace(wanted, held=wanted.held | frozenset(world.journal.pauses()))  # written before paused
     return [one.guest for one in select(guests, now, changing=changing, held=held).nodes]
 
@@ -172,7 +206,12 @@ def repainted(context: click.Context, records: Iterable[R], page: Callable[[R], 
 
 
 def exit_code(episodes: Sequence[Episode], *, complete: bool = True) -> int:
-    """Return 3 where a node could not be reached, 1 where one is bad or unsure or something is missing, else 0."""
+    """Return 3 where a node could not be reached, 1 where one is bad or unsure or something is missing, else 0.
+
+    A bug that was met on the way is 4.
+    """
+    if any(trouble.internal for episode in episodes for trouble in episode.facts.trouble):
+        return BUG
     code = code_of({episode.verdict for episode in episodes})
     return code if complete else code or 1
 

@@ -24,6 +24,7 @@ def command(
     Where nothing names nodes it looks at everything that runs. Nothing is changed.
     """
     from clockstep.cli.session import asked, exit_code, opened, policy_of, printed, repainted, selected
+    from clockstep.core.summary import summarise
     from clockstep.flows import step
     from clockstep.kernel.timex import read_host_clock
     from clockstep.model import Report
@@ -36,7 +37,9 @@ def command(
         guests = selected(world, wanted, changing=False)
     looks = step.watch(world, guests, policy_of(context, wanted))
     if watch:
-        repainted(context, (Report(read_host_clock(), episodes) for episodes in looks), status_page, world.clock)
-    report = Report(world.host, next(looks))
+        reports = (Report(read_host_clock(), episodes, summarise(episodes)) for episodes in looks)
+        repainted(context, reports, status_page, world.clock)
+    episodes = next(looks)
+    report = Report(world.host, episodes, summarise(episodes))
     printed(context, report, status_page)
     return exit_code(report.episodes)

@@ -94,15 +94,23 @@ def check_claim(facts: Facts, policy: Policy) -> Finding:
         text = f"{claim.daemon} claims to be synchronised, and the clock is wrong"
         return Finding("daemon", Verdict.BAD, text, "run clockstep step")
     if claim.synchronised is None:
-        text = f"{claim.daemon} runs, and does not say how it stands"
-        return Finding("daemon", Verdict.GOOD, text, "restart it in the node after a step; see whether it hangs")
+        return _unclaimed(claim)
     if not claim.synchronised:
-        text = f"{claim.daemon} is not synchronised"
+        silent = ": no time source has answered it" if claim.heard is False else ""
+        text = f"{claim.daemon} is not synchronised{silent}"
         return Finding("daemon", Verdict.GOOD, text, "see whether the node reaches its time servers")
     if not agrees(claim, policy):
         text = f"{claim.daemon} takes the clock to be wrong, and corrects what is right"
         return Finding("daemon", Verdict.GOOD, text, "run clockstep step again")
     return Finding("daemon", Verdict.GOOD, f"{claim.daemon} is synchronised")
+
+
+def _unclaimed(claim: Claim) -> Finding:
+    if claim.failed:
+        text = f"no time daemon runs: {claim.daemon} has ended by itself, perhaps because its clock jumped"
+        return Finding("daemon", Verdict.GOOD, text, f"systemctl restart {claim.daemon} in the node")
+    text = f"{claim.daemon} runs, and does not say how it stands"
+    return Finding("daemon", Verdict.GOOD, text, "restart it in the node after a step; see whether it hangs")
 
 
 def left_to_daemon(facts: Facts, policy: Policy) -> bool:

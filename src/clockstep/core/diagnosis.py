@@ -7,6 +7,7 @@ The verdict of a finding says how bad it is: BAD breaks a clock, UNSURE may, GOO
 from collections.abc import Callable, Sequence
 
 from clockstep.core.checks import judge, measured
+from clockstep.errors import CONFINED_HINT
 from clockstep.model import Claim, Examination, Facts, Finding, HostClock, Inside, Policy, TimeSource, Verdict
 from clockstep.units import MINUTE_NS, SECOND_NS, show_duration, show_offset
 
@@ -23,15 +24,33 @@ SLOW_CLOCKSOURCES = {"acpi_pm", "hpet", "jiffies", "refined-jiffies", "pit"}
 WRONG_HOST_NS = SECOND_NS // 10
 RTC_APART_NS = 3 * SECOND_NS
 """An RTC counts whole seconds, and reading it takes a moment."""
+SEEN_S = 12
+"""How long a chronyd that trusts the hypervisor's clock was wrong after a standstill of 600 s, simulated."""
+MEASURES_ANEW_S = 200
+"""After a jump of more than 10 s chronyd drops all samples, asks every 64 s, and wants three of each source (sched.c,
+sources.c): 180 to 195 s were measured."""
+TIMESYNCD_POLL_S = 2048.0
+"""systemd-timesyncd asks that seldom, as it comes (timesyncd.conf(5), PollIntervalMaxSec)."""
 ADD_SERVERS = "chronyc add pool pool.ntp.org iburst, and `pool pool.ntp.org iburst` in chrony.conf for its next start"
 ASK_AGAIN = (
     "chronyc online && chronyc refresh && chronyc burst 1/2; if none answers to that: routes, and firewalls for UDP "
     "port 123"
 )
+ADD_NTS = (
+    "others with nts. A pool without it counts only after authselectmode ignore in chrony.conf: where one source has "
+    "nts, chronyd requires one of these"
+)
+ASK_AGAIN_BY_NTS = (
+    "firewalls for TCP port 4460 (NTS) and UDP port 123; and clockstep step first if the clock is far off, since it "
+    "takes their certificates for lapsed then; after that chronyc online && chronyc refresh && chronyc burst 1/2"
+)
+"""A source that is asked by NTS is refused where its certificate is not valid by the node's own clock. Beside such a
+source, one without has no vote in chrony's default mode (authselectmode in chrony.conf(5))."""
 SWITCH_OFF = {
     "systemd-timesyncd": "systemctl disable --now systemd-timesyncd",
     "ntpd": "systemctl disable --now $(ps -o unit= -C ntpd)",  # the unit's name is the package's: ntp, ntpsec, openntpd
     "ntp-daemon": "systemctl disable --now ntpd-rs",
+    "clockbound": "systemctl disable --now clockbound",
     "vmtoolsd": "vmware-toolbox-cmd timesync disable",
     "VBoxService": "VBoxManage setextradata VM VBoxInternal/Devices/VMMDev/0/Config/GetHostTimeDisabled 1, on its host",
 }
@@ -118,7 +137,8 @@ def check_one_source(found: Examination) -> Finding | None:
     if len(answering) != 1:
         return None
     text = f"chronyd has one source only that answers: {answering[0].name}"
-    return Finding("one-source", Verdict.GOOD, text, f"add some, so that a wrong one can be outvoted: {ADD_SERVERS}")
+    add = ADD_NTS if found.inside and found.inside.nts else ADD_SERVERS
+    return Finding("one-source", Verdict.GOOD, text, f"add some, so that a wrong one can be outvoted: {add}")
 
 
 def check_falsetickers(found: Examination) -> Finding | None:
@@ -142,7 +162,8 @@ def check_unreachable_sources(found: Examination) -> Finding | None:
         return None
     if sources:
         text = f"none of its sources answers: {', '.join(source.name for source in sources)}"
-        return Finding("no-answer", Verdict.BAD, text, ASK_AGAIN)
+        nts = found.inside is not None and found.inside.nts
+        return Finding("no-answer", Verdict.BAD, text, ASK_AGAIN_BY_NTS if nts else ASK_AGAIN)
     if found.inside and claim and claim.daemon == "chrony":
         return Finding(
             "no-answer", Verdict.BAD, "chronyd has no sources", f"chronyc refresh, if it is by its DNS; {ADD_SERVERS}"
@@ -170,18 +191,27 @@ def _steps(makestep: str | None) -> bool:
 
 
 def check_reference(found: Examination) -> Finding | None:
-    """Network time notices a revert at the next poll; the hypervisor's own clock at once."""
+    """For how long a revert stays unseen if only the node's own daemon looks: it remembers what servers said before."""
     inside = found.inside
-    if inside is None or not _daemons(found) or any(is_hosts(name) for _, name in _followed(inside)):
+    if inside is None or not _daemons(found):
         return None
-    text = "no reference sees a revert at once: the hypervisor's clock (PHC) is not among the daemon's sources"
+    of_host = [file for file, name in _followed(inside) if is_hosts(name)]
+    if any(file in inside.trusted for file in of_host):
+        text = f"it trusts the hypervisor's clock ({of_host[0]}): a revert is seen within some {SEEN_S} s, and a wrong "
+        return Finding("trusted-phc", Verdict.GOOD, f"{text}host makes it wrong")
+    if of_host:
+        text = f"the hypervisor's clock ({of_host[0]}) is outvoted by servers after a revert, for 6 to 16 min"
+        return Finding("outvoted-phc", Verdict.GOOD, text, "clockstep setup --trust, or run clockstep watch")
+    polls = [source.poll_s for source in _sources(found) if source.mode == "^"] or [TIMESYNCD_POLL_S]
+    unseen = show_duration(int(max(polls) + MEASURES_ANEW_S) * SECOND_NS)
+    text = f"a revert stays unseen for up to {unseen}: no hypervisor's clock (PHC) is among its daemon's sources"
     there = next((file for file, name in inside.ptp if is_hosts(name)), "")
     if there and "chronyd" in _daemons(found):
-        remedy = f"clockstep setup has it follow {there}; or run clockstep watch"
+        remedy = f"clockstep setup --trust has it follow {there}; or run clockstep watch"
     elif inside.has_ptp_kvm and "chronyd" in _daemons(found):
         remedy = "run clockstep watch; clockstep setup loads ptp_kvm, and has it followed if /dev/ptp_kvm comes of it"
     else:
-        remedy = "run clockstep watch"
+        remedy = "run clockstep watch; or clockstep setup --short-polls, where the servers are yours"
     return Finding("no-phc", Verdict.UNSURE, text, remedy)
 
 
@@ -230,7 +260,18 @@ def check_agent(found: Examination) -> Finding | None:
     if found.around is None or found.around.agent_channel:
         return None
     text = "its domain has no channel for a guest agent"
-    return Finding("no-agent", Verdict.GOOD, text, "clockstep setup --domain adds one; or keep ssh working")
+    return Finding("no-agent", Verdict.GOOD, text, "clockstep setup --guest-agent adds both; or keep ssh working")
+
+
+def check_spanning(found: Examination) -> Finding | None:
+    """A bridge that takes part in the spanning tree protocol lets each new port wait before it forwards."""
+    by_agent = any(reading.source == "guest agent" for reading in found.facts.readings)
+    if found.around is None or not found.around.spanning or by_agent:
+        return None
+    networks = ", ".join(found.around.spanning)
+    text = f"its network {networks} has a spanning tree: for 4 s after a revert or a start nothing reaches it by that"
+    remedy = "clockstep setup --spanning-tree shows who is on it, and with --yes switches it off (stp='off')"
+    return Finding("spanning-tree", Verdict.GOOD, text, remedy)
 
 
 def check_commands(found: Examination) -> Finding | None:
@@ -239,6 +280,26 @@ def check_commands(found: Examination) -> Finding | None:
         return None
     text = "its guest agent runs no commands: the clock can be set, but not stepped, and no daemon resynchronised"
     return Finding("exec-blocked", Verdict.UNSURE, text, EXEC_REMEDY)
+
+
+def check_confined(found: Examination) -> Finding | None:
+    """SELinux lets an agent run few programs, whatever the agent itself allows."""
+    label = found.inside.confined if found.inside else ""
+    if not found.confined and not label:
+        return None
+    text = found.confined or f"SELinux confines its guest agent ({label}): it may not ask or resync its time daemon"
+    return Finding("confined", Verdict.UNSURE, text, CONFINED_HINT)
+
+
+def check_interpreter(found: Examination) -> Finding | None:
+    """What cannot make the call that adds to a clock can only have it set, late by what that takes."""
+    if found.inside is None or found.inside.interpreter:
+        return None
+    text = (
+        "neither perl nor python is there, so its clock is set instead of stepped: by the agent within about half of "
+        "what that takes, by date over ssh within a second where it knows no nanoseconds"
+    )
+    return Finding("no-interpreter", Verdict.GOOD, text, "install perl or python3 in the node")
 
 
 def check_generation(found: Examination) -> Finding | None:
@@ -254,6 +315,8 @@ def check_generation(found: Examination) -> Finding | None:
 def check_rtc(found: Examination) -> Finding | None:
     """An RTC that follows the guest is as wrong as the guest, and local time breaks at each change of it."""
     around, inside = found.around, found.inside
+    if around and around.windows:
+        return None
     if around and around.rtc_track == "guest":
         text = (
             "its RTC stands still with the guest (<timer name='rtc' track='guest'>), so a boot after a pause is wrong"
@@ -329,7 +392,10 @@ CHECKS: tuple[Check, ...] = (
     check_kernel,
     check_clocksource,
     check_agent,
+    check_spanning,
     check_commands,
+    check_confined,
+    check_interpreter,
     check_generation,
     check_rtc,
     check_rtc_written,

@@ -59,8 +59,10 @@ def _leave(facts: Facts, policy: Policy, done: Sequence[Action]) -> tuple[Action
 
 
 def _resync(facts: Facts, policy: Policy, done: Sequence[Action]) -> tuple[Action, ...]:
-    content = facts.claim is not None and agrees(facts.claim, policy)
-    return _once(facts, done) if done or not content else ()
+    claim = facts.claim
+    if claim is None or (not done and (agrees(claim, policy) or not (claim.synchronised or policy.resync_idle))):
+        return ()
+    return _once(facts, done)
 
 
 def _once(facts: Facts, done: Sequence[Action]) -> tuple[Action, ...]:

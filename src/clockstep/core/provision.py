@@ -13,14 +13,33 @@ EXPLAINED = (
     ),
     (
         "refclock PHC DEVICE",
-        "the hypervisor's own clock, read as a hardware clock: the one source that sees a revert at once. DEVICE is a "
-        "link that goes by the clock's name, since /dev/ptp0 may be a network card's",
+        "the hypervisor's own clock, read as a hardware clock: the one source that is right after a revert. DEVICE is "
+        "a link that goes by the clock's name, since /dev/ptp0 may be a network card's",
     ),
     ("poll 1", "take it into account every two seconds; network servers are asked every minute or less"),
     ("dpoll -1", "read it every half second"),
     ("filter 4", "and take the median of the last four, so that one read that was held up does not count"),
     ("optional", "start also where the device is missing; chrony 4.9 and newer"),
-    ("trust", "only with --trust: servers cannot outvote it, so a wrong host makes the node wrong. Left out otherwise"),
+    (
+        "trust",
+        "only with --trust: servers cannot outvote it, so a revert is seen in seconds, and a wrong host makes the node "
+        "wrong. Without it the servers, which remember the time before, outvote it for minutes",
+    ),
+    ("prefer", "only where another source is preferred: one that is not is never followed beside that"),
+    (
+        "tai",
+        "only where the clock is about 37 s ahead of the node's: it counts TAI then, as vmclock's does from Linux 7.0 "
+        "on. chronyd needs a table of leap seconds for that",
+    ),
+    (
+        "leapseclist FILE, leapsectz right/UTC",
+        "only with tai, where the configuration has no table of leap seconds yet",
+    ),
+    (
+        "maxpoll 6",
+        "only with --short-polls and where no clock can be followed, at the end of each server's line: ask it every "
+        "64 s. The line as it was stands above it",
+    ),
     (
         "include FOLDER/zz-*.conf",
         "at the end of chrony.conf, only where its confdir stands before another makestep: the last one counts. With a "

@@ -4,7 +4,7 @@ The arguments count first, then a cluster of a configuration, then the Vagrant p
 that changes nothing goes on to everything that runs.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
 
@@ -29,6 +29,8 @@ class Limits(Record, frozen=True):
 class Cluster(Record, frozen=True):
     """A `[cluster.NAME]` of the file `origin`. `asked` is whether it was asked for by its name.
 
+    Without `nodes` it only adds to the Vagrant project that its file is in.
+
     `freeze` are the cgroups that its snapshots freeze, empty for the default ones; None where they freeze nothing.
     """
 
@@ -42,11 +44,23 @@ class Cluster(Record, frozen=True):
 
 
 class Project(Record, frozen=True):
-    """A Vagrant project: its machines by their names in it, with the UUIDs of their domains."""
+    """A Vagrant project: its machines by their names in it, with the UUIDs of their domains.
+
+    It was found from the folder `here`, has its code in the file `vagrantfile`, and keeps what it knows of its machines
+    in the folder `data`.
+    """
 
     folder: str
     machines: tuple[tuple[str, str], ...]
     connect: tuple[str, ...] = ()
+    here: str = ""
+    data: str = ""
+    vagrantfile: str = ""
+
+    @property
+    def called(self) -> dict[str, str]:
+        """The names of its machines by the UUIDs of their domains."""
+        return {uuid.lower(): name for name, uuid in self.machines}
 
 
 class Wanted(Record, frozen=True):
@@ -96,22 +110,19 @@ def select(guests: Sequence[Guest], wanted: Wanted, *, changing: bool, held: boo
 
 def is_chosen(guest: Guest, wanted: Wanted) -> bool:
     """Whether a machine is meant, also one that came after `select`."""
-    if wanted.names or (wanted.cluster and not wanted.everything):
-        patterns = wanted.names or (wanted.cluster.nodes if wanted.cluster else ())
-        return any(guest.name == pattern or fnmatchcase(guest.name, pattern) for pattern in patterns)
-    if wanted.everything:
-        return True
-    machines = wanted.project.machines if wanted.project else ()
-    return any(guest.uuid == uuid.lower() for _, uuid in machines)
+    patterns = wanted.names or (wanted.cluster.nodes if wanted.cluster and not wanted.everything else ())
+    if patterns:
+        return any(_means(pattern, guest) for pattern in patterns)
+    return wanted.everything or (wanted.project is not None and guest.uuid in wanted.project.called)
 
 
 def _select(guests: Sequence[Guest], wanted: Wanted, held: frozenset[str], *, changing: bool) -> Selection:
     if wanted.names:
-        return Selection(Choice.ARGUMENTS, "the arguments", _matching(guests, wanted.names, ""))
+        return Selection(Choice.ARGUMENTS, "the arguments", _matching(guests, wanted.names, "", wanted.project))
     if wanted.everything:
         return Selection(Choice.ARGUMENTS, "--all", _running(guests, held))
     if wanted.cluster:
-        return _of_cluster(guests, wanted.cluster)
+        return _of_cluster(guests, wanted.cluster, wanted.project)
     if wanted.project:
         return _of_project(guests, wanted.project)
     if changing:
@@ -120,14 +131,19 @@ def _select(guests: Sequence[Guest], wanted: Wanted, held: frozenset[str], *, ch
     return Selection(Choice.RUNNING, "default: everything that runs", _running(guests, held))
 
 
-def _of_cluster(guests: Sequence[Guest], cluster: Cluster) -> Selection:
+def _of_cluster(guests: Sequence[Guest], cluster: Cluster, project: Project | None) -> Selection:
     choice = Choice.CLUSTER if cluster.asked else Choice.CONFIGURATION
     text = f"[cluster.{cluster.name}] of {cluster.origin}"
-    return Selection(choice, text, _matching(guests, cluster.nodes, f", which {text} names"))
+    if cluster.nodes:
+        return Selection(choice, text, _matching(guests, cluster.nodes, f", which {text} names", project))
+    if project is None:
+        raise UsageError(f"{text} names no nodes", "add nodes = [...]; only in a Vagrant project they are known")
+    found = _of_project(guests, project)
+    return Selection(choice, f"{text}, and {found.text}", found.nodes)
 
 
 def _of_project(guests: Sequence[Guest], project: Project) -> Selection:
-    machines = {uuid.lower(): name for name, uuid in project.machines}
+    machines = project.called
     nodes = tuple(
         Selected(guest, f"Vagrant's machine {machines[guest.uuid]}") for guest in guests if guest.uuid in machines
     )
@@ -145,19 +161,43 @@ def _running(guests: Iterable[Guest], held: frozenset[str]) -> tuple[Selected, .
     )
 
 
-def _matching(guests: Sequence[Guest], patterns: Sequence[str], of: str) -> tuple[Selected, ...]:
+def _matching(
+    guests: Sequence[Guest], patterns: Sequence[str], of: str, project: Project | None
+) -> tuple[Selected, ...]:
     why: dict[Guest, str] = {}
+    called = project.called if project else {}
     for pattern in patterns:
-        matching = [guest for guest in guests if guest.name == pattern or fnmatchcase(guest.name, pattern)]
+        _refuse_two_meanings(pattern, guests, called)
+        matching = [guest for guest in guests if _means(pattern, guest)]
         if not matching:
-            raise _unknown(pattern, guests, of)
+            raise _unknown(pattern, guests, of, called)
         for guest in matching:
-            why.setdefault(guest, "named" if guest.name == pattern else f"matches {pattern}")
+            why.setdefault(guest, "named" if pattern in guest.names else f"matches {pattern}")
     return tuple(Selected(guest, why[guest]) for guest in guests if guest in why)
 
 
-def _unknown(pattern: str, guests: Sequence[Guest], of: str) -> UsageError:
-    if several := [guest.name for guest in guests if guest.name == f"{pattern}@{guest.connection}"]:
+def _means(pattern: str, guest: Guest) -> bool:
+    """Whether a name or a glob means a guest; with its connection only by the whole name."""
+    return pattern in guest.names or any(fnmatchcase(name, pattern) for name in (guest.name, guest.recorded))
+
+
+def _refuse_two_meanings(name: str, guests: Sequence[Guest], called: Mapping[str, str]) -> None:
+    """Raise UsageError for Vagrant's name of one machine that is libvirt's name of another."""
+    mine = [guest for guest in guests if called.get(guest.uuid) == name]
+    others = [guest for guest in guests if name in guest.names and guest not in mine]
+    if mine and others:
+        meant = " or ".join(guest.names[-1] if guest in others else guest.name for guest in (*mine, *others))
+        raise UsageError(
+            f"{name!r} is Vagrant's machine {mine[0].name}, and another machine too", f"say which: {meant}"
+        )
+
+
+def _unknown(pattern: str, guests: Sequence[Guest], of: str, called: Mapping[str, str]) -> UsageError:
+    if several := [
+        guest.name
+        for guest in guests
+        if guest.recorded == f"{pattern}@{guest.connection}" or called.get(guest.uuid) == pattern
+    ]:
         text = f"more than one connection has a node {pattern!r}{of}"
         return UsageError(text, f"say which: {' or '.join(several)}")
     names = [guest.name for guest in guests]

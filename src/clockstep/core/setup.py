@@ -1,13 +1,22 @@
 """What setting up a node's time daemon would change, as data: what was found, to a plan, to a diff."""
 
 import difflib
+from collections.abc import Mapping
 from enum import Enum
 
+from clockstep.errors import ClockstepError
 from clockstep.model import Claim, Episode, HostClock, Record, Verdict
 
 SET_UP = ("apt-get", "dnf")
 """The package managers of systems that are set up; all others get the text, and are left alone."""
 NIC = "no hypervisor's clock"
+
+
+OUTVOTED = (
+    "beside servers, which remember the time before a revert, the hypervisor's clock is outvoted for minutes (6 to 16 "
+    "were measured), unless clockstep sees to it; --trust makes that seconds, and a wrong host makes the node wrong "
+    "then: recommended where this machine runs the node, since clockstep takes its clock for the truth anyway"
+)
 
 
 class SetupOutcome(Enum):
@@ -36,17 +45,21 @@ class FileChange(Record, frozen=True):
 class SetupPlan(Record, frozen=True):
     """What was found in a node, and what would be changed there.
 
-    `clock` is the device that chronyd is to follow, with its name; empty where there is none. `forced` is whether it is
-    followed only because somebody said so, `not_taken` are hardware clocks that are not the hypervisor's. `install`
-    are packages, `replaces` the time daemons that go, `others` programs that touch the clock as well, and `acts` what
-    is run besides. `objection` is why nothing may be done. `applied` is whether an earlier setup is there, and
-    `interrupted` whether that was cut short.
+    `clock` is the device that chronyd is to follow, with its name; empty where there is none, and `kept` the same by a
+    line of somebody else's that is there already. `trusted` is whether no server is to outvote it, and `forced` whether
+    it is followed only because somebody said so; `not_taken` are hardware clocks that are not the hypervisor's.
+    `install` are packages, `replaces` the time daemons that go, `others` programs that touch the clock as well, and
+    `acts` what is run besides. `silent` says which time servers do not answer, and why. `objection` is why nothing may
+    be done. `applied` is whether an earlier setup is there, and `interrupted` whether that was cut short. `by_ssh` is
+    whether the node is reached by ssh.
     """
 
     system: str = ""
     manager: str = ""
     chrony: str = ""
     clock: str = ""
+    kept: str = ""
+    trusted: bool = False
     forced: bool = False
     not_taken: tuple[str, ...] = ()
     objection: str = ""
@@ -55,8 +68,10 @@ class SetupPlan(Record, frozen=True):
     install: tuple[str, ...] = ()
     replaces: tuple[str, ...] = ()
     others: tuple[str, ...] = ()
+    silent: tuple[str, ...] = ()
     acts: tuple[str, ...] = ()
     files: tuple[FileChange, ...] = ()
+    by_ssh: bool = False
 
     @property
     def supported(self) -> bool:
@@ -85,6 +100,16 @@ class SetupReport(Record, frozen=True):
     host: HostClock
     nodes: tuple[SetupNode, ...]
     schema_version: int = 1
+
+
+def reported(results: Mapping[str, SetupNode | ClockstepError]) -> tuple[SetupNode, ...]:
+    """Return what came of each node, an error of reaching it included."""
+    return tuple(
+        SetupNode(name, SetupOutcome.UNREACHED, f"{result.message}{f'; {result.hint}' if result.hint else ''}")
+        if isinstance(result, ClockstepError)
+        else result
+        for name, result in results.items()
+    )
 
 
 def planned(node: str, plan: SetupPlan) -> SetupNode:
@@ -139,10 +164,22 @@ def remarks(plan: SetupPlan) -> list[str]:
     if not plan.clock and plan.supported and not any(act.startswith("modprobe ") for act in plan.acts):
         found.append(
             "no hypervisor's clock can be read there: chronyd follows its servers alone, to milliseconds on a near "
-            "network, and sees a revert at its next poll, which may be minutes later; clockstep watch sees it at once"
+            "network, and a revert stays unseen until most were asked again, up to 1024 s later, unless clockstep sees "
+            "to it; with --short-polls for some 200 s, where the servers are yours or allow that"
         )
+    elif plan.kept:
+        found.append(f"{plan.kept} is followed already, by a line of somebody else's, which is kept")
+    elif plan.clock and not plan.trusted:
+        found.append(OUTVOTED)
     if plan.others:
         found.append(f"{', '.join(plan.others)} may set the clock as well: switch that off there")
+    if plan.silent and not plan.objection:
+        found.append(f"not all time servers answer there: {', '.join(plan.silent)}")
+    if plan.by_ssh:
+        found.append(
+            "reached by ssh, so after a revert its clock is wrong until a login comes through; clockstep setup "
+            "--guest-agent brings the quicker way"
+        )
     if plan.interrupted:
         found.append("an earlier setup was cut short: it is gone on with")
     return found

@@ -61,9 +61,9 @@ def _among(found: Found, scope: Scope) -> Found:
 
 def _members(name: str, found: Found, having: Iterable[Guest], *, whole: bool) -> list[Guest]:
     recorded = {member for guest in having for one in found[guest] if one.name == name for member in one.members or ()}
-    recorded |= {guest.name for guest in having}
-    there = [guest for guest in found if guest.name in recorded]
-    gone = sorted(recorded - {guest.name for guest in there})
+    recorded |= {guest.recorded for guest in having}
+    there = [guest for guest in found if guest.recorded in recorded]
+    gone = sorted(recorded - {guest.recorded for guest in there})
     if gone and whole:
         text = f"{name!r} is a snapshot of {', '.join(gone)} too, and there is no such node"
         raise UsageError(text, "name the nodes to revert those alone")

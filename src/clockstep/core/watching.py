@@ -16,12 +16,13 @@ WINDOW_NS = 10 * MINUTE_NS
 class Trail(Record, frozen=True):
     """What has happened to a guest and was not yet dealt with.
 
-    `why` is what its clock is wrong by now, or will be when it runs on; `due` says that it does run. `still_ns` is when
-    it began to stand still and `since_ns` when it ran on, of the monotonic clock.
+    `why` is what its clock is wrong by now, or will be when it runs on; `due` says that it does run, and `stopped` that
+    it was off. `still_ns` is when it began to stand still and `since_ns` when it ran on, of the monotonic clock.
     """
 
     why: What | None = None
     due: bool = False
+    stopped: bool = False
     still_ns: int | None = None
     since_ns: int | None = None
 
@@ -33,7 +34,7 @@ def follow(trail: Trail, happening: Happening) -> Trail:
     """Return the trail with one more happening in it.
 
     A revert comes as several: stopped, started from the snapshot, resumed from it, and the agent connects again. A
-    revert to a paused state is resumed later, and is a revert all the same.
+    revert to a paused state is resumed later, and is a revert all the same. A boot may be told of as a resume first.
     """
     at_ns, what = happening.at_ns, happening.what
     if what in LEAPS:
@@ -41,9 +42,10 @@ def follow(trail: Trail, happening: Happening) -> Trail:
     match what:
         case What.PAUSED | What.STOPPED:
             kept = trail.why if what is What.PAUSED and trail.why in LEAPS else None
-            return Trail(kept, due=False, still_ns=at_ns)
+            return Trail(kept, due=False, stopped=what is What.STOPPED, still_ns=at_ns)
         case What.RESUMED:
-            return Trail(trail.why or What.RESUMED, due=True, still_ns=trail.still_ns, since_ns=at_ns)
+            plainly = What.BOOTED if trail.stopped else What.RESUMED
+            return Trail(trail.why or plainly, due=True, still_ns=trail.still_ns, since_ns=at_ns)
     return msgspec.structs.replace(trail, due=True)
 
 
@@ -67,7 +69,8 @@ def cause(trail: Trail, snapshot_age_ns: int | None = None) -> Cause:
     known = {What.REVERTED: snapshot_age_ns, What.RESUMED: still_ns, What.RESTORED: still_ns}
     explains_ns = known.get(trail.why) if trail.why else None
     text = trail.why.value if trail.why else What.ANSWERS.value
-    return Cause(text, DAY_NS if explains_ns is None else explains_ns + SLACK_NS, trail.since_ns)
+    since_ns = None if trail.why is What.BOOTED else trail.since_ns  # a clock is not wrong while there is none yet
+    return Cause(text, DAY_NS if explains_ns is None else explains_ns + SLACK_NS, since_ns)
 
 
 def too_often(steps_ns: Sequence[int], now_ns: int) -> bool:

@@ -3,31 +3,51 @@
 To add one, write its file and list it here; where several are installed, the first that answers is the one.
 """
 
+from importlib.resources import files
+
 from clockstep.core.sections import SAY, sections
 from clockstep.daemons import chrony, timesyncd
+from clockstep.errors import ConfinedError
 from clockstep.model import Claim
 from clockstep.ports import Daemon
 
 DAEMONS: dict[str, Daemon] = {daemon.name: daemon for daemon in (chrony.DAEMON, timesyncd.DAEMON)}
 
-SILENT = "silent"
-PROGRAMS = ("chronyd", "systemd-timesyncd", "ntpd")
+SILENT, FAILED, DENIED = "silent", "failed", "denied"
+PROGRAMS = ("chronyd", "systemd-timesyncd", "ntpd", "ntp-daemon", "clockbound")
 """Daemons that are looked for by their process where none has answered: hung, or of a kind that is not asked.
-ntpd is NTPsec's, OpenNTPD's and the reference implementation's alike."""
+ntpd is NTPsec's, OpenNTPD's and the reference implementation's alike, ntp-daemon is ntpd-rs, clockbound AWS's."""
+UNITS = ("chronyd", "chrony", "systemd-timesyncd", "ntpsec", "ntp", "ntpd", "openntpd", "ntpd-rs", "clockbound")
+"""What systemd calls them: one that has ended by itself, as some do when a clock jumps, is one that failed."""
+RUNNING = files(__package__).joinpath("running.sh").read_text(encoding="utf-8")
 
 
 def ask_all() -> str:
     """Return one shell script that asks whichever daemon is there, so that asking costs one command in the node."""
-    asked = [f"say {name}; {{ {daemon.ask}; }} && exit 0" for name, daemon in DAEMONS.items()]
-    look = f"say {SILENT}; for name in {' '.join(PROGRAMS)}; do pidof $name >/dev/null && echo $name; done"
-    return "\n".join([SAY, *asked, look])
+    asked = [
+        f"say {name}; {{ {daemon.ask}; }} && exit 0; [ $? != 126 ] || denied={name}" for name, daemon in DAEMONS.items()
+    ]
+    look = f'{RUNNING}say {SILENT}; there=$(running {" ".join(PROGRAMS)}); echo "$there"'
+    failed = (
+        f"say {FAILED}; [ -n \"$there\" ] || systemctl is-failed {' '.join(UNITS)} 2>/dev/null | grep -n '^failed$'"
+    )
+    denied = f'say {DENIED}; [ -z "$denied" ] || echo "$denied" $(cat /proc/self/attr/current 2>/dev/null)'
+    return "\n".join([SAY, *asked, look, failed, denied])
 
 
 def parse_all(output: str) -> Claim | None:
-    """Return the claim in what `ask_all` answered; None where there is no daemon."""
+    """Return the claim in what `ask_all` answered; None where there is no daemon.
+
+    Raises ConfinedError where whoever asked is not allowed to run what asks it.
+    """
     said = sections(output)
     for name, daemon in DAEMONS.items():
         if claim := daemon.parse("\n".join(said.get(name, ()))):
             return claim
+    if denied := " ".join(filter(None, said.get(DENIED, ()))):
+        raise ConfinedError(f"whoever runs programs in the node may not ask its time daemon: {denied}")
     running = [program for program in PROGRAMS if program in said.get(SILENT, ())]
-    return Claim(running[0], synchronised=None) if running else None
+    failed = [unit for number, unit in enumerate(UNITS, 1) if f"{number}:failed" in said.get(FAILED, ())]
+    if running or not failed:
+        return Claim(running[0], synchronised=None) if running else None
+    return Claim(failed[0], synchronised=None, failed=True)

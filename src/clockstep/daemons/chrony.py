@@ -4,13 +4,16 @@
 is shown beside a measurement and never believed.
 """
 
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 
+from clockstep.core.foreign import bounded, understood
 from clockstep.model import Claim, Offset
 from clockstep.ports import Daemon
 
 TRACKING_FIELDS = 14
 SOURCE_FIELDS = 10
+REACH = 5
+"""The place of a source's reachability register: in octal, a bit for each of its last eight polls (chronyc(1))."""
 SELECTED = "*"
 NOT_SYNCHRONISED = "Not synchronised"
 
@@ -28,19 +31,20 @@ WAIT = "timeout 2 chronyc waitsync 0 0 0 0.2 >/dev/null 2>&1"
 
 def parse(output: str) -> Claim | None:
     """Return what chronyd claims; None where it did not answer, or not in the form of chronyc(1)."""
+    return understood(_parsed, output)
+
+
+def _parsed(output: str) -> Claim | None:
     rows = [line.split(",") for line in output.splitlines()]
     tracking = next((row for row in rows if len(row) == TRACKING_FIELDS), None)
     sources = [row for row in rows if len(row) == SOURCE_FIELDS]
     if tracking is None:
         return None
     source = next((row for row in sources if row[1] == SELECTED), sources[0] if sources else None)
-    try:
-        return _claim(tracking, source)
-    except InvalidOperation:
-        return None
+    return _claim(tracking, source, heard=any(int(row[REACH], 8) for row in sources))
 
 
-def _claim(tracking: list[str], source: list[str] | None) -> Claim:
+def _claim(tracking: list[str], source: list[str] | None, *, heard: bool) -> Claim:
     leap = tracking[13]
     return Claim(
         daemon="chrony",
@@ -50,6 +54,7 @@ def _claim(tracking: list[str], source: list[str] | None) -> Claim:
         leap=leap,
         root_delay_ns=_nanoseconds(tracking[10]),
         root_dispersion_ns=_nanoseconds(tracking[11]),
+        heard=heard,
     )
 
 
@@ -64,7 +69,7 @@ def _offset(source: list[str], pending_ns: int) -> Offset | None:
 
 
 def _nanoseconds(seconds: str) -> int:
-    return int(Decimal(seconds).scaleb(9))
+    return bounded(Decimal(seconds).scaleb(9))
 
 
 DAEMON = Daemon("chrony", ASK, parse, RESYNC, WAIT)

@@ -2,19 +2,20 @@
 
 import re
 
+from clockstep.core.foreign import bounded, understood
 from clockstep.core.sections import LAST, SAY, sections
-from clockstep.daemons import PROGRAMS as KNOWN
-from clockstep.daemons import chrony
+from clockstep.daemons import PROGRAMS, RUNNING, chrony
 from clockstep.model import Inside, TimeSource
+from clockstep.ports import PLATFORM_PYTHON
 
-PROGRAMS = (*KNOWN, "ntp-daemon")
-"""ntp-daemon is ntpd-rs."""
 OTHERS = ("vmtoolsd", "VBoxService")
 """Guest tools of VMware and VirtualBox that may set the clock as well."""
 CONFIGURATIONS = (
     "/etc/chrony/chrony.conf /etc/chrony.conf /etc/chrony/conf.d/*.conf /etc/chrony.d/*.conf "
     "/etc/chrony/sources.d/*.sources"
 )
+AGENT_TYPE = ":virt_qemu_ga_t:"
+"""In the SELinux label of what a confined guest agent runs (virt_qemu_ga_selinux(8))."""
 CAP_SYS_TIME = 1 << 25
 """linux/capability.h."""
 
@@ -22,23 +23,30 @@ NUMBER = re.compile(r"-?[0-9]{1,12}", re.ASCII)
 
 ASK = f"""PATH=$PATH:/usr/sbin:/sbin
 {SAY}
-running() {{ for name; do pidof $name >/dev/null && echo $name; done; }}
+{RUNNING}
 command -v pidof >/dev/null && say daemons && running {" ".join(PROGRAMS)}
 say others; running {" ".join(OTHERS)}
-say capability; for pid in $(pidof {" ".join(PROGRAMS)}); do grep '^CapEff:' /proc/$pid/status; done 2>/dev/null
+say capability; for name in {" ".join(PROGRAMS)}; do for pid in $(own_pids $name); do
+grep '^CapEff:' /proc/$pid/status; done; done 2>/dev/null
 say container; [ -e /run/.containerenv ] || [ -e /.dockerenv ] || systemd-detect-virt --container --quiet && echo yes
+say confined; [ "$(cat /sys/fs/selinux/enforce)" = 1 ] && cat /proc/self/attr/current
 say clocksource; cat /sys/devices/system/clocksource/clocksource0/current_clocksource
 say kernel; uname -r
 say ptp_kvm; cd /lib/modules/$(uname -r) && {{ grep -q ptp_kvm modules.dep modules.builtin && echo yes || echo no; }}
 say ptp; for clock in /sys/class/ptp/*; do [ -e $clock ] && echo "/dev/${{clock##*/}} $(cat $clock/clock_name)"; done
 say configuration
-configuration=$(chronyd -p || for file in {CONFIGURATIONS}; do [ -f "$file" ] && cat "$file" && echo; done)
+file=$(chronyd_file)
+configuration=$(chronyd -p ${{file:+-f "$file"}} || for file in $file {CONFIGURATIONS}; do
+[ -f "$file" ] && cat "$file" && echo; done)
 echo "$configuration"
+say nts; {{ echo "$configuration"; cat /etc/chrony/sources.d/*.sources; }} |
+grep -iqE '^(server|pool) .*[[:space:]]nts([[:space:]]|$)' && echo yes
 say links; echo "$configuration" | while read -r word kind file rest; do
 case $word$kind in refclockPHC) file=${{file%%:*}}; echo "$file $(readlink -f "$file")";; esac; done
 say sources; timeout 2 chronyc -n -c sources
 say rtc; cat /sys/class/rtc/rtc0/since_epoch && date +%s
 say adjtime; cat /etc/adjtime
+say interpreter; for tool in perl python3 {PLATFORM_PYTHON}; do command -v $tool && break; done
 say tai; case $(uname -m) in x86_64) call=159;; aarch64) call=171;; *) call=;; esac
 [ -n "$call" ] && perl -e 'my $now = "\\0" x 208; print unpack("x160 l", $now) if syscall('$call', $now) >= 0'
 say {LAST}
@@ -50,6 +58,10 @@ struct timex at byte 160 (linux/timex.h); the kernel has it from chronyd, or fro
 
 def parse(output: str) -> Inside | None:
     """Return what the answer says, None of one that is not whole; what is not in its form is left out."""
+    return understood(_parsed, output)
+
+
+def _parsed(output: str) -> Inside | None:
     lines = sections(output)
     if LAST not in lines:
         return None
@@ -66,18 +78,22 @@ def parse(output: str) -> Inside | None:
         sources=tuple(source for line in lines.get("sources", []) if (source := _source(line))),
         makestep=next((" ".join(words[1:]) for words in reversed(directives) if words[0].lower() == "makestep"), None),
         refclocks=tuple(_pair(line) for line in lines.get("links", [])),
-        optional=tuple(words[2].partition(":")[0] for words in directives if _is_optional(words)),
+        optional=tuple(words[2].partition(":")[0] for words in directives if _is_of_phc(words, "optional")),
+        trusted=tuple(words[2].partition(":")[0] for words in directives if _is_of_phc(words, "trust")),
         configured=bool(directives),
+        nts="yes" in lines.get("nts", []),
         rtcsync=any(words[0].lower() == "rtcsync" for words in directives),
         ptp=tuple(_pair(line) for line in lines.get("ptp", [])),
         kernel=said("kernel"),
         has_ptp_kvm={"yes": True, "no": False}.get(said("ptp_kvm")),
         clocksource=said("clocksource"),
         may_set_time=_may_set_time(lines.get("capability", [])),
+        confined=said("confined") if AGENT_TYPE in said("confined") else "",
         container="yes" in lines.get("container", []),
         rtc_ahead_s=rtc[0] - rtc[1] if len(rtc) == 2 else None,
+        interpreter=bool(said("interpreter")),
         rtc_local="LOCAL" in lines.get("adjtime", []),
-        tai_s=int(tai) if NUMBER.fullmatch(tai) else None,
+        tai_s=bounded(int(tai)) if NUMBER.fullmatch(tai) else None,
     )
 
 
@@ -85,9 +101,9 @@ def _is_directive(line: str) -> bool:
     return bool(line.strip()) and line.lstrip()[0] not in "#!;%"
 
 
-def _is_optional(words: list[str]) -> bool:
-    """Whether it is a refclock's, whose device may be missing (chrony.conf(5), since 4.9)."""
-    return words[0].lower() == "refclock" and words[1:2] == ["PHC"] and "optional" in words[3:]
+def _is_of_phc(words: list[str], option: str) -> bool:
+    """Whether a directive is of a hardware clock, and has this option (chrony.conf(5))."""
+    return words[0].lower() == "refclock" and words[1:2] == ["PHC"] and option in words[3:]
 
 
 def _source(line: str) -> TimeSource | None:
@@ -95,7 +111,8 @@ def _source(line: str) -> TimeSource | None:
     fields = line.split(",")
     if len(fields) != chrony.SOURCE_FIELDS or len(fields[0]) != 1 or len(fields[1]) != 1:
         return None
-    return TimeSource(mode=fields[0], state=fields[1], name=fields[2], reach=fields[5] != "0")
+    poll_s = 2.0 ** min(24, max(-8, int(fields[4])))  # chrony.conf(5): -7 to 24
+    return TimeSource(mode=fields[0], state=fields[1], name=fields[2], reach=fields[5] != "0", poll_s=poll_s)
 
 
 def _pair(line: str) -> tuple[str, str]:

@@ -6,6 +6,7 @@ kernel's flag survive a revert, so they say nothing; a restart is what makes it 
 
 import re
 
+from clockstep.core.foreign import bounded, understood
 from clockstep.errors import UsageError
 from clockstep.model import Claim
 from clockstep.ports import Daemon
@@ -26,13 +27,17 @@ UNSYNCHRONISED_SERVER = "3"
 
 def parse(output: str) -> Claim | None:
     """Return what timesyncd claims; None where it did not answer, or not in the form of timedatectl(1)."""
+    return understood(_parsed, output)
+
+
+def _parsed(output: str) -> Claim | None:
     properties = dict(line.split("=", 1) for line in output.splitlines() if "=" in line)
     if "PollIntervalUSec" not in properties:
         return None
     server = properties.get("ServerName") or properties.get("ServerAddress") or None
     found = MESSAGE.search(output)
     if found is None:
-        return Claim(UNIT, synchronised=False, source=server)
+        return Claim(UNIT, synchronised=False, source=server, heard=False)
     message = dict(field.strip().split("=", 1) for field in found["fields"].split(",") if "=" in field)
     leap = message.get("Leap")
     heard = message.get("Ignored") == "no" and message.get("PacketCount", "0") != "0"
@@ -43,14 +48,15 @@ def parse(output: str) -> Claim | None:
         leap=leap,
         root_delay_ns=_nanoseconds(message.get("RootDelay", "")),
         root_dispersion_ns=_nanoseconds(message.get("RootDispersion", "")),
+        heard=message.get("PacketCount", "0") != "0",
     )
 
 
 def _nanoseconds(span: str) -> int | None:
     """Return a systemd.time(7) span, where 0 has no unit; None for what is none."""
     try:
-        return 0 if span == "0" else parse_duration(span)
-    except UsageError:
+        return 0 if span == "0" else bounded(parse_duration(span))
+    except (UsageError, ArithmeticError, ValueError):
         return None
 
 

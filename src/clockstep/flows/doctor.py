@@ -6,11 +6,11 @@ import msgspec
 
 from clockstep.core.diagnosis import compare_snapshots, diagnose, examine_host
 from clockstep.daemons import ask_all, inside, parse_all
-from clockstep.errors import ClockstepError, ExecBlockedError, ReachError
+from clockstep.errors import ClockstepError, ConfinedError, ExecBlockedError, ReachError
 from clockstep.fleet import side_by_side
 from clockstep.flows.step import GRACE_NS, LOOKED, nodes
 from clockstep.heal import observe, unreached
-from clockstep.model import Diagnosis, DoctorReport, Examination, Guest, Policy
+from clockstep.model import Claim, Diagnosis, DoctorReport, Examination, Guest, Policy
 from clockstep.ports import Node, Output, World
 
 RunHere = Callable[[str], Output]
@@ -21,7 +21,7 @@ def doctor(
     world: World, guests: Sequence[Guest], policy: Policy, here: RunHere, host_tai_s: int, *, together: bool
 ) -> DoctorReport:
     """Return what is to be said of each node and of this machine, and of nodes that belong `together`."""
-    with nodes(world) as node:
+    with nodes(world, guests) as node:
 
         def job(guest: Guest) -> Examination:
             return examine(world, guest, node(guest), policy, host_tai_s)
@@ -32,9 +32,16 @@ def doctor(
         for name, result in results.items()
     ]
     apart = compare_snapshots(examinations) if together else None
-    of_host = examine_host(world.host, parse_all(here(ask_all()).out), inside.parse(here(inside.ASK).out))
+    of_host = examine_host(world.host, _claim_here(here), inside.parse(here(inside.ASK).out))
     diagnoses = tuple(Diagnosis(one.node, diagnose(one, policy)) for one in examinations)
     return DoctorReport(world.host, (*of_host, *((apart,) if apart else ())), diagnoses)
+
+
+def _claim_here(here: RunHere) -> Claim | None:
+    try:
+        return parse_all(here(ask_all()).out)
+    except ReachError:
+        return None
 
 
 def examine(world: World, guest: Guest, node: Node, policy: Policy, host_tai_s: int) -> Examination:
@@ -47,6 +54,8 @@ def examine(world: World, guest: Guest, node: Node, policy: Policy, host_tai_s: 
         return seen
     try:
         output = node.reach.run(["/bin/sh", "-c", inside.ASK], b"", until_ns)
+    except ConfinedError as error:
+        return msgspec.structs.replace(seen, confined=error.message)
     except ExecBlockedError:
         return msgspec.structs.replace(seen, exec_blocked=True)
     except ReachError as error:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from clockstep.core.setup import FileChange, SetupNode, SetupOutcome, SetupPlan, SetupReport
 from clockstep.errors import ClockstepError
-from clockstep.hypervisors.hardware import improved
+from clockstep.hypervisors.hardware import clock_lacks, improved
 from clockstep.journal import FileDefinitions
 from clockstep.model import Guest
 from clockstep.ports import World
@@ -18,18 +18,17 @@ IN_FORCE = (
     "it counts from the next cold start on: shut it off and start it, a reboot from within is not enough. Snapshots "
     "that were taken before keep the old definition, and a revert brings it back"
 )
-VAGRANTFILE = (
-    "libvirt.channel :type => 'unix', :target_name => 'org.qemu.guest_agent.0', :target_type => 'virtio'",
-    "libvirt.clock_offset = 'utc'",
-    "libvirt.clock_timer :name => 'rtc', :track => 'wall'",
+VAGRANTFILE = {
+    "offset": "libvirt.clock_offset = 'utc'",
+    "rtc": "libvirt.clock_timer :name => 'rtc', :track => 'wall'",
+    "kvmclock": "libvirt.clock_timer :name => 'kvmclock', :present => 'yes'",
+}
+"""What vagrant-libvirt takes over at each `vagrant up` (its start_domain.rb), by what is wrong."""
+CLOCK_OF_VAGRANT = (
+    "Vagrant defines its clock at each start, so this belongs into the Vagrantfile, in config.vm.provider :libvirt do "
+    "|libvirt|; then vagrant halt, vagrant up"
 )
-OF_VAGRANT = (
-    "Vagrant defines it, so its Vagrantfile is the place, in config.vm.provider :libvirt do |libvirt|; then vagrant "
-    "halt, vagrant up. What a Vagrantfile has no word for, which is <genid/>, is left to --yes after that"
-)
-GENID_OF_VAGRANT = (
-    "a Vagrantfile has no word for <genid/>; once defined it stays through vagrant halt and up, until vagrant destroy"
-)
+OF_VAGRANT = "once defined it stays through vagrant halt and up, until vagrant destroy"
 
 
 def look(world: World, guests: Sequence[Guest], vagrants: frozenset[str]) -> SetupReport:
@@ -48,7 +47,7 @@ def define(world: World, guests: Sequence[Guest], vagrants: frozenset[str], kept
             before = world.hypervisor.definition(guest, secret=True)
             if before != kept.kept(guest.uuid, "after"):  # else it is ours, and what to go back to is older
                 kept.keep(guest.uuid, "before", before)
-            world.hypervisor.define(guest, improved(before)[1])
+            world.hypervisor.define(guest, improved(before, clock=guest.uuid not in vagrants)[1])
             kept.keep(guest.uuid, "after", world.hypervisor.definition(guest, secret=True))
             return SetupNode(guest.name, SetupOutcome.DEFINED, IN_FORCE, found.plan)
 
@@ -77,15 +76,19 @@ def undo(world: World, guests: Sequence[Guest], kept: FileDefinitions) -> SetupR
 
 
 def _looked(world: World, guest: Guest, vagrants: frozenset[str]) -> SetupNode:
+    """Return what a definition lacks; of what Vagrant writes itself, which is the clock, the lines for its file."""
     definition = world.hypervisor.definition(guest)
-    before, after = improved(definition)
-    if before == after:
+    of_vagrant = guest.uuid in vagrants
+    before, after = improved(definition, clock=not of_vagrant)
+    lines = tuple(VAGRANTFILE[one] for one in clock_lacks(definition)) if of_vagrant else ()
+    if before == after and not lines:
         return SetupNode(guest.name, SetupOutcome.UNCHANGED)
-    if guest.uuid in vagrants and improved(definition, genid=False)[1] != before:
-        lines = SetupPlan("domain", "vagrant", acts=VAGRANTFILE)
-        return SetupNode(guest.name, SetupOutcome.LEFT_ALONE, OF_VAGRANT, lines)
-    file = FileChange(f"domain {guest.name}", f"{before}\n", f"{after}\n")
-    text = GENID_OF_VAGRANT if guest.uuid in vagrants else ""
+    if before == after:
+        plan = SetupPlan("domain", "vagrant", acts=lines)
+        return SetupNode(guest.name, SetupOutcome.LEFT_ALONE, CLOCK_OF_VAGRANT, plan)
+    file = FileChange(f"domain {guest.recorded}", f"{before}\n", f"{after}\n")
+    said = (OF_VAGRANT, f"{CLOCK_OF_VAGRANT}: {', '.join(lines)}")[: 2 if lines else 1]
+    text = "; ".join(said) if of_vagrant else ""
     return SetupNode(guest.name, SetupOutcome.WOULD_CHANGE, text, SetupPlan("domain", "libvirt", files=(file,)))
 
 

@@ -12,6 +12,7 @@ from uuid import uuid4
 import msgspec
 
 from clockstep.core.freezing import choose, left_out
+from clockstep.core.summary import summarise
 from clockstep.errors import ClockstepError, ReachError, UsageError
 from clockstep.fleet import failures, side_by_side
 from clockstep.flows.step import ASKED, nodes, step
@@ -85,8 +86,8 @@ class Freezer:
 
     def let_go(self) -> None:
         """Thaw all that this run has frozen, while no clock was touched; the guards do what cannot be done here."""
-        with nodes(self._world) as node:
-            guests = [guest for guest in list(self._freezes) if self.frozen(guest)]  # others may be freezing yet
+        guests = [guest for guest in list(self._freezes) if self.frozen(guest)]  # others may be freezing yet
+        with nodes(self._world, guests) as node:
             side_by_side(guests, lambda guest: self._thaw(guest, node(guest)), TAKES_NS)
 
     @contextmanager
@@ -112,7 +113,7 @@ class Freezer:
 
     def _try(self, guests: Sequence[Guest], wanted: Sequence[str]) -> Mapping[str, ClockstepError]:
         """Prepare all, then freeze all, over the same ways to them; return what went wrong with each."""
-        with nodes(self._world) as node:
+        with nodes(self._world, guests) as node:
 
             def prepared(guest: Guest) -> None:
                 self._prepare(guest, node(guest).reach, wanted)
@@ -180,7 +181,7 @@ class Freezer:
 def renewed(world: World, guests: Sequence[Guest], lease_s: int) -> list[Guest]:
     """Renew the leases of these guests' workloads; return of which that is sure."""
     until_ns = world.clock.monotonic_ns() + RENEWING_NS
-    with nodes(world) as node:
+    with nodes(world, guests) as node:
 
         def job(guest: Guest) -> bool:
             while True:
@@ -235,7 +236,7 @@ def thaw_all(world: World, guests: Sequence[Guest], policy: Policy, *, unproven:
     with world.locks.hold(guests, policy.deadline_ns):
         episodes: tuple[Episode, ...] = ()
         if unproven:
-            with nodes(world) as node:
+            with nodes(world, guests) as node:
                 results = side_by_side(guests, lambda guest: let_go(guest, node(guest)), policy.deadline_ns)
                 failed = failures(results)
         else:
@@ -246,4 +247,5 @@ def thaw_all(world: World, guests: Sequence[Guest], policy: Policy, *, unproven:
         trouble = troubled(failed[guest.name]) if guest.name in failed else None
         came.setdefault(guest.name, Member(guest.name, Outcome.NOT_THAWED, trouble))
     members = tuple(came[guest.name] for guest in guests)
-    return SetReport(world.host, None, all(one.outcome is not Outcome.NOT_THAWED for one in members), members, episodes)
+    complete = all(one.outcome is not Outcome.NOT_THAWED for one in members)
+    return SetReport(world.host, None, complete, members, episodes, summary=summarise(episodes))

@@ -13,7 +13,8 @@ import msgspec
 
 from clockstep.errors import ClockstepError, HypervisorError, JournalError, LostConnectionError
 from clockstep.fleet import failures, side_by_side
-from clockstep.model import Guest, Pause, Snapshot
+from clockstep.flows.step import Nodes, Proven, step
+from clockstep.model import Cause, Episode, Guest, Pause, Policy, Snapshot
 from clockstep.ports import World
 from clockstep.units import MINUTE_NS, SECOND_NS
 
@@ -47,12 +48,12 @@ class Hold:
     def snapshot_all(self, snapshots: Mapping[Guest, Snapshot]) -> Failures:
         """Take these guests' snapshots, and return what went wrong with each."""
         take = self._world.hypervisor.snapshot
-        return self._all(lambda guest: take(guest, snapshots[guest]), SNAPSHOT_NS, list(snapshots))
+        return self._all(lambda guest: take(guest, snapshots[guest]), SNAPSHOT_NS, list(snapshots), "taken")
 
     def revert_all(self, targets: Mapping[Guest, Snapshot]) -> Failures:
         """Put all guests back, paused, and return what went wrong with each; one that is back already is left so."""
         left = [guest for guest in self._guests if guest not in self._over]
-        return self._all(lambda guest: self._revert(guest, targets[guest]), SNAPSHOT_NS, left)
+        return self._all(lambda guest: self._revert(guest, targets[guest]), SNAPSHOT_NS, left, "reverted")
 
     def release(self) -> None:
         """Write down that all were put back, so that each may run on whatever becomes of this run."""
@@ -77,6 +78,35 @@ class Hold:
                 self._world.journal.strike(guest.uuid)
         return self._world.clock.monotonic_ns()
 
+    def still(self) -> list[Guest]:
+        """Return the guests that stand still from here, or may."""
+        return [guest for guest in self._guests if guest in self._still]
+
+    def resume_and_step(
+        self,
+        causes: Mapping[Guest, Cause],
+        policy: Policy,
+        proven: Proven,
+        ways: Nodes | None = None,
+    ) -> tuple[tuple[Episode, ...], Failures]:
+        """Resume all and bring their clocks right; those too that could not be resumed at once, as soon as they are.
+
+        Return what was seen and done, and which still could not be resumed.
+        """
+        began_ns = self._world.clock.monotonic_ns()
+        episodes = step(self._world, causes, policy, self.resume, proven, ways)
+        late = self.still()
+        failed = self.resume_all()
+        if resumed := [guest for guest in late if guest.name not in failed]:
+            names = ", ".join(guest.name for guest in resumed)
+            self._world.tell("", f"{names}: resumed late; correcting now")
+            away_ns = self._world.clock.monotonic_ns() - began_ns
+            later = {guest: explaining_more(causes[guest], away_ns) for guest in resumed}
+            again = step(self._world, later, policy, proven=proven)
+            corrected = {episode.node: episode for episode in again}
+            episodes = tuple(corrected.get(episode.node, episode) for episode in episodes)
+        return episodes, failed
+
     def spread_ns(self) -> int | None:
         """Return how far apart the pauses can have been at most; None before all are paused."""
         if len(self._spans) < len(self._guests) or not self._spans:
@@ -92,18 +122,33 @@ class Hold:
         stalls = [self._resumed_ns[guest] - self._spans[guest][0] for guest in self._resumed_ns if guest in self._spans]
         return max(stalls, default=None)
 
-    def _all(self, act: Callable[[Guest], object], within_ns: int, guests: Sequence[Guest] | None = None) -> Failures:
+    def _all(
+        self,
+        act: Callable[[Guest], object],
+        within_ns: int,
+        guests: Sequence[Guest] | None = None,
+        done: str = "",
+    ) -> Failures:
+        """Do it to these, or to all; where it may take long, tell of how many it is `done`."""
+        these = self._guests if guests is None else guests
+
         def locked(guest: Guest) -> None:
             with self._locks[guest]:
                 if guest in self._over:
                     raise HypervisorError(f"{guest.name} is to run on already")
                 act(guest)
 
-        return failures(side_by_side(self._guests if guests is None else guests, locked, within_ns))
+        def tell(count: int) -> None:
+            if done:
+                self._world.tell("", f"{count} of {len(these)} {done}")
+
+        return failures(side_by_side(these, locked, within_ns, tell))
 
     def _pause(self, guest: Guest, snapshot: Snapshot | None) -> None:
         now_ns = self._world.clock.realtime_ns()
-        self._world.journal.note(Pause(guest.uuid, guest.name, self._operation, now_ns, now_ns, snapshot))
+        self._world.journal.note(
+            Pause(guest.uuid, guest.name, self._operation, now_ns, now_ns, snapshot, connection=guest.connection)
+        )
         before = self._world.clock.monotonic_ns()
         try:
             self._world.hypervisor.pause(guest)
@@ -120,7 +165,16 @@ class Hold:
         if guest in self._still:
             return
         now_ns, before = self._world.clock.realtime_ns(), self._world.journal.pauses().get(guest.uuid)
-        pause = Pause(guest.uuid, guest.name, self._operation, now_ns, snapshot.created_ns, snapshot, released=False)
+        pause = Pause(
+            guest.uuid,
+            guest.name,
+            self._operation,
+            now_ns,
+            snapshot.created_ns,
+            snapshot,
+            released=False,
+            connection=guest.connection,
+        )
         self._world.journal.note(pause)
         try:
             self._world.hypervisor.revert(guest, snapshot.name)
@@ -139,3 +193,8 @@ class Hold:
         with suppress(HypervisorError):
             if self._world.hypervisor.state(guest) != "paused":
                 self._world.journal.strike(guest.uuid)
+
+
+def explaining_more(cause: Cause, by_ns: int) -> Cause:
+    """Return a cause that explains so much more, which has passed since."""
+    return msgspec.structs.replace(cause, explains_ns=cause.explains_ns + by_ns)

@@ -3,11 +3,12 @@
 from collections.abc import Mapping, Sequence
 
 from clockstep.core.plan import SLACK_NS
+from clockstep.core.summary import summarise
 from clockstep.errors import UsageError
 from clockstep.flows.freeze import Freezer
 from clockstep.flows.hold import Hold
 from clockstep.flows.snapshot import fresh, outcomes, standing
-from clockstep.flows.step import step
+from clockstep.flows.step import find_ways
 from clockstep.model import Cause, Guest, Outcome, Pause, Policy, SetReport
 from clockstep.ports import World
 
@@ -18,6 +19,7 @@ def pause(world: World, guests: Sequence[Guest], policy: Policy) -> SetReport:
         guests, pauses = fresh(world.hypervisor, guests), world.journal.pauses()
         if reasons := [f"{guest.name} is {standing(guest, pauses)}" for guest in guests if guest.state != "running"]:
             raise UsageError("; ".join(reasons), "nothing was touched; name those that run")
+        find_ways(world, guests)
         hold = Hold(world, guests, "pause")
         try:
             failed = hold.pause_all()
@@ -51,11 +53,13 @@ def resume(world: World, guests: Sequence[Guest], policy: Policy, *, mixed: bool
         freezer.adopt({guest: snapshot for guest, snapshot in snapshots.items() if snapshot})
         try:
             with freezer.kept():
-                episodes = step(world, causes, policy, hold.resume, freezer.proven)
-        finally:
-            left = hold.resume_all()
+                episodes, left = hold.resume_and_step(causes, policy, freezer.proven)
+        except BaseException:
+            hold.resume_all()
+            raise
     members = outcomes(guests, left, Outcome.NOT_RESUMED, Outcome.RESUMED)
-    return SetReport(world.host, None, not left, members, episodes, freezes=freezer.report())
+    summary = summarise(episodes)
+    return SetReport(world.host, None, not left, members, episodes, freezes=freezer.report(), summary=summary)
 
 
 def ours(guest: Guest, pauses: Mapping[str, Pause]) -> bool:

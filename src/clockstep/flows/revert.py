@@ -7,13 +7,14 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from clockstep.core.plan import SLACK_NS
-from clockstep.core.targets import Scope, targets
+from clockstep.core.summary import summarise
+from clockstep.core.targets import Scope
 from clockstep.errors import UsageError
 from clockstep.fleet import side_by_side
 from clockstep.flows.freeze import Freezer
 from clockstep.flows.hold import Failures, Hold
-from clockstep.flows.snapshot import LISTING_NS, RUN_ON, found, objections, refuse_changed
-from clockstep.flows.step import step
+from clockstep.flows.snapshot import LISTING_NS, RUN_ON, objections, refuse_changed, sought
+from clockstep.flows.step import find_ways
 from clockstep.heal import troubled
 from clockstep.model import Cause, Episode, Guest, Member, Outcome, Policy, SetReport, Snapshot
 from clockstep.ports import Clock, Hypervisor, World
@@ -36,11 +37,11 @@ def choose(hypervisor: Hypervisor, scope: Scope, name: str | None, *, frozen: bo
 
     Raises UsageError with every reason why it cannot be.
     """
-    snapshots = targets(found(hypervisor, hypervisor.guests()), name, scope)
+    snapshots, unread = sought(hypervisor, scope, name)
     refused = side_by_side(list(snapshots), lambda guest: hypervisor.objections(guest, snapshots[guest]), LISTING_NS)
     if reasons := objections(refused):
         raise UsageError("; ".join(reasons), "nothing was touched")
-    said = (*remarks(snapshots), *(unfrozen(snapshots) if frozen else ()))
+    said = (*remarks(snapshots), *(unfrozen(snapshots) if frozen else ()), *unread)
     return Targets(next(iter(snapshots.values())).name, snapshots, said)
 
 
@@ -54,6 +55,7 @@ def revert(world: World, chosen: Targets, policy: Policy, *, keep_frozen: bool =
     snapshots are not as they were when they were chosen.
     """
     guests = list(chosen.snapshots)
+    find_ways(world, guests)
     with world.locks.hold(guests, policy.deadline_ns):
         refuse_changed(world.hypervisor, chosen.snapshots)
         hold = Hold(world, guests, "revert")
@@ -68,6 +70,7 @@ def _revert(world: World, hold: Hold, chosen: Targets, policy: Policy, *, keep_f
     world.tell("", f"reverting to {chosen.name}")
     failed = hold.revert_all(chosen.snapshots)
     episodes: tuple[Episode, ...] = ()
+    left: Failures = {}
     freezer = Freezer(world)
     if not failed:
         hold.release()
@@ -75,12 +78,20 @@ def _revert(world: World, hold: Hold, chosen: Targets, policy: Policy, *, keep_f
         causes = {guest: _cause(snapshot, world.clock) for guest, snapshot in chosen.snapshots.items()}
         freezer.adopt(chosen.snapshots)
         with freezer.kept(hold=keep_frozen):
-            episodes = step(world, causes, policy, hold.resume, freezer.proven)
-    left = {} if failed else hold.resume_all()
+            episodes, left = hold.resume_and_step(causes, policy, freezer.proven)
     members = tuple(_member(guest, failed, left) for guest in chosen.snapshots)
     snapshot, complete = combined(chosen.snapshots), not failed and not left
     freezes = freezer.report()
-    return SetReport(world.host, snapshot, complete, members, episodes, remarks=chosen.remarks, freezes=freezes)
+    return SetReport(
+        world.host,
+        snapshot,
+        complete,
+        members,
+        episodes,
+        remarks=chosen.remarks,
+        freezes=freezes,
+        summary=summarise(episodes),
+    )
 
 
 def _interrupted(world: World, hold: Hold, chosen: Targets) -> None:

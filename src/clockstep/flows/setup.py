@@ -4,13 +4,15 @@ What is done in a node runs there apart from us and keeps how everything was, so
 done.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+import msgspec
+
 from clockstep.core.provision import cloud_init
-from clockstep.core.setup import SetupNode, SetupOutcome, SetupPlan, SetupReport, planned, proves, shortfall
+from clockstep.core.setup import SetupNode, SetupOutcome, SetupPlan, SetupReport, planned, proves, reported, shortfall
 from clockstep.daemons import setup as chrony
-from clockstep.errors import ClockstepError, DeadlineError, ExecBlockedError, ReachError
+from clockstep.errors import DeadlineError, ExecBlockedError, ReachError
 from clockstep.fleet import side_by_side
 from clockstep.flows.step import GRACE_NS, LOOKED, nodes, refuse_paused
 from clockstep.heal import observe
@@ -38,15 +40,17 @@ OUTCOMES = {
 
 
 class Wish(NamedTuple):
-    """What is wanted beyond the usual: a device to follow whatever it is, and chrony's `trust` in it."""
+    """What is wanted beyond the usual: a device to follow whatever it is, chrony's `trust` in it, and where there is
+    none to follow, servers that are asked often."""
 
     phc: str = ""
     trust: bool = False
+    short_polls: bool = False
 
     @property
     def script(self) -> str:
         """The script that does it."""
-        return chrony.script(self.phc, trust=self.trust)
+        return chrony.script(self.phc, trust=self.trust, short_polls=self.short_polls)
 
 
 def text(wish: Wish, form: str) -> str:
@@ -56,7 +60,9 @@ def text(wish: Wish, form: str) -> str:
 
 def look(world: World, guests: Sequence[Guest], policy: Policy, wish: Wish) -> SetupReport:
     """Return what would be changed in each node; nothing is."""
-    return _on_all(world, guests, policy, lambda _guest, node: planned(node.name, _first_plan(world, node, wish)))
+    return on_all(
+        world, guests, _within_ns(policy), lambda _guest, node: planned(node.name, _first_plan(world, node, wish))
+    )
 
 
 def apply(world: World, guests: Sequence[Guest], policy: Policy, wish: Wish) -> SetupReport:
@@ -66,7 +72,7 @@ def apply(world: World, guests: Sequence[Guest], policy: Policy, wish: Wish) -> 
         with world.locks.hold([guest], policy.deadline_ns):
             return _applied(world, node, policy, wish)
 
-    return _on_all(world, guests, policy, job)
+    return on_all(world, guests, _within_ns(policy), job)
 
 
 def undo(world: World, guests: Sequence[Guest], policy: Policy) -> SetupReport:
@@ -76,29 +82,25 @@ def undo(world: World, guests: Sequence[Guest], policy: Policy) -> SetupReport:
         with world.locks.hold([guest], policy.deadline_ns):
             return _undone(world, node, policy)
 
-    return _on_all(world, guests, policy, job)
+    return on_all(world, guests, _within_ns(policy), job)
 
 
-def _on_all(
-    world: World, guests: Sequence[Guest], policy: Policy, job: Callable[[Guest, Node], SetupNode]
+def on_all(
+    world: World, guests: Sequence[Guest], within_ns: int, job: Callable[[Guest, Node], SetupNode]
 ) -> SetupReport:
-    with nodes(world) as node:
+    """Do a job on every guest that clockstep has not paused; one that is not done by then is unreachable."""
+    with nodes(world, guests) as node:
 
         def guarded(guest: Guest) -> SetupNode:
             refuse_paused(guest, world.journal.pauses())
             return job(guest, node(guest))
 
-        results = side_by_side(guests, guarded, 2 * policy.deadline_ns + GRACE_NS)  # putting it back takes as long
-    return SetupReport(world.host, tuple(_reported(results)))
+        results = side_by_side(guests, guarded, within_ns)
+    return SetupReport(world.host, reported(results))
 
 
-def _reported(results: Mapping[str, SetupNode | ClockstepError]) -> Sequence[SetupNode]:
-    return [
-        SetupNode(name, SetupOutcome.UNREACHED, f"{result.message}{f'; {result.hint}' if result.hint else ''}")
-        if isinstance(result, ClockstepError)
-        else result
-        for name, result in results.items()
-    ]
+def _within_ns(policy: Policy) -> int:
+    return 2 * policy.deadline_ns + GRACE_NS  # putting it back takes as long
 
 
 def _first_plan(world: World, node: Node, wish: Wish) -> SetupPlan:
@@ -124,7 +126,7 @@ def _plan(world: World, node: Node, wish: Wish) -> SetupPlan:
     if plan is None:
         said = output.err.strip() or f"exit code {output.code}"
         raise ReachError(f"it does not say what it is: {said}", "look into the node", lasting=True)
-    return plan
+    return msgspec.structs.replace(plan, by_ssh=node.reach.source == "ssh")
 
 
 def _applied(world: World, node: Node, policy: Policy, wish: Wish) -> SetupNode:

@@ -11,12 +11,13 @@ import msgspec
 
 from clockstep.core.names import refuse_bad_name
 from clockstep.core.plan import SLACK_NS
+from clockstep.core.summary import summarise
 from clockstep.core.targets import Found, Scope, targets
 from clockstep.errors import ClockstepError, UsageError
 from clockstep.fleet import failures, side_by_side
 from clockstep.flows.freeze import Freezer
 from clockstep.flows.hold import SNAPSHOT_NS, Failures, Hold
-from clockstep.flows.step import nodes, step
+from clockstep.flows.step import Nodes, nodes, step
 from clockstep.heal import troubled
 from clockstep.model import (
     Cause,
@@ -73,7 +74,26 @@ def delete(world: World, chosen: Mapping[Guest, Snapshot], policy: Policy) -> Se
 
 def having(hypervisor: Hypervisor, scope: Scope, name: str) -> dict[Guest, Snapshot]:
     """Return which guests' snapshots a deletion is about; raises UsageError where that is unclear or none."""
-    return targets(found(hypervisor, hypervisor.guests()), name, scope, whole=False)
+    return sought(hypervisor, scope, name, whole=False)[0]
+
+
+def sought(
+    hypervisor: Hypervisor, scope: Scope, name: str | None, *, whole: bool = True
+) -> tuple[dict[Guest, Snapshot], tuple[str, ...]]:
+    """Return what `targets` does of the snapshots that there are, and whose cannot be listed, in sentences.
+
+    Of named guests only theirs are listed, and one whose cannot be stops nothing that it is no part of.
+    """
+    guests = scope.named or tuple(hypervisor.guests())
+    results = side_by_side(guests, hypervisor.snapshots, LISTING_NS)
+    listed = {guest: () if isinstance(one := results[guest.name], ClockstepError) else one for guest in guests}
+    unread = tuple(
+        f"{guest}: its snapshots cannot be listed: {error.message}" for guest, error in failures(results).items()
+    )
+    try:
+        return targets(listed, name, scope, whole=whole), unread
+    except UsageError as error:
+        raise UsageError("; ".join([error.message, *unread]), error.hint) from error
 
 
 def fresh(hypervisor: Hypervisor, guests: Sequence[Guest]) -> list[Guest]:
@@ -102,7 +122,9 @@ def outcomes(guests: Sequence[Guest], failed: Failures, bad: Outcome, good: Outc
 
 def listing(hypervisor: Hypervisor) -> SnapshotList:
     """Return all sets of snapshots, oldest first, and those of other tools, each by its name."""
-    snapshots = side_by_side(hypervisor.guests(), hypervisor.snapshots, LISTING_NS)
+    guests = hypervisor.guests()
+    names = {guest.recorded: guest.name for guest in guests}
+    snapshots = side_by_side(guests, hypervisor.snapshots, LISTING_NS)
     unread = tuple(
         Member(name, Outcome.UNREAD, troubled(result))
         for name, result in snapshots.items()
@@ -112,7 +134,7 @@ def listing(hypervisor: Hypervisor) -> SnapshotList:
     for guest, result in snapshots.items():
         for snapshot in () if isinstance(result, ClockstepError) else result:
             groups.setdefault((snapshot.name, snapshot.set_id), {})[guest] = snapshot
-    sets = [_set(name, set_id, present) for (name, set_id), present in groups.items()]
+    sets = [_set(name, set_id, present, names) for (name, set_id), present in groups.items()]
     return SnapshotList(tuple(sorted(sets, key=lambda one: one.created_ns)), unread)
 
 
@@ -134,16 +156,15 @@ def objections(asked: Mapping[str, Sequence[str] | ClockstepError]) -> list[str]
     return [f"{name}: {reason}" for name, reasons in said.items() for reason in reasons]
 
 
-def guard_all(world: World, guests: Sequence[Guest]) -> list[Guest]:
+def guard_all(world: World, guests: Sequence[Guest], node: Nodes) -> list[Guest]:
     """Start a guard in each guest that takes one, so that it is in the snapshot; return whose workloads stand still."""
-    with nodes(world) as node:
 
-        def job(guest: Guest) -> bool:
-            reach, until_ns = node(guest).reach, world.clock.monotonic_ns() + START_NS
-            start(reach, until_ns)
-            return stands(reach, until_ns)
+    def job(guest: Guest) -> bool:
+        reach, until_ns = node(guest).reach, world.clock.monotonic_ns() + START_NS
+        start(reach, until_ns)
+        return stands(reach, until_ns)
 
-        results = side_by_side(guests, job, START_NS)
+    results = side_by_side(guests, job, START_NS)
     return [guest for guest in guests if results[guest.name] is True]
 
 
@@ -164,13 +185,26 @@ def _begin(
     _refuse_unfit(
         world.hypervisor, guests, [*reasons, *(f"{guest} has a snapshot {name!r} already" for guest in named)]
     )
-    still = guard_all(world, guests)
+    with nodes(world, guests) as node:  # which stay open over the pause
+        return _taken(world, guests, name, policy, freeze, behind_ns, node)
+
+
+def _taken(
+    world: World,
+    guests: Sequence[Guest],
+    name: str,
+    policy: Policy,
+    freeze: Sequence[str] | None,
+    behind_ns: int,
+    node: Nodes,
+) -> SetReport:
+    still = guard_all(world, guests, node)
     if freeze is None and still:
         names = ", ".join(guest.name for guest in still)
         text = f"the workloads of {names} stand still, and would in the snapshot"
         raise UsageError(text, "clockstep thaw lets them run on")
     hold, freezer = Hold(world, guests, "snapshot"), Freezer(world)
-    snapshot = Snapshot(name, world.clock.realtime_ns(), uuid4().hex, tuple(guest.name for guest in guests))
+    snapshot = Snapshot(name, world.clock.realtime_ns(), uuid4().hex, tuple(guest.recorded for guest in guests))
     if freeze is not None:
         freezer.freeze_all(guests, freeze)
     try:
@@ -181,7 +215,7 @@ def _begin(
             world.tell("", f"taking the snapshot {name}")
             failed = hold.snapshot_all(each)
         behind_ns += world.clock.monotonic_ns() - hold.since_ns()
-        return _concluded(world, guests, hold, freezer, snapshot, failed, behind_ns, policy)
+        return _concluded(world, guests, hold, freezer, snapshot, failed, behind_ns, policy, node)
     except BaseException:
         _undo(world, guests, hold, snapshot, frozen=freeze is not None)
         raise
@@ -212,14 +246,14 @@ def _continue(
     each = have | {guest: pause.snapshot for guest, pause in begun.items() if pause.snapshot}
     freezer.adopt({guest: each.get(guest, snapshot) for guest in guests})  # all were frozen before one was paused
     frozen = any(one.frozen for one in each.values())
-    if {guest.name for guest in guests} != set(snapshot.members or ()):
+    if {guest.recorded for guest in guests} != set(snapshot.members or ()):
         text = f"the snapshot {snapshot.name!r} was begun and not ended, of {', '.join(snapshot.members or ())}"
         raise UsageError(text, "nothing was touched; name just these, or run clockstep resume first")
     _refuse_unfit(world.hypervisor, guests)
     try:
         if have and all(guest in begun for guest in missing):
             world.tell("", f"continuing the snapshot {snapshot.name}, which was begun and not ended")
-            failed = hold.snapshot_all({guest: each[guest] for guest in missing})
+            failed = hold.snapshot_all({guest: each[guest] for guest in guests})
             return _concluded(world, guests, hold, freezer, snapshot, failed, behind_ns, policy)
         world.tell("", f"beginning the snapshot {snapshot.name} anew, because it was not ended")
         _forget(world.hypervisor, guests, snapshot)
@@ -244,17 +278,28 @@ def _concluded(
     failed: Failures,
     behind_ns: int,
     policy: Policy,
+    node: Nodes | None = None,
 ) -> SetReport:
     """Resume all and bring them right; where one failed, none keeps the snapshot."""
     cause = Cause("paused for a snapshot", behind_ns + SLACK_NS)
     world.tell("", RUN_ON)
     with freezer.kept():
-        episodes = step(world, dict.fromkeys(guests, cause), policy, hold.resume, freezer.proven)
+        episodes, left = hold.resume_and_step(dict.fromkeys(guests, cause), policy, freezer.proven, node)
     remarks = _forget(world.hypervisor, guests, snapshot) if failed else ()
+    remarks += tuple(f"{name}: could not be resumed: {error.message}" for name, error in left.items())
     members = outcomes(guests, failed, Outcome.NOT_TAKEN, Outcome.NOT_TAKEN if failed else Outcome.TAKEN)
-    spread_ns, stalled_ns = hold.spread_ns(), hold.stalled_ns()
-    freezes = freezer.report()
-    return SetReport(world.host, snapshot, not failed, members, episodes, spread_ns, stalled_ns, remarks, freezes)
+    return SetReport(
+        world.host,
+        snapshot,
+        not failed,
+        members,
+        episodes,
+        hold.spread_ns(),
+        hold.stalled_ns(),
+        remarks,
+        freezer.report(),
+        summarise(episodes),
+    )
 
 
 def _undo(world: World, guests: Sequence[Guest], hold: Hold, snapshot: Snapshot, *, frozen: bool) -> None:
@@ -299,8 +344,9 @@ def _refuse_unfit(hypervisor: Hypervisor, guests: Sequence[Guest], reasons: Sequ
         raise UsageError("; ".join(reasons), "nothing was touched; choose other nodes or another name")
 
 
-def _set(name: str, set_id: str | None, present: Mapping[str, Snapshot]) -> SnapshotSet:
-    first = next(iter(present.values()))
-    members = first.members if first.members is not None else tuple(sorted(present))
+def _set(name: str, set_id: str | None, present: Mapping[str, Snapshot], names: Mapping[str, str]) -> SnapshotSet:
+    """Return a set with its members by the names that are printed, `names` by those that snapshots record."""
+    recorded = next(iter(present.values())).members
+    members = tuple(names.get(one, one) for one in recorded) if recorded is not None else tuple(sorted(present))
     created = min(snapshot.created_ns for snapshot in present.values())
     return SnapshotSet(name, set_id, created, members, tuple(sorted(present)), set(members) <= set(present))

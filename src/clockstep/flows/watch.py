@@ -17,8 +17,8 @@ import msgspec
 from clockstep.core.checks import judge, measured, worst
 from clockstep.core.offset import sandwich
 from clockstep.core.plan import SLACK_NS, explained
-from clockstep.core.watching import OFTEN, Trail, cause, follow, merged, overtakes, too_often
-from clockstep.errors import BusyError, ClockstepError, HypervisorError, ReachError
+from clockstep.core.watching import LEAPS, OFTEN, Trail, cause, follow, merged, overtakes, too_often
+from clockstep.errors import BusyError, ClockstepError, HypervisorError, InternalError, ReachError
 from clockstep.flows.freeze import GONE, Freezer
 from clockstep.heal import Company, anchored, heal, jumped, unreached
 from clockstep.model import (
@@ -50,10 +50,14 @@ SAME_NS = SECOND_NS
 SLEPT_NS = SECOND_NS
 STARTING_NS = 3 * SECOND_NS
 AGAIN_NS = SECOND_NS // 100
+CURRENT_NS = 2 * SECOND_NS
+"""How long libvirt may take after a revert to say which snapshot is the current one."""
 GUARD_LEASE_S = 3600
 GUARD_EVERY_NS, GUARD_TAKES_NS = 300 * SECOND_NS, 5 * SECOND_NS
 """A guard that is kept is replaced when half of its lease is over, and outlives its watcher by what is left of it. How
 often it is seen to, and how long an event of that guest may have to wait for that."""
+SILENCE_NS, BOOT_NS = 25 * SECOND_NS, 300 * SECOND_NS
+"""How long a silent node is given before that is told, since it may be shutting down; and how long a boot may take."""
 SURVEY_NS = SECOND_NS // 2
 """How long a sweep waits for a hypervisor; what comes later is taken in by the next one."""
 
@@ -73,16 +77,17 @@ class Done(NamedTuple):
 class Watched:
     """What is remembered of a guest.
 
-    `handled_ns` is when what is being dealt with, or was last, has happened; `right_ns` when the clock was seen to be
-    right last; `unsure` is the cause that does not explain how far off the clock is, and no sweep makes it explain
-    more; `guarded_ns` is when it was last seen to that the guest has a guard, since the last event, and `unguarded`
-    whether it was told that it takes none.
+    `silent_ns` is since when it does not answer. `handled_ns` is when what is being dealt with, or was last, has
+    happened; `right_ns` when the clock was seen to be right last; `unsure` is the cause that does not explain how far
+    off the clock is, and no sweep makes it explain more; `guarded_ns` is when it was last seen to that the guest has a
+    guard, since the last event, and `unguarded` whether it was told that it takes none.
     """
 
     guest: Guest
     trail: Trail = field(default_factory=Trail)
     unsure: Cause | None = None
     busy: bool = False
+    silent_ns: int | None = None
     handled_ns: int | None = None
     right_ns: int | None = None
     steps_ns: list[int] = field(default_factory=list)
@@ -96,14 +101,27 @@ class Watched:
 class Orders:
     """What a watcher goes by; it may be given others while it watches.
 
-    Guests that are `chosen` are brought right, all others that run are looked at and left alone. Nothing is stepped
-    while this machine's clock is not one that it `trusts`. With `guards`, each that is chosen is seen to have one.
+    Guests that are `chosen` are brought right; all others that run are looked at, if it `observes_all`, and left alone.
+    Nothing is stepped while this machine's clock is not one that it `trusts`. With `guards`, each that is chosen is
+    seen to have one.
     """
 
     chosen: Callable[[Guest], bool]
     policy: Policy
     trusts: Callable[[], bool] = lambda: True
     guards: bool = False
+    observes_all: bool = False
+
+    def observed(self, guest: Guest) -> bool:
+        """Whether sweeps look at a guest."""
+        return self.observes_all or self.chosen(guest)
+
+
+class Flag(Protocol):
+    """Whatever says that the watch is over."""
+
+    def is_set(self) -> bool:
+        """Whether it is."""
 
 
 class Listener(Protocol):
@@ -134,7 +152,7 @@ class Watcher:
         self._anchor = anchored(self._clock)
         self._asleep = slept(self._clock)
 
-    def run(self, every_ns: int, over: threading.Event) -> None:
+    def run(self, every_ns: int, over: Flag) -> None:
         """Watch until it is over; sweep that often. Raises HypervisorError where there are no events to be had."""
         self._world.hypervisor.subscribe(self._inbox.put)
         self.sweep(FOUND)
@@ -161,7 +179,7 @@ class Watcher:
             return
 
     def sweep(self, found: Cause) -> None:
-        """Look at everything that runs; a hypervisor that does not answer is asked again at the next sweep."""
+        """Look at all that runs and is observed; a hypervisor that does not answer is asked again at the next sweep."""
         surveyed = self._world.hypervisor.survey(SURVEY_NS)
         self._listener.surveyed(surveyed)
         for listed in surveyed:
@@ -169,10 +187,13 @@ class Watcher:
             if listed.error is None:
                 self._forget_all_but(listed)
         for guest in [guest for listed in surveyed for guest in listed.guests]:
-            watched = self._watched.setdefault(guest.key, Watched(guest))
+            off = Trail(stopped=not guest.active)
+            watched = self._watched.setdefault(guest.key, Watched(guest, off))
             watched.guest = guest
             if guest.state != "running":
-                watched.right_ns = None
+                watched.right_ns = watched.silent_ns = None
+            elif not watched.busy and not self.orders.observed(guest):
+                drop(watched)
             elif not watched.busy:
                 self._begin(watched, watched.trail if watched.trail.due else None, found)
 
@@ -219,6 +240,10 @@ class Watcher:
         if trail.due and handled_ns is not None and happening.at_ns - handled_ns < SAME_NS:
             return
         watched.trail, watched.unsure = trail, None
+        if happening.what in {What.STOPPED, What.BOOTED}:
+            watched.silent_ns = None
+        if trail.due and happening.what in LEAPS and watched.busy and (reach := watched.reach):
+            reach.close()  # what waits there for an answer would wait for one from before
         if trail.due and not watched.busy and self.orders.chosen(watched.guest):
             self._begin(watched, trail, FOUND)
 
@@ -235,22 +260,22 @@ class Watcher:
         work.start()
 
     def _work(self, watched: Watched, trail: Trail | None, found: Cause, act: bool) -> None:
-        guest = watched.guest
+        guest, why = watched.guest, found if trail is None else cause(trail)
         try:
             done = self._dealt_with(watched, trail, found, act)
         except BusyError:
             done = Done(guest.key, left=trail)  # another clockstep has it; the next sweep looks again
         except ClockstepError as error:
-            done = Done(guest.key, unreached(guest.name, found, error, self._clock), trail)
+            done = Done(guest.key, unreached(guest.name, why, error, self._clock), trail)
         except Exception as error:  # noqa: BLE001 - a bug in the work on one guest is told, and ends nothing
-            bug = ClockstepError(f"a bug: {type(error).__name__}: {error}", "please report it")
-            done = Done(guest.key, unreached(guest.name, found, bug, self._clock), trail)
+            done = Done(guest.key, unreached(guest.name, why, InternalError(error), self._clock), trail)
         self._inbox.put(done)
 
     def _dealt_with(self, watched: Watched, trail: Trail | None, found: Cause, act: bool) -> Done:
         guest = watched.guest
-        if trail is not None:  # an open connection did not survive a revert, nor a guard a boot
-            drop(watched)
+        if trail is not None:  # an open connection survives a pause and not a revert, a guard neither that nor a boot
+            if trail.why is not What.RESUMED:
+                drop(watched)
             watched.guarded_ns = None
         if trail is None:
             glance = self._glance(watched, found)
@@ -264,26 +289,41 @@ class Watcher:
         elif not self._runs_soon(guest):
             return Done(guest.key, left=msgspec.structs.replace(trail, due=False))
         with self._world.locks.hold([guest], 0):
-            began_ns, snapshot = self._clock.monotonic_ns(), self._snapshot(guest)
-            why = found if trail is None else cause(trail, self._age(snapshot))
-            freezer = Freezer(self._world)
-            if snapshot:  # also where no event told of a revert
-                freezer.adopt({guest: snapshot})
-            node, world = Node(guest.name, self._reach(watched)), self._world
-            with freezer.kept():
-                episode = heal(
-                    node,
-                    why,
-                    self.orders.policy,
-                    self._clock,
-                    world.tell,
-                    self._company,
-                    lambda: freezer.proven(guest, node),
-                    lambda: overtakes(watched.trail, began_ns),
-                )
-            for one in freezer.report():
-                self._tell_of_workloads(one, episode, trail)
+            snapshot = self._snapshot(guest)
+            episode = self._healed(watched, trail, found, snapshot)
+            reverted = trail is not None and trail.why is What.REVERTED
+            if reverted and episode.verdict is Verdict.UNSURE and (another := self._another(guest, snapshot)):
+                episode = self._healed(watched, trail, found, another)
             return Done(guest.key, episode, trail if episode.verdict is Verdict.UNREACHABLE else None)
+
+    def _another(self, guest: Guest, snapshot: Snapshot | None) -> Snapshot | None:
+        """Wait a moment for a guest's current snapshot to be another one: libvirt tells of a revert before that."""
+        until_ns = self._clock.monotonic_ns() + CURRENT_NS
+        while (now := self._snapshot(guest)) == snapshot and self._clock.monotonic_ns() < until_ns:
+            self._clock.sleep_ns(AGAIN_NS)
+        return now if now != snapshot else None
+
+    def _healed(self, watched: Watched, trail: Trail | None, found: Cause, snapshot: Snapshot | None) -> Episode:
+        guest, began_ns = watched.guest, self._clock.monotonic_ns()
+        why = found if trail is None else cause(trail, self._age(snapshot))
+        freezer = Freezer(self._world)
+        if snapshot:  # also where no event told of a revert
+            freezer.adopt({guest: snapshot})
+        node, world = Node(guest.name, self._reach(watched)), self._world
+        with freezer.kept():
+            episode = heal(
+                node,
+                why,
+                self.orders.policy,
+                self._clock,
+                world.tell,
+                self._company,
+                lambda: freezer.proven(guest, node),
+                lambda: overtakes(watched.trail, began_ns),
+            )
+        for one in freezer.report():
+            self._tell_of_workloads(one, episode, trail)
+        return episode
 
     def _tell_of_workloads(self, one: Freeze, episode: Episode, trail: Trail | None) -> None:
         """Tell what became of workloads in the snapshot; that none stood still counts only after a revert."""
@@ -305,6 +345,7 @@ class Watcher:
         try:
             facts = Facts((self._reach(watched).clock(self.orders.policy.tolerance_ns),))
         except ReachError as error:
+            drop(watched)  # there may be another way the next time
             return unreached(watched.guest.name, found, error, self._clock)
         findings = judge(facts, explained(self.orders.policy, found))
         offset = measured(facts)
@@ -317,15 +358,16 @@ class Watcher:
         if watched is None:
             return
         watched.busy = False
+        happened_since = watched.trail.due
         if done.left is not None:
             watched.trail = merged(done.left, watched.trail)
         if done.episode:
-            self._account(watched, done.episode)
-        if watched.trail.due and done.left is None and self.orders.chosen(watched.guest):
+            self._account(watched, done.episode, happened_since=happened_since)
+        if watched.trail.due and (happened_since or done.left is None) and self.orders.chosen(watched.guest):
             self._begin(watched, watched.trail, FOUND)
 
-    def _account(self, watched: Watched, episode: Episode) -> None:
-        """Remember what was done, and tell it."""
+    def _account(self, watched: Watched, episode: Episode, *, happened_since: bool) -> None:
+        """Remember what was done, and tell it; a node that something has happened to since is seen to next."""
         now_ns = self._clock.monotonic_ns()
         watched.unsure = episode.cause if episode.verdict is Verdict.UNSURE else None
         if episode.verdict is Verdict.GOOD:
@@ -334,9 +376,22 @@ class Watcher:
             watched.steps_ns = [*watched.steps_ns[-OFTEN:], now_ns]
             if too_often(watched.steps_ns, now_ns):
                 episode = msgspec.structs.replace(episode, findings=(*episode.findings, pulled_away()))
+        silenced = episode.verdict is Verdict.UNREACHABLE and happened_since
+        if silenced or self._may_come(watched, episode, now_ns):
+            self._listener.seen(episode, new=False)
+            return
         before = watched.verdict or Verdict.GOOD
         watched.verdict = episode.verdict
         self._listener.seen(episode, new=bool(episode.actions) or episode.verdict is not before)
+
+    def _may_come(self, watched: Watched, episode: Episode, now_ns: int) -> bool:
+        """Whether a node that does not answer may be shutting down or booting: that is no alarm yet."""
+        if episode.verdict is not Verdict.UNREACHABLE or watched.verdict is Verdict.UNREACHABLE:
+            watched.silent_ns = None
+            return False
+        watched.silent_ns = watched.silent_ns or now_ns
+        patience = {FOUND.text: SILENCE_NS, What.BOOTED.value: BOOT_NS}.get(episode.cause.text, 0)
+        return now_ns - watched.silent_ns < patience
 
     def _see_to_guard(self, watched: Watched) -> None:
         """Have a guest have a guard, where they are to be kept: it is then in every snapshot that anybody takes."""

@@ -6,26 +6,36 @@ Every guest gets a connection of its own: libvirt works on at most five requests
 
 import operator
 import threading
+from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import libvirt
 
 from clockstep.errors import (
+    ConfinedError,
     ExecBlockedError,
     HypervisorError,
     LostConnectionError,
     NoProgramError,
     NotRunningError,
+    NotSteppedError,
     ReachError,
     UsageError,
 )
 
 KEEPALIVE_S, KEEPALIVE_COUNT = 5, 3
 
-AGENT_HINT = "see that qemu-guest-agent is installed and running in the guest"
+AGENT_HINT = "see that qemu-guest-agent runs in the guest, or name an ssh_config with --ssh-config"
 CHANNEL_HINT = "give the domain a channel for it, org.qemu.guest_agent.0, or name an ssh_config with --ssh-config"
 UNSTARTED = "Failed to execute child process"
 """GLib's words, which qemu-ga passes on."""
+DENIED = ("Permission denied", "Operation not permitted")
+SET_TIME = "'guest-set-time'"
+"""In what libvirt says when the agent itself has answered that it could not do that."""
+SET_TIME_HINT = "have /sbin/hwclock in the guest, or allow guest-exec there: then the clock is stepped without it"
+SET_ANYWAY = "hardware clock to system time"
+"""The agent's words when it has set the clock, and then hwclock(8) could not write it to an RTC."""
 BLOCKED = ("has been disabled", "has not been found", "not allowed", "is blocked")
 
 UNHEARD = operator.is_
@@ -65,6 +75,15 @@ def alive(connection: Any) -> bool:
         return False
 
 
+def close(connection: Any, callbacks: Sequence[int] = ()) -> None:
+    """Let go of a connection, broken or not; a callback that is registered yet would keep it open."""
+    for callback in callbacks:
+        with suppress(libvirt.libvirtError):
+            connection.domainEventDeregisterAny(callback)
+    with suppress(libvirt.libvirtError):
+        connection.close()
+
+
 def refused(error: Any, doing: str) -> HypervisorError:
     """Translate what libvirt said about an operation on a guest."""
     return HypervisorError(f"{doing}: {error.get_error_message() or error}")
@@ -77,8 +96,8 @@ def unanswered(error: Any) -> ReachError:
         return ExecBlockedError(
             text, "allow guest-exec in the guest: /etc/qemu/qemu-ga.conf, or /etc/sysconfig/qemu-ga on RHEL"
         )
-    if UNSTARTED in text:
-        return NoProgramError(text)
+    if UNSTARTED in text or SET_TIME in text:
+        return _answered(text)
     if code == libvirt.VIR_ERR_ARGUMENT_UNSUPPORTED:
         return ReachError(text, CHANNEL_HINT, lasting=True)
     if code == libvirt.VIR_ERR_NO_SUPPORT:
@@ -86,6 +105,15 @@ def unanswered(error: Any) -> ReachError:
     if code in {libvirt.VIR_ERR_OPERATION_INVALID, libvirt.VIR_ERR_NO_DOMAIN}:
         return NotRunningError(text, "only a running guest can be reached")
     return ReachError(text, AGENT_HINT)
+
+
+def _answered(text: str) -> ReachError:
+    """Translate what an agent itself has answered: the node, and not the way to it, is why."""
+    if SET_TIME in text:
+        return NotSteppedError(text, SET_TIME_HINT, lasting=True)
+    if any(word in text for word in DENIED):
+        return ConfinedError(f"the node forbids its guest agent to run programs: {text}")
+    return NoProgramError(text)
 
 
 def _unconnected(uri: str | None, error: Any) -> HypervisorError | UsageError:

@@ -30,8 +30,11 @@ OTHERS = {
 """What an event means whatever its detail is."""
 
 
-def register(connection: Any, clock: Clock, tell: Tell) -> None:
-    """Have a connection tell what happens to all its domains. Raises libvirtError where it has no events."""
+def register(connection: Any, clock: Clock, tell: Tell) -> list[int]:
+    """Have a connection tell what happens to all its domains; return what takes that back, and keeps it open till then.
+
+    Raises libvirtError where it has no events.
+    """
 
     def lifecycle(_connection: object, domain: Any, event: int, detail: int, _opaque: object) -> None:
         what = DETAILS.get((event, detail)) or OTHERS.get(event)
@@ -42,5 +45,8 @@ def register(connection: Any, clock: Clock, tell: Tell) -> None:
         if state == libvirt.VIR_CONNECT_DOMAIN_EVENT_AGENT_LIFECYCLE_STATE_CONNECTED:
             tell(Happening(domain.UUIDString(), What.ANSWERS, clock.monotonic_ns()))
 
-    connection.domainEventRegisterAny(None, libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE, lifecycle, None)
-    connection.domainEventRegisterAny(None, libvirt.VIR_DOMAIN_EVENT_ID_AGENT_LIFECYCLE, agent, None)
+    wanted = {
+        libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE: lifecycle,
+        libvirt.VIR_DOMAIN_EVENT_ID_AGENT_LIFECYCLE: agent,
+    }
+    return [connection.domainEventRegisterAny(None, kind, told, None) for kind, told in wanted.items()]

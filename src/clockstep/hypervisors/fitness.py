@@ -4,6 +4,7 @@ libvirt itself would say most of it, but only once everything is paused, and of 
 """
 
 from collections.abc import Iterator
+from shlex import quote
 from xml.etree import ElementTree
 
 from clockstep.core.names import cannot_be_loaded
@@ -70,11 +71,26 @@ def _disks(domain: ElementTree.Element) -> Iterator[str]:
 
 
 def _flash(domain: ElementTree.Element, version: int) -> Iterator[str]:
+    """UEFI keeps its variables in a file of its own, unless it is stateless (libvirt.org/formatdomain.html)."""
     loader, nvram = domain.find("os/loader"), domain.find("os/nvram")
     flash = (loader is not None and loader.get("type") == "pflash") or domain.find("os[@firmware='efi']") is not None
-    kept = nvram is not None and nvram.get("format") == "qcow2" and version >= SNAPSHOT_FLASH
-    if flash and not kept:
-        yield "it boots by UEFI flash, which an internal snapshot cannot hold"
+    stateless = loader is not None and loader.get("stateless") == "yes"
+    kept = nvram is not None and nvram.get("format") == "qcow2"
+    if not flash or stateless or (kept and version >= SNAPSHOT_FLASH):
+        return
+    if version < SNAPSHOT_FLASH:
+        here = f"{version // 1_000_000}.{version // 1000 % 1000}"
+        yield (
+            "it boots by UEFI flash, which an internal snapshot holds from libvirt 10.10 on, as qcow2; this is "
+            f"libvirt {here}"
+        )
+        return
+    file = (nvram.text or "").strip() if nvram is not None else ""
+    shown, quoted_file = file or "its NVRAM's file (virsh dumpxml shows it)", quote(file or "FILE")
+    yield (
+        f"it boots by UEFI flash, and {shown} is no qcow2: shut it off, qemu-img convert -O qcow2 {quoted_file} "
+        f"{quote((file or 'FILE') + '.qcow2')}, then virsh edit: <nvram format='qcow2'>{file or 'FILE'}.qcow2</nvram>"
+    )
 
 
 def _host_devices(domain: ElementTree.Element) -> Iterator[str]:

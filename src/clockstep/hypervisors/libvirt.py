@@ -17,15 +17,18 @@ import libvirt
 import libvirt_qemu
 import msgspec
 
-from clockstep.errors import HypervisorError, LostConnectionError, ReachError
+from clockstep.core.foreign import bounded, decoded
+from clockstep.errors import HypervisorError, LostConnectionError, NotRunningError, ReachError
 from clockstep.hypervisors import hardware
-from clockstep.hypervisors.connection import alive, connect, refused, unanswered
+from clockstep.hypervisors.bridges import INACTIVE_NETWORK, described_bridge, networks_of, set_bridge, with_spanning
+from clockstep.hypervisors.connection import SET_ANYWAY, alive, close, connect, refused, unanswered
 from clockstep.hypervisors.events import register
 from clockstep.hypervisors.fitness import against_revert, against_snapshot, disk_files, has_memory, is_external
-from clockstep.model import Around, Guest, Happening, Snapshot
-from clockstep.ports import Clock, Reach, Ways
-from clockstep.reach.agent import AgentReach
+from clockstep.model import Around, Bounded, Bridge, Channel, Guest, Happening, Snapshot
+from clockstep.ports import Clock, Login, Reach, Ways
+from clockstep.reach.agent import RESOLUTION_NS, AgentReach
 from clockstep.reach.logins import login
+from clockstep.reach.sampling import COARSE_NS
 from clockstep.reach.ssh import SshReach
 from clockstep.units import SECOND_NS
 
@@ -42,6 +45,8 @@ STATES = {
     libvirt.VIR_DOMAIN_CRASHED: "crashed",
     libvirt.VIR_DOMAIN_PMSUSPENDED: "suspended by the guest",
 }
+SAVED = "saved"
+"""Shut off with its memory in a file, as `vagrant suspend` and `virsh managedsave` leave a domain."""
 STUCK = {
     libvirt.VIR_DOMAIN_PAUSED_IOERROR: "an I/O error",
     libvirt.VIR_DOMAIN_PAUSED_WATCHDOG: "its watchdog",
@@ -53,6 +58,10 @@ RESTART_NS = 30 * SECOND_NS
 AGAIN_NS = SECOND_NS // 5
 """For how long a guest is tried to be resumed while libvirtd is away, and how often."""
 
+RECONNECT_NS, POLL_NS = SECOND_NS, SECOND_NS // 20
+"""For how long a guest agent's channel may be disconnected before ssh is tried, and how often that is looked at."""
+
+RUNNING = libvirt.VIR_CONNECT_LIST_DOMAINS_ACTIVE
 ANY_WAY = Ways()
 MARK = "clockstep: "
 REDEFINE = libvirt.VIR_DOMAIN_SNAPSHOT_CREATE_REDEFINE | libvirt.VIR_DOMAIN_SNAPSHOT_CREATE_CURRENT
@@ -61,7 +70,7 @@ REDEFINE = libvirt.VIR_DOMAIN_SNAPSHOT_CREATE_REDEFINE | libvirt.VIR_DOMAIN_SNAP
 class _Mark(msgspec.Struct):
     set: str
     members: tuple[str, ...]
-    created_ns: int
+    created_ns: Bounded
     frozen: tuple[str, ...] = ()
 
 
@@ -73,8 +82,10 @@ class Libvirt:
         self._ways = ways
         self._clock = clock
         self._connection = connect(uri)
+        self._callbacks: list[int] = []
         self._tell: Callable[[Happening], None] | None = None
         self._domains: dict[str, Any] = {}
+        self._agentless: set[str] = set()
         self._lock = threading.Lock()
         self._listing = threading.Lock()
 
@@ -115,9 +126,29 @@ class Libvirt:
         """Return what the domain gives its guest for keeping time, as it runs now."""
         current = self.current(guest)
         try:
-            return hardware.parse(self._domain(guest).XMLDesc(), current.created_ns if current else None)
+            found = hardware.parse(self._domain(guest).XMLDesc(), current.created_ns if current else None)
         except libvirt.libvirtError as error:
             raise refused(error, f"describing {guest.name}") from error
+        spanning: tuple[str, ...] = ()
+        with suppress(HypervisorError):  # a driver without networks
+            spanning = tuple(bridge.network for bridge in self.bridges(guest) if bridge.spanning)
+        windows = found.windows or self._says_windows(guest)
+        return msgspec.structs.replace(found, spanning=spanning, windows=windows)
+
+    def _is_windows(self, guest: Guest) -> bool:
+        with suppress(libvirt.libvirtError, HypervisorError):
+            return hardware.is_windows(self._domain(guest).XMLDesc())
+        return False
+
+    def _says_windows(self, guest: Guest) -> bool:
+        """Whether the guest agent calls its system Windows (guest-get-osinfo)."""
+        with suppress(libvirt.libvirtError, HypervisorError):
+            domain = self._domain(guest)
+            if hardware.agent_connected(domain.XMLDesc()):
+                domain.agentSetResponseTimeout(AGENT_TIMEOUT_S)
+                told = domain.guestInfo(libvirt.VIR_DOMAIN_GUEST_INFO_OS)
+                return str(told.get("os.id", "")) == "mswindows"
+        return False
 
     def definition(self, guest: Guest, *, secret: bool = False) -> str:
         """Return the domain's inactive XML, with its passwords where `secret`."""
@@ -133,6 +164,59 @@ class Libvirt:
             self._domain(guest).connect().defineXML(definition)
         except libvirt.libvirtError as error:
             raise refused(error, f"defining {guest.name}") from error
+
+    def add_channel(self, guest: Guest) -> Channel:
+        """Give the domain a channel for an agent. libvirt plugs in no controller for it, so one must be there."""
+        try:
+            domain = self._domain(guest)
+            defined = not hardware.channel(domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE))
+            if defined:
+                domain.attachDeviceFlags(hardware.CHANNEL, libvirt.VIR_DOMAIN_AFFECT_CONFIG)
+            if hardware.channel(domain.XMLDesc()):
+                return Channel(defined, plugged=False)
+        except libvirt.libvirtError as error:
+            raise refused(error, f"adding a channel to {guest.name}") from error
+        try:
+            domain.attachDeviceFlags(hardware.CHANNEL, libvirt.VIR_DOMAIN_AFFECT_LIVE)
+        except libvirt.libvirtError as error:
+            return Channel(defined, plugged=False, objection=str(error.get_error_message() or error))
+        return Channel(defined, plugged=True)
+
+    def remove_channel(self, guest: Guest, added: Channel) -> None:
+        """Take away what of a channel was added, as far as it is there yet."""
+        try:
+            domain = self._domain(guest)
+            inactive = hardware.channel(domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE))
+            if added.defined and inactive:
+                domain.detachDeviceFlags(inactive, libvirt.VIR_DOMAIN_AFFECT_CONFIG)
+            if added.plugged and domain.isActive() and (found := hardware.channel(domain.XMLDesc())):
+                domain.detachDeviceFlags(found, libvirt.VIR_DOMAIN_AFFECT_LIVE)
+        except libvirt.libvirtError as error:
+            raise refused(error, f"removing a channel from {guest.name}") from error
+
+    def bridges(self, guest: Guest) -> list[Bridge]:
+        """Return libvirt's own networks that the domain is on."""
+        try:
+            connection = self._domain(guest).connect()
+            running = [(domain.name(), domain.XMLDesc()) for domain in connection.listAllDomains(RUNNING)]
+            here = urlsplit(connection.getURI()).hostname is None
+            networks = map(connection.networkLookupByName, networks_of(self._domain(guest).XMLDesc()))
+            return [described_bridge(network, running, here=here) for network in networks]
+        except libvirt.libvirtError as error:
+            raise refused(error, f"describing the networks of {guest.name}") from error
+
+    def set_spanning(self, guest: Guest, bridge: Bridge, *, spanning: bool) -> str:
+        """Change the network's definition, and its bridge as it is, where that is on this machine."""
+        try:
+            connection = self._domain(guest).connect()
+            network = connection.networkLookupByUUIDString(bridge.uuid)
+            connection.networkDefineXML(with_spanning(network.XMLDesc(INACTIVE_NETWORK), spanning=spanning))
+            if not network.isActive():
+                return "the network is not active"
+            here = urlsplit(connection.getURI()).hostname is None
+        except libvirt.libvirtError as error:
+            raise refused(error, f"defining the network {bridge.network}") from error
+        return set_bridge(bridge.device, spanning=spanning) if here else "its bridge is on another machine"
 
     def objections(self, guest: Guest, target: Snapshot | None = None) -> list[str]:
         """Return what stands against a snapshot of the domain, or against its revert to `target`."""
@@ -150,10 +234,12 @@ class Libvirt:
 
         libvirt records the state a domain was in, and virsh or Vagrant would bring it back paused. A
         snapshot's state can be redefined from one active state to another (virDomainSnapshotCreateXML, REDEFINE).
+        One of the same set that is there already, of a run that was killed between the two, is only redefined.
         """
         try:
             domain = self._domain(guest)
-            taken = domain.snapshotCreateXML(describe_snapshot(snapshot), 0)
+            there = (one for one in domain.listAllSnapshots() if parse_snapshot(one.getXMLDesc()).is_same(snapshot))
+            taken = next(there, None) or domain.snapshotCreateXML(describe_snapshot(snapshot), 0)
             running = as_running(taken.getXMLDesc(libvirt.VIR_DOMAIN_SNAPSHOT_XML_SECURE))
             domain.snapshotCreateXML(running, REDEFINE)
         except libvirt.libvirtError as error:
@@ -203,18 +289,22 @@ class Libvirt:
             raise self._refused(guest, error, f"resuming {guest.name}") from error
 
     def reach(self, guest: Guest) -> Reach:
-        """Return the way to the domain's inside: its guest agent, or ssh."""
-        domain = self._domain(guest)
-        by_ssh = login(guest, self._ways) if self._wants_ssh(domain) else None
+        """Return the way to the domain's inside: its guest agent, or ssh if no agent is connected.
+
+        Raises NotRunningError for a domain that ssh cannot lead to because it does not run.
+        """
+        by_ssh = self._login(guest) if self._wants_ssh(guest) else None
         if by_ssh:
             return SshReach(by_ssh, self._clock, guest.uuid)
-        return AgentReach(DomainChannel(lambda: self._domain(guest)), self._clock, lambda: self._guarded(guest))
+        channel = DomainChannel(lambda: self._domain(guest))
+        resolution_ns = COARSE_NS if self._is_windows(guest) else RESOLUTION_NS
+        return AgentReach(channel, self._clock, lambda: self._guarded(guest), resolution_ns)
 
     def subscribe(self, tell: Callable[[Happening], None]) -> None:
         """Tell what happens to any domain from now on; over a new connection after the old one broke."""
         self._tell = tell
         try:
-            register(self._living(), self._clock, tell)
+            self._callbacks = register(self._living(), self._clock, tell)
         except libvirt.libvirtError as error:
             raise refused(error, "asking for events") from error
 
@@ -227,13 +317,27 @@ class Libvirt:
             return snapshot is not None and snapshot.set_id is not None
         return False
 
-    def _wants_ssh(self, domain: Any) -> bool:
-        if self._ways.only:
-            return self._ways.only == "ssh"
+    def _login(self, guest: Guest) -> Login | None:
+        """Return how ssh reaches a domain that runs; of another one nobody is asked."""
+        if (state := self.state(guest)) != "running":
+            raise NotRunningError(f"it is {state}", "only a running guest can be reached")
+        return login(guest, self._ways)
+
+    def _wants_ssh(self, guest: Guest) -> bool:
+        return not self._has_agent(guest) if self._ways.only is None else self._ways.only == "ssh"
+
+    def _has_agent(self, guest: Guest) -> bool:
+        """Whether the domain's agent is connected; one that was, and is not yet again after a revert, gets a moment."""
+        until_ns = self._clock.monotonic_ns() + (0 if guest.uuid in self._agentless else RECONNECT_NS)
         try:
-            return not hardware.parse(domain.XMLDesc(), None).agent_channel
+            while not (there := hardware.agent_connected(xml := self._domain(guest).XMLDesc())):
+                if not hardware.parse(xml, None).agent_channel or self._clock.monotonic_ns() >= until_ns:
+                    break
+                self._clock.sleep_ns(POLL_NS)
         except libvirt.libvirtError as error:
-            raise refused(error, f"describing {domain.name()}") from error
+            raise refused(error, f"describing {guest.name}") from error
+        (self._agentless.discard if there else self._agentless.add)(guest.uuid)
+        return there
 
     def _domain(self, guest: Guest) -> Any:
         """Return the domain on a connection of its own, which the first to ask for it opens."""
@@ -249,25 +353,30 @@ class Libvirt:
             said = refused(error, f"looking for {guest.name}")
             raise (LostConnectionError(said.message) if broken else said) from error
         with self._lock:
-            self._domains[guest.uuid] = domain
-        return domain
+            other = self._domains.get(guest.uuid)
+            quicker = other is not None and other is not known and alive(other.connect())
+            kept = self._domains[guest.uuid] = other if quicker else domain
+        if quicker:
+            close(connection)
+        if known is not None:
+            close(known.connect())
+        return kept
 
     def _let_go(self, there: set[str]) -> None:
         """Close the connections of domains that are gone."""
         with self._lock:
             gone = [self._domains.pop(uuid) for uuid in self._domains.keys() - there]
         for domain in gone:
-            with suppress(libvirt.libvirtError):
-                domain.connect().close()
+            close(domain.connect())
 
     def _living(self) -> Any:
         """Return the connection that lists, a new one where it broke."""
         with self._listing:
             if not alive(self._connection):
-                connection = connect(self._uri, again=True)
+                broken, self._connection = self._connection, connect(self._uri, again=True)
+                close(broken, self._callbacks)
                 if self._tell:
-                    register(connection, self._clock, self._tell)
-                self._connection = connection
+                    self._callbacks = register(self._connection, self._clock, self._tell)
             return self._connection
 
     def _refused(self, guest: Guest, error: Any, doing: str) -> HypervisorError:
@@ -312,7 +421,8 @@ class DomainChannel:
         try:
             self._limited_domain().setTime({"seconds": seconds, "nseconds": nanoseconds})
         except libvirt.libvirtError as error:
-            raise unanswered(error) from error
+            if SET_ANYWAY not in str(error.get_error_message()):
+                raise unanswered(error) from error
 
     def command(self, request: bytes, timeout_ns: int) -> bytes:
         """Perform a raw agent command."""
@@ -344,7 +454,9 @@ def described(domain: Any) -> Guest | None:
     """Return a domain as a guest; None of one that has vanished since it was listed."""
     try:
         state, reason = domain.state()
-        return Guest(domain.name(), domain.UUIDString(), STATES.get(state, "unknown"), stuck=stuck(state, reason))
+        saved = state == libvirt.VIR_DOMAIN_SHUTOFF and domain.hasManagedSaveImage()
+        called = SAVED if saved else STATES.get(state, "unknown")
+        return Guest(domain.name(), domain.UUIDString(), called, stuck=stuck(state, reason))
     except libvirt.libvirtError as error:
         if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:
             return None
@@ -383,14 +495,13 @@ def parse_snapshot(xml: str) -> Snapshot:
     """Return the snapshot that libvirt's XML describes; without a mark in its description it is another tool's."""
     try:
         root = ElementTree.fromstring(xml)  # noqa: S314 - from libvirt, which wrote it itself
-        name, created_s = root.findtext("name", ""), int(root.findtext("creationTime", "0"))
-    except (ElementTree.ParseError, ValueError) as error:
+        name, created_ns = root.findtext("name", ""), bounded(int(root.findtext("creationTime", "0")) * SECOND_NS)
+    except (ElementTree.ParseError, ArithmeticError, ValueError) as error:
         raise HypervisorError(f"libvirt describes a snapshot in a way that cannot be read: {error}") from error
     kept = has_memory(root), is_external(root)
     lines = (root.findtext("description") or "").splitlines()
     marked = next((line.removeprefix(MARK) for line in lines if line.startswith(MARK)), None)
-    try:
-        mark = msgspec.json.decode(marked or "", type=_Mark)
-    except msgspec.MsgspecError:
-        return Snapshot(name, created_s * SECOND_NS, None, None, *kept)
+    mark = decoded(marked or "", _Mark)
+    if mark is None:
+        return Snapshot(name, created_ns, None, None, *kept)
     return Snapshot(name, mark.created_ns, mark.set, mark.members, *kept, mark.frozen)

@@ -2,26 +2,31 @@
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, wait
 from functools import partial
 
 import msgspec
 
 from clockstep.errors import ClockstepError, HypervisorError
-from clockstep.model import Around, Guest, Happening, Snapshot
+from clockstep.model import Around, Bridge, Channel, Guest, Happening, Snapshot
 from clockstep.ports import Hypervisor, Listed, Reach
 from clockstep.units import SECOND_NS
 
+NOTHING: Mapping[str, str] = {}
 PATIENCE_NS = 60 * SECOND_NS
 """For how long a command waits for a list of guests; keepalive has ended a dead connection long before."""
 
 
 class Several:
-    """Hypervisors by their addresses. A guest whose name another connection has too is called NAME@ADDRESS."""
+    """Hypervisors by their addresses, and the names of their guests: Vagrant's (`called`, by UUID) if no other has it.
 
-    def __init__(self, parts: Mapping[str, Hypervisor]) -> None:
+    A guest whose own name another connection has too is called NAME@ADDRESS.
+    """
+
+    def __init__(self, parts: Mapping[str, Hypervisor], called: Mapping[str, str] = NOTHING) -> None:
         self._parts = parts
+        self._called = called
         self._asked: dict[str, Future[list[Guest]]] = {}
         self._last: dict[str, list[Guest]] = {}
 
@@ -48,11 +53,8 @@ class Several:
             else Listed(address, self._last.get(address, []))
             for address in self._parts
         ]
-        count = Counter(guest.name for guests in self._last.values() for guest in guests)
-        return [
-            listed._replace(guests=[qualified(guest) if count[guest.name] > 1 else guest for guest in listed.guests])
-            for listed in surveyed
-        ]
+        everyone = [guest for guests in self._last.values() for guest in guests]
+        return [listed._replace(guests=named(listed.guests, everyone, self._called)) for listed in surveyed]
 
     def _answer(self, address: str) -> Listed:
         if not self._asked[address].done():
@@ -84,6 +86,22 @@ class Several:
     def define(self, guest: Guest, definition: str) -> None:
         """Define the guest anew."""
         self._part(guest).define(own(guest), definition)
+
+    def add_channel(self, guest: Guest) -> Channel:
+        """Give the guest a channel for an agent."""
+        return self._part(guest).add_channel(own(guest))
+
+    def remove_channel(self, guest: Guest, added: Channel) -> None:
+        """Take away what of a channel was added."""
+        self._part(guest).remove_channel(own(guest), added)
+
+    def bridges(self, guest: Guest) -> list[Bridge]:
+        """Return the hypervisor's own networks that the guest is on."""
+        return self._part(guest).bridges(own(guest))
+
+    def set_spanning(self, guest: Guest, bridge: Bridge, *, spanning: bool) -> str:
+        """Have the bridge of a network take part in the spanning tree protocol, or not."""
+        return self._part(guest).set_spanning(own(guest), bridge, spanning=spanning)
 
     def around(self, guest: Guest) -> Around:
         """Return what the guest is given for keeping time."""
@@ -144,11 +162,21 @@ def _tell_of(address: str, tell: Callable[[Happening], None], happening: Happeni
     tell(msgspec.structs.replace(happening, connection=address))
 
 
-def qualified(guest: Guest) -> Guest:
-    """Return the guest with its connection in its name."""
-    return msgspec.structs.replace(guest, name=f"{guest.name}@{guest.connection}")
+def named(guests: Sequence[Guest], everyone: Sequence[Guest], called: Mapping[str, str]) -> list[Guest]:
+    """Return the guests with names that are unique among everyone's: Vagrant's, or their own, or NAME@ADDRESS."""
+    own_names = Counter(guest.name for guest in everyone)
+    vagrants = Counter(called[guest.uuid] for guest in everyone if guest.uuid in called)
+
+    def unique(guest: Guest) -> Guest:
+        own_name = guest.name if own_names[guest.name] == 1 else f"{guest.name}@{guest.connection}"
+        short = called.get(guest.uuid, guest.name)
+        if short == guest.name or vagrants[short] > 1 or own_names[short]:
+            return msgspec.structs.replace(guest, name=own_name)
+        return msgspec.structs.replace(guest, name=short, domain=own_name)
+
+    return [unique(guest) for guest in guests]
 
 
 def own(guest: Guest) -> Guest:
     """Return the guest as its own hypervisor calls it."""
-    return msgspec.structs.replace(guest, name=guest.name.removesuffix(f"@{guest.connection}"))
+    return msgspec.structs.replace(guest, name=guest.recorded.removesuffix(f"@{guest.connection}"), domain="")

@@ -1,26 +1,14 @@
-"""struct timex (linux/timex.h): what this machine's kernel knows of its clock, and how a step is asked for.
-
-The read is of this machine. The step is only packed here: it is carried out inside a node, by adjtimex(2).
-"""
+"""struct timex (linux/timex.h): what this machine's kernel knows of its clock."""
 
 import ctypes
 import os
-import struct
 
+from clockstep.errors import HostError
 from clockstep.model import HostClock
-from clockstep.units import MICROSECOND_NS, SECOND_NS
-
-ADJ_SETOFFSET = 0x0100
-ADJ_NANO = 0x2000
-ADJ_TICK = 0x4000
-NOMINAL_TICK_US = 10_000
-"""The length of a tick at USER_HZ 100, which every Linux has; a daemon slews fast by making it longer or shorter."""
+from clockstep.units import MICROSECOND_NS
 
 STA_UNSYNC = 0x0040
 TIME_ERROR = 5
-
-SIZE = 208
-"""Of struct timex on 64-bit Linux, in bytes."""
 
 
 class Timex(ctypes.Structure):
@@ -55,12 +43,13 @@ class Timex(ctypes.Structure):
 def read_host_clock() -> HostClock:
     """Return what adjtimex(2) says without changing anything; maxerror is in microseconds there.
 
-    Raises OSError where the call itself is refused, as by a sandbox's system call filter.
+    Raises HostError where the call itself is refused, as by a container's or a sandbox's system call filter.
     """
     timex = Timex()
     state = ctypes.CDLL(None, use_errno=True).adjtimex(ctypes.byref(timex))
     if state < 0:
-        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+        text = f"this machine does not say how good its clock is (adjtimex: {os.strerror(ctypes.get_errno())})"
+        raise HostError(text, "have the system call filter that clockstep runs under allow adjtimex and clock_adjtime")
     synchronised = state != TIME_ERROR and not timex.status & STA_UNSYNC
     return HostClock(synchronised, timex.maxerror * MICROSECOND_NS)
 
@@ -70,15 +59,3 @@ def read_host_tai() -> int:
     timex = Timex()
     ctypes.CDLL(None).adjtimex(ctypes.byref(timex))
     return int(timex.tai)
-
-
-def pack_step(by_ns: int) -> bytes:
-    """Return the struct timex, as 64-bit little-endian Linux lays it out, that steps a clock by `by_ns` at once.
-
-    ADJ_SETOFFSET adds `time` to the clock; with ADJ_NANO its second half is nanoseconds, and it must be 0 to
-    999999999 also where the step is negative (adjtimex(2); timekeeping_validate_timex in the kernel). ADJ_TICK ends
-    a fast slew that is under way: it was meant for the offset that this step removes.
-    """
-    seconds, nanoseconds = divmod(by_ns, SECOND_NS)
-    head = struct.pack("<I68x", ADJ_SETOFFSET | ADJ_NANO | ADJ_TICK)
-    return (head + struct.pack("<qqq", seconds, nanoseconds, NOMINAL_TICK_US)).ljust(SIZE, b"\0")

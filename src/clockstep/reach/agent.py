@@ -8,21 +8,24 @@ import base64
 import binascii
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Generic, Protocol, TypeVar
+from typing import Annotated, Generic, Protocol, TypeVar
 
 import msgspec
 
+from clockstep.core.foreign import decoded
 from clockstep.errors import DeadlineError, ExecBlockedError, NoProgramError, ReachError
-from clockstep.model import Reading
+from clockstep.model import Bounded, Reading
 from clockstep.ports import NO_PROGRAM, Clock, Output
 from clockstep.reach.absolute import AbsoluteSet
 from clockstep.reach.guard import FIFO, Guard
-from clockstep.reach.injection import UNAVAILABLE, WINDOW_NS, by_perl, injection, require_done
+from clockstep.reach.injection import UNAVAILABLE, WINDOW_NS, added, by_perl, by_shell, fate_words, step_words
 from clockstep.reach.sampling import sampled
 from clockstep.units import MICROSECOND_NS, MILLISECOND_NS, SECOND_NS
 
 RESOLUTION_NS = MICROSECOND_NS
 """guest-get-time counts microseconds (g_get_real_time in qga/commands.c), although it answers nanoseconds."""
+
+NOT_ALLOWED = "the guest agent must run as root, with CAP_SYS_TIME, and be allowed to write in /run"
 
 T = TypeVar("T")
 
@@ -46,13 +49,16 @@ class Channel(Protocol):
         """Perform any other command, both ways as JSON."""
 
 
+Small = Annotated[int, msgspec.Meta(ge=-(2**31), lt=2**32)]
+
+
 class _Started(msgspec.Struct):
-    pid: int
+    pid: Bounded
 
 
 class _Status(msgspec.Struct, rename="kebab"):
     exited: bool
-    exitcode: int | None = None
+    exitcode: Small | None = None
     out_data: str = ""
     err_data: str = ""
 
@@ -62,37 +68,59 @@ class _Return(msgspec.Struct, Generic[T]):
 
 
 class AgentReach:
-    """A node through its guest agent. `guarded` says whether it may have a guard: to find none costs it 30 ms."""
+    """A node through its guest agent. `guarded` says whether it may have a guard: to find none costs it 30 ms.
+
+    `resolution_ns` is that of the time which the agent tells.
+    """
 
     source = "guest agent"
 
-    def __init__(self, channel: Channel, clock: Clock, guarded: Callable[[], bool] = lambda: True) -> None:
+    def __init__(
+        self,
+        channel: Channel,
+        clock: Clock,
+        guarded: Callable[[], bool] = lambda: True,
+        resolution_ns: int = RESOLUTION_NS,
+    ) -> None:
         self._channel = channel
         self._clock = clock
         self._guarded = guarded
+        self._resolution_ns = resolution_ns
         self._set = AbsoluteSet(channel.set_time, clock)
         self._guard = Guard(self._tell_guard, self._glance, clock)
 
     def clock(self, within_ns: int | None = None) -> Reading:
         """Measure the node's clock by guest-get-time."""
-        return sampled(self.source, self._channel.time, self._clock, RESOLUTION_NS, within_ns)
+        return sampled(self.source, self._channel.time, self._clock, self._resolution_ns, within_ns)
 
-    def adjust(self, by_ns: int) -> None:
+    def step(self, by_ns: int, token: str) -> int | None:
         """Step the node's clock by `by_ns`, relative to where it is; set it where the guest runs no commands."""
-        if self._guarded() and self._guard.steps(by_ns):
-            return
-        deadline = self._clock.monotonic_ns() + WINDOW_NS + SECOND_NS
+        if self._guarded() and self._guard.steps(by_ns, token):
+            return None
         try:
-            output = self.run(by_perl(by_ns, self._clock.realtime_ns() - by_ns), b"", deadline)
-            if output.code in {NO_PROGRAM, UNAVAILABLE}:
-                output = self.run(injection(by_ns, self._clock.realtime_ns() - by_ns), b"", deadline)
+            output = self._carried_out(lambda: step_words(token, by_ns, self._clock.realtime_ns() - by_ns))
         except ExecBlockedError:
-            self._set(by_ns)
-            return
+            return self._set(by_ns, token)
         if output.code in {NO_PROGRAM, UNAVAILABLE}:
-            self._set(by_ns)
-        else:
-            require_done(output, "the guest agent must run as root, with CAP_SYS_TIME")
+            return self._set(by_ns, token)
+        return added(output, NOT_ALLOWED)
+
+    def fate(self, token: str) -> int | None:
+        """Ask the node what became of a step; of a set only the clock tells, once it cannot come any more."""
+        if self._set.knows(token):
+            return None
+        try:
+            output = self._carried_out(lambda: fate_words(token))
+        except ExecBlockedError:  # then no program has stepped it either
+            return None
+        return None if output.code in {NO_PROGRAM, UNAVAILABLE} else added(output, NOT_ALLOWED)
+
+    def _carried_out(self, words: Callable[[], list[str]]) -> Output:
+        deadline = self._clock.monotonic_ns() + WINDOW_NS + SECOND_NS
+        output = self.run(by_perl(words()), b"", deadline)
+        if output.code in {NO_PROGRAM, UNAVAILABLE}:
+            output = self.run(by_shell(words()), b"", deadline)
+        return output
 
     def run(self, argv: Sequence[str], stdin: bytes, deadline_ns: int) -> Output:
         """Run a command by guest-exec, and wait for its end."""
@@ -139,10 +167,12 @@ class AgentReach:
         if left <= 0:
             raise DeadlineError("a command in the guest did not end in time")
         request = msgspec.json.encode({"execute": name, "arguments": arguments})
-        try:
-            return msgspec.json.decode(self._channel.command(request, left), type=answer)
-        except msgspec.MsgspecError as error:
-            raise ReachError(f"the agent answers {name} with nonsense: {error}", "look into the guest") from error
+        said = self._channel.command(request, left)
+        found = decoded(said, answer)
+        if found is None:
+            text = f"the agent answers {name} with nonsense: {said[:80].decode(errors='replace')}"
+            raise ReachError(text, "look into the guest")
+        return found
 
 
 def _text(encoded: str) -> str:

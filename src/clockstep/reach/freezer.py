@@ -10,6 +10,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from clockstep.core.foreign import bounded, understood
 from clockstep.core.freezing import DEFAULT
 from clockstep.core.sections import LAST, SAY, sections
 from clockstep.errors import ReachError
@@ -239,13 +240,17 @@ def stands(reach: Reach, deadline_ns: int) -> bool:
 
 def parse(output: str) -> Workloads | None:
     """Return what the answer to LOOK says; None of one that is not whole."""
+    return understood(_parsed, output)
+
+
+def _parsed(output: str) -> Workloads | None:
     said = sections(output)
     if LAST not in said:
         return None
 
     def number(name: str) -> int:
         text = "".join(said.get(name, ())).strip()
-        return int(text) if text.isdecimal() else 0
+        return bounded(int(text)) if text.isdecimal() else 0
 
     return Workloads(
         unified=said.get("unified") == ["yes"],
@@ -263,7 +268,7 @@ def _pods(said: dict[str, list[str]]) -> tuple[Pod, ...] | None:
             return tuple(_of_crictl(item) for item in json.loads("\n".join(said["crictl"]))["items"])
         if "ctr" in said:
             return tuple({pod.uid: pod for item in _several("\n".join(said["ctr"])) if (pod := _of_ctr(item))}.values())
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
     return None
 

@@ -8,8 +8,8 @@ What it writes when it is ready is its process id and until which second of the 
 from collections.abc import Callable
 
 from clockstep.errors import ReachError
-from clockstep.ports import Clock, Reach
-from clockstep.reach.injection import PERL_STEP, PYTHON_STEP, asked
+from clockstep.ports import PLATFORM_PYTHON, Clock, Reach
+from clockstep.reach.injection import PERL_STEP, PYTHON_STEP, step_words
 from clockstep.units import MILLISECOND_NS, SECOND_NS
 
 FIFO = "/run/clockstep/guard"
@@ -82,6 +82,7 @@ fi
 none() { rm -f "$fifo" "$fifo.ready"; exit 69; }
 if command -v perl >/dev/null 2>&1; then set -- perl -e "$perl"
 elif command -v python3 >/dev/null 2>&1; then set -- python3 -I -S -c "$python"
+elif [ -x ENTERPRISE ]; then set -- ENTERPRISE -I -S -c "$python"
 else none; fi
 mkdir -p "${fifo%/*}" && rm -f "$fifo" "$fifo.ready" && mkfifo "$fifo" || exit 69
 "$@" "$lease" $((up + lease)) "$fifo" <>"$fifo" >"$fifo.ready" 2>/dev/null &
@@ -91,7 +92,7 @@ until [ -s "$fifo.ready" ]; do
     [ $tries -lt 300 ] || exit 69
     kill -0 $! 2>/dev/null || none
     sleep 0.01
-done"""
+done""".replace("ENTERPRISE", PLATFORM_PYTHON)
 """The fifo is opened for both directions, so that it never ends and opening it never waits (fifo(7)). There is none
 without a guard that reads it, since whoever steps would wait for one."""
 SEND = r"""[ -p "$1" ] && printf '%s\n' "$2" 1<>"$1" """
@@ -125,13 +126,14 @@ class Guard:
         self._clock = clock
         self._unused = True
 
-    def steps(self, by_ns: int) -> bool:
-        """Have the guard step the clock, and return whether it did so. What it did not do by then, it does no more."""
+    def steps(self, by_ns: int, token: str) -> bool:
+        """Have the guard step the clock, and return whether it seems to have done so. It does not answer: what became
+        of the token has to be asked for."""
         if not self._unused or abs(by_ns) < LEAST_NS:
             return False
         self._unused = False
         sent_ns = self._clock.monotonic_ns()
-        if not self._send(" ".join(asked(by_ns, self._clock.realtime_ns() - by_ns, WINDOW_NS))):
+        if not self._send(" ".join(step_words(token, by_ns, self._clock.realtime_ns() - by_ns, WINDOW_NS))):
             return False
         poll_ns = POLL_NS
         while True:

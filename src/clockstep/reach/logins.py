@@ -5,9 +5,11 @@ Without the user's word a machine's bare name is not taken for a host: some othe
 
 import subprocess
 from collections.abc import Sequence
+from contextlib import suppress
 
 from clockstep.model import Guest
 from clockstep.ports import Login, Ways
+from clockstep.reach.programs import output
 
 SSH = ("ssh",)
 ASKING_S = 10
@@ -19,22 +21,27 @@ def login(guest: Guest, ways: Ways, command: Sequence[str] = SSH) -> Login | Non
     Raises ReachError where Vagrant knows the machine and does not say.
     """
     if ways.ssh_config:
-        return Login(guest.name, ("-F", ways.ssh_config))
+        names = dict.fromkeys((guest.name, ways.called.get(guest.uuid, guest.name)))
+        file = ("-F", ways.ssh_config)
+        known = [name for name in names if _is_known(Login(name, file), command)] if len(names) > 1 else []
+        return Login((known or [guest.name])[0], file)
     if by_vagrant := ways.vagrant(guest.uuid):
         return by_vagrant
     if ways.only == "ssh":
         return Login(guest.name)
-    if _configured(guest.name, command):
+    if _is_known(Login(guest.name), command):
         return Login(guest.name, sure=False)
     return None
 
 
-def _configured(name: str, command: Sequence[str]) -> bool:
-    """Whether the user's ssh_config(5) says which host this name stands for (`ssh -G` prints what it comes to)."""
-    try:
-        asked = [*command, "-G", "--", name]
-        answer = subprocess.run(asked, capture_output=True, text=True, timeout=ASKING_S, check=False).stdout
-    except (OSError, subprocess.TimeoutExpired):
-        return False
-    hosts = [line.partition(" ")[2] for line in answer.splitlines() if line.startswith("hostname ")]
-    return bool(hosts) and hosts[0].lower() != name.lower()
+def configured(login: Login, command: Sequence[str] = SSH, asking_s: float = ASKING_S) -> list[str]:
+    """Return the lines of what ssh_config(5) comes to for a login (`ssh -G`); none where ssh does not say."""
+    with suppress(OSError, subprocess.TimeoutExpired):
+        return output([*command, *login.arguments, "-G", "--", login.host], asking_s).stdout.splitlines()
+    return []
+
+
+def _is_known(login: Login, command: Sequence[str]) -> bool:
+    """Whether ssh_config(5) says which host this name stands for."""
+    hosts = [line.partition(" ")[2] for line in configured(login, command) if line.startswith("hostname ")]
+    return bool(hosts) and hosts[0].lower() != login.host.lower()

@@ -1,6 +1,7 @@
 """How a node's clock is measured, whatever carries the question: several sandwiches, and what they say together."""
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 from clockstep.core.offset import aged, combine, sandwich
 from clockstep.errors import ReachError
@@ -22,6 +23,9 @@ OF_GLANCE = 2
 LATEST_S = 2**63 // SECOND_NS
 """The year 2262, where nanoseconds since 1970 no longer fit the 64 bits that the kernel counts them in."""
 
+COARSE_NS = 15_625_000
+"""The step in which Windows' clock moves for whoever asks for no finer one (GetSystemTimeAsFileTime)."""
+
 Read = Callable[[], tuple[int, int]]
 """Asks the node what time it is, in seconds and nanoseconds since 1970."""
 
@@ -29,17 +33,20 @@ Read = Callable[[], tuple[int, int]]
 def sampled(source: str, read: Read, clock: Clock, resolution_ns: int, within_ns: int | None = None) -> Reading:
     """Measure several times, and return what that says together at the time of the last.
 
-    A clock that is seen to be within `within_ns` is measured no better.
+    A clock that is seen to be within `within_ns` is measured no better. One that says the same twice moves in steps,
+    since no way to a node is as quick as a microsecond: then its resolution is taken to be `COARSE_NS`.
 
     Raises ReachError for a time that cannot be one, and where this machine's clock ran backwards meanwhile.
     """
-    taken: list[tuple[Offset, int]] = []
+    taken: list[_Answer] = []
     least_ns = LATEST_S * SECOND_NS
     while True:
-        taken.append(_sandwich(read, clock, resolution_ns))
+        taken.append(_ask(read, clock))
         now = clock.monotonic_ns()
-        least_ns = min(least_ns, now - taken[-1][1])
-        offset = combine([aged(offset, now - at) for offset, at in taken])
+        least_ns = min(least_ns, now - taken[-1].asked_ns)
+        if len({one.said_ns for one in taken}) < len(taken):
+            resolution_ns = max(resolution_ns, COARSE_NS)
+        offset = combine([aged(_sandwiched(one, resolution_ns), now - one.asked_ns) for one in taken])
         assert offset is not None
         far = abs(offset.value_ns) >= FAR_NS
         least, most, tight_ns = OF_FAR if far else OF_NEAR
@@ -48,14 +55,27 @@ def sampled(source: str, read: Read, clock: Clock, resolution_ns: int, within_ns
             return Reading(source, offset, clock.realtime_ns(), least_ns)
 
 
-def _sandwich(read: Read, clock: Clock, resolution_ns: int) -> tuple[Offset, int]:
+class _Answer(NamedTuple):
+    """What the node said, between which moments of this machine's wall clock, asked when by its monotonic one."""
+
+    before_ns: int
+    said_ns: int
+    after_ns: int
+    asked_ns: int
+
+
+def _ask(read: Read, clock: Clock) -> _Answer:
     at, before = clock.monotonic_ns(), clock.realtime_ns()
     seconds, nanoseconds = read()
     after = clock.realtime_ns()
     if not (0 <= seconds < LATEST_S and 0 <= nanoseconds < SECOND_NS):
         text = f"the node says that it is {seconds} s and {nanoseconds} ns since 1970"
         raise ReachError(text, "its clock cannot be told from that; look into the guest")
+    return _Answer(before, seconds * SECOND_NS + nanoseconds, after, at)
+
+
+def _sandwiched(answer: _Answer, resolution_ns: int) -> Offset:
     try:
-        return sandwich(before, seconds * SECOND_NS + nanoseconds, after, resolution_ns), at
+        return sandwich(answer.before_ns, answer.said_ns, answer.after_ns, resolution_ns)
     except ValueError as error:
         raise ReachError(str(error)) from error

@@ -41,7 +41,7 @@ class Shell:
 
     def __init__(self, argv: Sequence[str], clock: Clock) -> None:
         self._clock = clock
-        environment = {**os.environ, "LC_ALL": "C"}
+        environment = {**os.environ, "LC_ALL": "C", "SHELL": "/bin/sh"}  # by which ssh starts its ProxyCommand
         pipe = subprocess.PIPE
         try:  # a session of its own: no terminal to ask a person at, and one group with whatever it starts
             self._process = subprocess.Popen(
@@ -85,6 +85,11 @@ class Shell:
         self._send(f"{{ mark={mark}\n{program}\necho it ended\n}}\n".encode(), deadline_ns)
         self._await(lambda: _through(self._out, f"{mark}\n".encode()), deadline_ns)
         self._inside = self._answered = True
+
+    @property
+    def entered(self) -> bool:
+        """Whether a program that answers lines runs there."""
+        return self._inside
 
     def ask(self, line: bytes, deadline_ns: int) -> str:
         """Send the program that was entered a line, and return the line that it answers."""

@@ -5,24 +5,30 @@ a small program that runs there meanwhile: starting a process for each look woul
 """
 
 import re
+import shlex
+import sys
 import threading
 from collections.abc import Sequence
 from uuid import UUID
 
-from clockstep.errors import ReachError, cut
+from clockstep.errors import NotSteppedError, ReachError, cut
 from clockstep.model import Reading
-from clockstep.ports import Clock, Login, Output
+from clockstep.ports import PLATFORM_PYTHON, Clock, Login, Output
 from clockstep.reach.absolute import AbsoluteSet
 from clockstep.reach.guard import FIFO, SEND, Guard
-from clockstep.reach.injection import PERL_NUMBER, UNAVAILABLE, WINDOW_NS, injection, require_done
-from clockstep.reach.logins import SSH
+from clockstep.reach.injection import PERL_NUMBER, UNAVAILABLE, WINDOW_NS, added, by_shell, fate_words, step_words
+from clockstep.reach.logins import SSH, configured
 from clockstep.reach.sampling import sampled
 from clockstep.reach.shell import Shell, ShellEndedError
 from clockstep.units import MILLISECOND_NS, SECOND_NS
 
-NOT_ALLOWED = "root there needs CAP_SYS_TIME, which containers lack"
+NOT_ALLOWED = "root there needs CAP_SYS_TIME, which containers lack, and a /run that can be written"
 CONNECT_NS = 10 * SECOND_NS
 READ_NS = 2 * SECOND_NS
+STALE_NS = SECOND_NS
+PROBE_NS = SECOND_NS // 2
+"""After how long without a word an open connection is first tried, and how long that may take: it outlives a pause of
+the node, but not a revert, which nobody tells this side of."""
 RETRY_NS = 250 * MILLISECOND_NS
 """How long after a failure the next connection is tried."""
 
@@ -32,6 +38,42 @@ PermitLocalCommand=no ClearAllForwardings=yes ForwardAgent=no ForwardX11=no
 """.split()
 """What the user's configuration may not decide (ssh_config(5)): nothing is asked, and the connection is nobody else's.
 A shared one would outlive a revert on this side only. Host keys are left to the configuration."""
+
+DIAL = r"""import errno, os, select, socket, sys, time
+host, port = sys.argv[1:]
+try:
+    found = socket.getaddrinfo(host, int(port), type=socket.SOCK_STREAM)
+except OSError as error:
+    sys.exit(f"Could not resolve hostname {host}: {error.strerror}")
+until, pending, why = time.monotonic() + 4.5, [], errno.ETIMEDOUT
+while time.monotonic() < until:
+    for family, kind, protocol, _, address in found:
+        line = socket.socket(family, kind, protocol)
+        line.setblocking(False)
+        line.connect_ex(address)
+        pending.append(line)
+    again = time.monotonic() + 0.25
+    while (left := again - time.monotonic()) > 0 and pending:
+        for line in select.select([], pending, [], left)[1]:
+            why = line.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+            if not why:
+                line.setblocking(True)
+                socket.send_fds(socket.socket(fileno=1), [b"0"], [line.fileno()])
+                sys.exit()
+            pending.remove(line)
+    if why == errno.ECONNREFUSED and not pending:
+        break
+    time.sleep(max(0, again - time.monotonic()))
+sys.exit(f"connect to host {host} port {port}: {os.strerror(why)}")"""
+"""Makes the connection for ssh (ProxyUseFdpass in ssh_config(5)). A node that does not answer yet, as after a revert,
+is asked four times a second, and whichever is answered first counts: the kernel alone asks after 1, 3 and 7 s. It ends
+after what a spanning tree takes, and before the deadline of a look at a node, so that it is known why."""
+PLAIN_HOST = re.compile(r"[A-Za-z0-9._:%-]+", re.ASCII)
+"""What may stand in a command line of the shell's: ssh puts the host's name there as it is."""
+DIALLER = f"{shlex.quote(sys.executable)} -I -S -c {shlex.quote(DIAL)}".replace("%", "%%")
+DIALLED = ["-o", f"ProxyCommand={DIALLER} %h %p", "-o", "ProxyUseFdpass=yes"]
+UNDIALLED = re.compile(r"mm_receive_fd: \S+ .*|proxy dialer did not pass back a connection")
+"""What ssh says besides of a connection that was not made."""
 
 HINTS = {
     "Host key verification failed": "log in once by hand and compare its host key; ssh-keygen -R removes an old one",
@@ -61,80 +103,106 @@ while True:
         os.write(1, b"%d %09d\n" % divmod(time.time_ns(), 10**9))
     elif asked != b"\n":
         break"""
-CLOCK = f"""perl -e '{PERL}' $mark 2>/dev/null || python3 -I -S -c '{PYTHON}' $mark 2>/dev/null || {{
-echo $mark; while read -r asked && [ "$asked" = t ]; do date '+%s %N' || break; done; }}"""
+CLOCK = f"""perl -e '{PERL}' $mark 2>/dev/null || python3 -I -S -c '{PYTHON}' $mark 2>/dev/null ||
+{PLATFORM_PYTHON} -I -S -c '{PYTHON}' $mark 2>/dev/null || {{ echo $mark
+while read -r asked && [ "$asked" = t ]; do date '+%s %N' || break; done; }}"""
 """Answers each `t` by clock_gettime(2), without a module that could be missing. `date` starts a process for each, and
-busybox's may have no nanoseconds: then nothing it answers is taken."""
+busybox's may have no nanoseconds: then it tells whole seconds, which bound the clock within one."""
 
-WHO = """id -u
-if [ "$(id -u)" = 0 ]; then cat /sys/class/dmi/id/product_uuid 2>/dev/null; else
-sudo -n true && { echo sudo; sudo -n cat /sys/class/dmi/id/product_uuid 2>/dev/null; }; fi
+WHO = """user=$(id -u)
+echo "$user"
+machine='cat /sys/class/dmi/id/product_uuid 2>/dev/null'
+if [ "$user" = 0 ]; then eval "$machine"; else sudo -n /bin/sh -c "echo sudo; $machine"; fi
 true"""
 """Who one is there, and which machine that is: only root may read the UUID that the firmware has of the hypervisor."""
 
-ANSWER = re.compile(r"(\d{1,10}) (\d{9})", re.ASCII)
+ANSWER = re.compile(r"(\d{1,10})(?: (\d{9})| ?%?N?)", re.ASCII)
 
 
 class SshReach:
     """A node that ssh knows as `host`; the connection is made when it is first needed, and again after an error.
 
     `uuid` is the machine that must be there, so that no other is taken for it; `command` starts the client, and a login
-    may take `connect_ns`.
+    may take `connect_ns`. After `stale_ns` without a word it is tried first whether the connection lives.
     """
 
     source = "ssh"
 
     def __init__(
-        self, login: Login, clock: Clock, uuid: str = "", command: Sequence[str] = SSH, connect_ns: int = CONNECT_NS
+        self,
+        login: Login,
+        clock: Clock,
+        uuid: str = "",
+        command: Sequence[str] = SSH,
+        connect_ns: int = CONNECT_NS,
+        stale_ns: int = STALE_NS,
     ) -> None:
-        options = [word for option in OPTIONS for word in ("-o", option)]
-        self._argv = [*command, *login.arguments, *options, "--", login.host, "sh"]
+        self._command = command
+        self._login = login
+        self._argv: list[str] = []
+        self._again = login.again
         self._clock = clock
-        self._connect_ns = connect_ns
+        self._connect_ns, self._stale_ns = connect_ns, stale_ns
         self._uuid, self._sure = uuid, login.sure
         self._shell: Shell | None = None
         self._as_root: list[str] = []
         self._unprivileged = ""
+        self._resolution_ns = 0
         self._set = AbsoluteSet(self._set_date, clock)
         self._guard = Guard(self._tell_guard, lambda: self.clock().offset.value_ns, clock)
-        self._not_before_ns = 0
+        self._not_before_ns = self._heard_ns = 0
         self._closed = False
         self._using = threading.Lock()
 
     def clock(self, within_ns: int | None = None) -> Reading:
         """Measure the node's clock over the open connection."""
         with self._using:
+            self._drop_if_dead()
             shell = self._connected()
             try:
                 shell.enter(CLOCK, self._clock.monotonic_ns() + self._connect_ns)
-                return sampled(self.source, lambda: self._read(shell), self._clock, 0, within_ns)
+                reading = self._sampled(shell, within_ns)
             except ReachError as error:
                 raise self._failed(error) from error
+            self._heard_ns = self._clock.monotonic_ns()
+            return reading
 
-    def adjust(self, by_ns: int) -> None:
+    def _sampled(self, shell: Shell, within_ns: int | None) -> Reading:
+        while True:
+            resolution_ns = self._resolution_ns
+            reading = sampled(self.source, lambda: self._read(shell), self._clock, resolution_ns, within_ns)
+            if resolution_ns == self._resolution_ns:
+                return reading
+
+    def step(self, by_ns: int, token: str) -> int | None:
         """Step the node's clock by `by_ns`, relative to where it is, as root."""
         with self._using:
             self._connected()
         if self._unprivileged:
             text = f"the clock is root's to step, and sudo does not let us: {self._unprivileged}"
-            raise ReachError(text, "allow sudo without a password there, or log in as root", lasting=True)
-        if self._guard.steps(by_ns):
-            return
-        deadline = self._clock.monotonic_ns() + WINDOW_NS + SECOND_NS
-        output = self.run(injection(by_ns, self._clock.realtime_ns() - by_ns), b"", deadline)
-        if output.code == UNAVAILABLE:
-            self._set(by_ns)
-        else:
-            require_done(output, NOT_ALLOWED)
+            raise NotSteppedError(text, "allow sudo without a password there, or log in as root", lasting=True)
+        if self._guard.steps(by_ns, token):
+            return None
+        output = self._carried_out(step_words(token, by_ns, self._clock.realtime_ns() - by_ns))
+        return self._set(by_ns, token) if output.code == UNAVAILABLE else added(output, NOT_ALLOWED)
+
+    def fate(self, token: str) -> int | None:
+        """Ask the node what became of a step; of a set only the clock tells, once it cannot come any more."""
+        if self._set.knows(token):
+            return None
+        output = self._carried_out(fate_words(token))
+        return None if output.code == UNAVAILABLE else added(output, NOT_ALLOWED)
 
     def run(self, argv: Sequence[str], stdin: bytes, deadline_ns: int) -> Output:
         """Run a command, by sudo where the login is not root's and sudo asks no password."""
         with self._using:
             shell = self._connected()
             try:
-                return shell.run([*self._as_root, *argv], stdin, deadline_ns)
+                output = shell.run([*self._as_root, *argv], stdin, deadline_ns)
             except ReachError as error:
                 raise self._failed(error) from error
+            self._heard_ns = self._clock.monotonic_ns()
+            return output
 
     def close(self) -> None:
         """End the connection for good, also under another thread that waits for an answer."""
@@ -145,6 +213,9 @@ class SshReach:
             self._drop()
             self._using.release()
 
+    def _carried_out(self, words: list[str]) -> Output:
+        return self.run(by_shell(words), b"", self._clock.monotonic_ns() + WINDOW_NS + SECOND_NS)
+
     def _tell_guard(self, line: str) -> bool:
         deadline = self._clock.monotonic_ns() + SECOND_NS
         return self.run(["/bin/sh", "-c", SEND, "clockstep", FIFO, line], b"", deadline).code == 0
@@ -153,28 +224,59 @@ class SshReach:
         """Set the node's clock by date(1), at the next whole second: a busybox's takes no others."""
         self._clock.sleep_ns(SECOND_NS - nanoseconds)
         output = self.run(["date", "-u", "-s", f"@{seconds + 1}"], b"", self._clock.monotonic_ns() + READ_NS)
-        require_done(output, f"install perl or python3 in the node; {NOT_ALLOWED}")
+        if output.code:
+            text = f"the clock could not be set (exit code {output.code}): {output.err}"
+            raise NotSteppedError(text, f"install perl or python3 in the node; {NOT_ALLOWED}", lasting=True)
 
-    def _read(self, shell: Shell) -> tuple[int, int]:
-        answer = shell.ask(b"t\n", self._clock.monotonic_ns() + READ_NS)
+    def _drop_if_dead(self) -> None:
+        """Drop a connection that was idle, and that does not answer soon: a new one is made at once then."""
+        shell, now_ns = self._shell, self._clock.monotonic_ns()
+        if shell is None or now_ns - self._heard_ns < self._stale_ns:
+            return
+        try:
+            if not shell.entered:  # it takes a slow node longer to start the program than to answer
+                shell.enter(CLOCK, now_ns + READ_NS)
+            self._read(shell, PROBE_NS)
+        except ReachError:
+            self._drop()
+
+    def _read(self, shell: Shell, within_ns: int = READ_NS) -> tuple[int, int]:
+        answer = shell.ask(b"t\n", self._clock.monotonic_ns() + within_ns)
         told = ANSWER.fullmatch(answer)
         if told is None:
             text = f"asked for its clock, the node answers {answer[:80]!r}"
             raise ReachError(text, "install perl or python3 in the node")
-        return int(told[1]), int(told[2])
+        if told[2] is None:
+            self._resolution_ns = SECOND_NS
+        return int(told[1]), int(told[2] or 0)
 
     def _connected(self) -> Shell:
         if self._shell is None and not self._closed:
             self._clock.sleep_ns(max(0, self._not_before_ns - self._clock.monotonic_ns()))
-            self._shell = Shell(self._argv, self._clock)
-            try:
-                self._recognise(self._shell)
-            except ReachError as error:
-                raise self._failed(error) from error
+            self._connect()
         if self._closed or self._shell is None:
             self._drop()
             raise ReachError("the connection was closed", lasting=True)
         return self._shell
+
+    def _connect(self) -> None:
+        """Log in; if the kept login leads nowhere, ask for a new one and retry once."""
+        try:
+            self._argv = self._argv or self._arguments(self._login)
+            self._shell = Shell(self._argv, self._clock)
+            self._recognise(self._shell)
+        except ReachError as error:
+            failed, again = self._failed(error), self._again
+            if again is None or not isinstance(error, ShellEndedError):
+                raise failed from error
+            self._again = None
+            self._login, self._argv = again(), []
+            self._connect()
+
+    def _arguments(self, login: Login) -> list[str]:
+        options = [word for option in OPTIONS for word in ("-o", option)]
+        dial = [] if is_proxied(login, self._command) else DIALLED
+        return [*self._command, *dial, *login.arguments, *options, "--", login.host, "sh"]
 
     def _recognise(self, shell: Shell) -> None:
         """Learn who one is there. Raises ReachError where that is another machine than the one that is meant."""
@@ -203,6 +305,15 @@ class SshReach:
         return explained(error) if isinstance(error, ShellEndedError) else error
 
 
+def is_proxied(login: Login, command: Sequence[str]) -> bool:
+    """Whether ssh would reach a host by a jump host or another command, or does not say (`ssh -G`)."""
+    said = dict(line.partition(" ")[::2] for line in configured(login, command))
+    others = {"proxyjump", "proxycommand", "bindaddress", "bindinterface"} & said.keys()
+    family, canonical = said.get("addressfamily", "any"), said.get("canonicalizehostname", "false")
+    plain = PLAIN_HOST.fullmatch(said.get("hostname", "")) and family == "any" and canonical in {"false", "no"}
+    return bool(others) or not plain
+
+
 def same_machine(uuid: str, firmware: str) -> bool | None:
     """Whether a domain's UUID is the one that a guest's firmware shows; None where it shows none.
 
@@ -218,7 +329,8 @@ def same_machine(uuid: str, firmware: str) -> bool | None:
 def explained(error: ShellEndedError) -> ReachError:
     """Return ssh's own last words as one line, with what to do about them."""
     printable = "".join(letter if letter.isprintable() else " " for letter in error.said)
-    said = cut(" ".join(word for word in printable.split() if word.strip("@"))) or "it ended without a word"
+    words = " ".join(word for word in printable.split() if word.strip("@"))
+    said = cut(UNDIALLED.sub("", words)) or "it ended without a word"
     if error.answered:
         return ReachError(f"the connection broke: {said}")
     hint = next((hint for sign, hint in HINTS.items() if sign in said), "")

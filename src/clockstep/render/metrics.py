@@ -6,14 +6,16 @@ Names and units follow https://prometheus.io/docs/practices/naming/: base units,
 import threading
 from collections import Counter as Count
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 
+import msgspec
 from prometheus_client import CollectorRegistry, Counter, Histogram, Info, ProcessCollector, start_http_server
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from clockstep import __version__
 from clockstep.core.checks import measured
-from clockstep.errors import UsageError
+from clockstep.errors import UsageError, visible
 from clockstep.model import Episode, HostClock, Step, Verdict
 from clockstep.ports import Listed
 from clockstep.units import SECOND_NS
@@ -30,6 +32,7 @@ class Metrics(Collector):
         self._lock = threading.Lock()
         self._listed: dict[str, Listed] = {}
         self._latest: dict[str, Episode] = {}
+        self._counted: set[tuple[str, str]] = set()
         self._host = HostClock(synchronised=False, max_error_ns=0)
         text = "Steps made to a node's clock, by what had made it wrong."
         self._steps = Counter("clockstep_steps", text, ["node", "cause"], registry=self.registry)
@@ -50,15 +53,24 @@ class Metrics(Collector):
             for one in listed:
                 known = self._listed.get(one.connection)
                 self._listed[one.connection] = one._replace(guests=known.guests) if one.error and known else one
-            running = {guest.name for one in self._listed.values() for guest in one.guests if guest.state == "running"}
-            self._latest = {name: episode for name, episode in self._latest.items() if name in running}
+            states = {visible(guest.name): guest.state for one in self._listed.values() for guest in one.guests}
+            self._latest = {name: episode for name, episode in self._latest.items() if states.get(name) == "running"}
+            gone = {(name, cause) for name, cause in self._counted if name not in states}
+            self._counted -= gone
+        for name, cause in gone:  # else a host whose machines have names of their own each would never forget one
+            with suppress(KeyError):
+                self._steps.remove(name, cause)
+            with suppress(KeyError):
+                self._wrong.remove(name)
 
     def seen(self, episode: Episode) -> None:
         """Take what one look, or one pass of the loop, has shown of a node."""
+        episode = msgspec.structs.replace(episode, node=visible(episode.node))
         with self._lock:
             self._latest[episode.node] = episode
-        cause = episode.cause.text
-        if steps := sum(isinstance(action, Step) for action in episode.actions):
+            cause = episode.cause.text
+            self._counted.add((episode.node, cause))
+        if steps := sum(isinstance(one, Step) and not one.unconfirmed for one in episode.actions):
             self._steps.labels(episode.node, cause).inc(steps)
         if episode.wrong_for_ns:
             self._wrong.labels(episode.node).inc(episode.wrong_for_ns / SECOND_NS)

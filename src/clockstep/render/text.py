@@ -24,7 +24,7 @@ from clockstep.model import (
     Step,
     Verdict,
 )
-from clockstep.units import show_bound, show_duration, show_moment, show_offset
+from clockstep.units import show_bound, show_duration, show_moment, show_offset, show_shift
 
 ORDINARY = ("Normal", "0")
 """What chrony and timesyncd call a leap status with nothing to say."""
@@ -61,7 +61,7 @@ def status_page(report: Report) -> Page:
 def plan_page(report: Report) -> Page:
     """Say what a step would do."""
     header = ("NODE", "OFFSET", "WOULD", "VERDICT")
-    rows = tuple((e.node, offset_text(e.after), _actions(e.planned), e.verdict.value) for e in report.episodes)
+    rows = tuple((e.node, offset_text(e.after), _actions(e, e.planned), e.verdict.value) for e in report.episodes)
     return Page((), header, rows, tuple(_remarks(report.episodes)))
 
 
@@ -74,7 +74,11 @@ def doctor_page(report: DoctorReport) -> Page:
     """List what was found, worst first for each, and where to read on."""
     header = ("NODE", "VERDICT", "SECTION", "FOUND", "DO")
     general = [_found("all", finding) for finding in report.general]
-    rows = [_found(one.node, finding) for one in report.nodes for finding in one.findings]
+    nodes: dict[Finding, list[str]] = {}
+    for one in report.nodes:
+        for finding in one.findings:
+            nodes.setdefault(finding, []).append(one.node)
+    rows = [_found(", ".join(names), finding) for finding, names in nodes.items()]
     well = [one.node for one in report.nodes if not one.findings]
     explained = ("what each section means: docs/diagnosis.md",) if general or rows else ()
     below = (*((f"nothing found: {', '.join(well)}",) if well else ()), *explained)
@@ -88,7 +92,7 @@ def _found(node: str, finding: Finding) -> tuple[str, ...]:
 def episode_line(episode: Episode) -> str:
     """Say all of one Episode on a line: when, which node, why, what was found and done, and how it stands."""
     after = f", right after {_after(episode)}" if episode.wrong_for_ns else ""
-    done = f"{_actions(episode.actions)}, now {offset_text(episode.after)}{after}; " if episode.actions else ""
+    done = f"{_actions(episode, episode.actions)}, now {offset_text(episode.after)}{after}; " if episode.actions else ""
     said = "".join(f"; {text}" for text in _remarks([episode]))
     head = f"{show_moment(episode.started_at_ns)}  {episode.node}  {episode.cause.text}"
     return f"{head}: {offset_text(episode.before)}; {done}{episode.verdict.value}{said}"
@@ -141,7 +145,7 @@ def _healed(episodes: Sequence[Episode]) -> tuple[tuple[str, ...], tuple[tuple[s
         (
             e.node,
             offset_text(e.before),
-            _actions(e.actions),
+            _actions(e, e.actions),
             offset_text(e.after),
             _after(e),
             claim_text(e),
@@ -176,14 +180,15 @@ def claim_text(episode: Episode) -> str:
     return " ".join(said) + ("" if claim.leap in {*ORDINARY, None} else f", leap: {claim.leap}")
 
 
-def _actions(actions: Sequence[Action]) -> str:
-    return ", ".join(_action(action) for action in actions) or "nothing"
+def _actions(episode: Episode, actions: Sequence[Action]) -> str:
+    error_ns = episode.before.error_ns if episode.before else 1
+    return ", ".join(_action(action, error_ns) for action in actions) or "nothing"
 
 
-def _action(action: Action) -> str:
+def _action(action: Action, error_ns: int) -> str:
     match action:
-        case Step(by_ns):
-            return f"step {'back' if by_ns < 0 else 'forward'} {show_duration(abs(by_ns))}"
+        case Step(by_ns, unconfirmed):
+            return f"step {show_shift(by_ns, error_ns)}{' (unconfirmed)' if unconfirmed else ''}"
         case Resync(daemon):
             return f"resync {daemon}"
 

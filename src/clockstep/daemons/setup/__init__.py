@@ -8,10 +8,12 @@ import shlex
 from importlib.resources import files
 
 from clockstep.core.diagnosis import HOST_CLOCKS
+from clockstep.core.foreign import understood
 from clockstep.core.sections import LAST, sections
 from clockstep.core.setup import FileChange, SetupPlan
+from clockstep.daemons import PROGRAMS, RUNNING
 
-PARTS = ("look", "want", "plan", "act", "back")
+PARTS = ("look", "servers", "want", "plan", "act", "back")
 FOLDER = "/var/lib/clockstep-setup"
 """Not below /var/lib/clockstep: where the watcher is a service, that is its account's, and it is root who runs this."""
 FILE = f"{FOLDER}/setup.sh"
@@ -32,18 +34,27 @@ BROKEN = "broken"
 """The results: nothing was changed; all was put back; it was not."""
 
 
-def script(phc: str = "", *, trust: bool = False) -> str:
-    """Return the whole script, for the device `phc` where one is forced, and with chrony's `trust` where wanted."""
+def script(phc: str = "", *, trust: bool = False, short_polls: bool = False) -> str:
+    """Return the whole script, for the device `phc` where one is forced, and with chrony's `trust` where wanted.
+
+    With `short_polls` time servers are asked every 64 s, where no clock can be followed.
+    """
     here = files(__package__)
     first, *rest = (here.joinpath(f"{part}.sh").read_text(encoding="utf-8") for part in PARTS)
     about, _, body = first.partition("\n\nROOT=")
     clocks = "\n".join(HOST_CLOCKS)
     settings = f"PHC={shlex.quote(phc)} TRUST={'yes' if trust else 'no'}\nHOST_CLOCKS={shlex.quote(clocks)}"
-    return "\n".join(["#!/bin/sh", about, "", settings, f"ROOT={body}", *rest])
+    settings += f"\nPOLLS={'short' if short_polls else 'as-they-are'}"
+    programs = f"PROGRAMS='{' '.join(PROGRAMS)}'"
+    return "\n".join(["#!/bin/sh", about, "", settings, programs, f"ROOT={body}", RUNNING, *rest])
 
 
 def parse(output: str) -> SetupPlan | None:
     """Return the plan in what `plan` answered; None of an answer that is not whole."""
+    return understood(_parsed, output)
+
+
+def _parsed(output: str) -> SetupPlan | None:
     lines = sections(output)
     if LAST not in lines:
         return None
@@ -59,6 +70,8 @@ def parse(output: str) -> SetupPlan | None:
         manager=said("manager"),
         chrony=said("chrony"),
         clock=said("clock"),
+        kept=said("kept"),
+        trusted=said("trusted") == "yes",
         forced=said("forced") == "yes",
         not_taken=words("not-taken"),
         objection=said("objection"),
@@ -67,6 +80,7 @@ def parse(output: str) -> SetupPlan | None:
         install=words("install"),
         replaces=words("replaces"),
         others=words("others"),
+        silent=words("silent"),
         acts=words("acts"),
         files=_files(lines),
     )

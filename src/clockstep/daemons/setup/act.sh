@@ -27,10 +27,11 @@ forget() {
 }
 
 apply() {
-    mkdir -p "$STATE" || exit 1
+    mkdir -p "$STATE" && chmod 700 "$STATE" || exit 1  # copies of keys may be kept there
     result working
     trap 'fail "it was interrupted"' HUP INT TERM
     look
+    ask_servers
     said=$(objection)
     [ -z "$said" ] || refuse "$said"
     case $manager in apt-get|dnf) ;; *) refuse "only systems with apt or dnf are set up" ;; esac
@@ -60,9 +61,10 @@ begin() {
         changed=yes
         ! has dpkg || dpkg --force-confold --configure -a
         look
+        [ -z "$version" ] || [ -n "$conf" ] || bring_conf
     else
         note "keeping what is there"
-        for file in $(owned) $conf; do
+        for file in $(owned) $conf $(sourced); do
             [ ! -e "$ROOT$file" ] || really "$ROOT$file"
         done | sed "s|^$ROOT|.|" >"$STATE/last.list"
         tar -C "$ROOT/" -cf "$STATE/last.tar" -T "$STATE/last.list" || refuse "what is there cannot be kept in $STATE"
@@ -73,6 +75,18 @@ begin() {
         touch "$STATE/begun"
         sync
     fi
+}
+
+# Of a package that a power cut left configured by its own account, a file may not have come to the disk. ucf(1), by which
+# Debian's chrony writes its chrony.conf, takes one that is missing for one that somebody has removed.
+bring_conf() {
+    [ "$manager" = apt-get ] || return 0
+    note "bringing the chrony.conf that its package had not written yet"
+    UCF_FORCE_CONFFMISS=1
+    export UCF_FORCE_CONFFMISS
+    apt --no-download --reinstall -o Dpkg::Options::=--force-confmiss install chrony
+    unset UCF_FORCE_CONFFMISS
+    look
 }
 
 remember_units() {
@@ -237,12 +251,13 @@ part_of() { echo "$1.clockstep-part"; }
 
 # The configuration that counts, with all that it includes, must be the one that is wanted.
 check_all() {
-    said=$(chronyd -p 2>&1) || fail "chronyd does not accept the configuration: $(echo "$said" | tail -n 1)"
+    said=$(configuration 2>&1) || fail "chronyd does not accept the configuration: $(echo "$said" | tail -n 1)"
     echo "$said" | awk 'tolower($1) == "makestep" { last = $2 " " $3 } END { exit last != "1 -1" }' ||
         fail "another makestep line of chrony's configuration counts"
-    [ -z "$followed" ] || echo "$said" | grep -q "^refclock PHC $followed " || fail "chronyd does not read $guarded"
+    [ -z "$followed$theirs" ] || echo "$said" | grep -qiE "^refclock PHC $followed(:[^ ]*)? " ||
+        fail "chronyd does not read $guarded"
     said=$(others_clock)
-    [ -z "$said" ] || fail "chrony's configuration has another hardware clock: $said"
+    [ -z "$said" ] || [ -n "$theirs" ] || fail "chrony's configuration has another hardware clock: $said"
 }
 
 start_all() {

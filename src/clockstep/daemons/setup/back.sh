@@ -20,7 +20,7 @@ restore() {
     remove_all
     ensure_daemon && [ -z "$lacking" ] || return 1
     for one in last.tar last.list begun done units installed evicted etc-chrony.tar theirs.tar theirs packages \
-        no-ptp_kvm differing conf errors said; do
+        no-ptp_kvm differing conf conf.part errors said; do
         rm -rf "${STATE:?}/$one"
     done
 }
@@ -31,10 +31,11 @@ remove_all() {
     owned | while read -r file; do rm -f "$(part_of "$ROOT$file")"; done
     for one in chrony chronyd; do rmdir "$ROOT/etc/systemd/system/$one.service.d" 2>/dev/null; done
     rmdir "$ROOT/etc/chrony/clockstep.d" "$ROOT/etc/chrony-clockstep.d" 2>/dev/null
-    if [ -n "$conf" ] && grep -q '^# Written by clockstep setup' "$ROOT$conf"; then
-        unincluded "$ROOT$conf" >"$STATE/conf" && replace "$ROOT$conf" <"$STATE/conf" ||
-            lacking="$conf could not be written as it was"
-    fi
+    for file in $conf $(sourced); do
+        grep -qE "^(# Written by clockstep setup|$WAS)" "$ROOT$file" || continue
+        unincluded "$ROOT$file" >"$STATE/conf.part" && unshortened "$STATE/conf.part" >"$STATE/conf" &&
+            replace "$ROOT$file" <"$STATE/conf" || lacking="$file could not be written as it was"
+    done
     systemctl daemon-reload
     udevadm control --reload 2>/dev/null
     if [ ! -s "$STATE/installed" ]; then
@@ -118,7 +119,7 @@ back() {
 }
 
 undo() {
-    mkdir -p "$STATE" || exit 1
+    mkdir -p "$STATE" && chmod 700 "$STATE" || exit 1  # copies of keys may be kept there
     result working
     trap '' HUP INT TERM
     [ "$(id -u)" = 0 ] || { result "refused not root there, so nothing can be put back"; exit 1; }

@@ -16,7 +16,6 @@ STATE=$ROOT/var/lib/clockstep-setup
 MARK='# Written by clockstep setup'
 HEAD="$MARK; clockstep setup --undo removes it."
 DAEMONS='systemd-timesyncd ntp ntpsec openntpd ntpd ntpd-rs'
-PROGRAMS='chronyd systemd-timesyncd ntpd ntp-daemon'
 UNITS="chrony chronyd $DAEMONS"
 OWN_LINK=/dev/ptp_clockstep
 MODULES_FILE=/etc/modules-load.d/clockstep.conf
@@ -26,9 +25,9 @@ NEWLINE='
 '
 changed=no begun=no lacking=
 
+configuration() { if [ -n "$named" ]; then chronyd -p -f "$named"; else chronyd -p; fi; }
 has() { command -v "$1" >/dev/null 2>&1; }
 cut_short() { [ -e "$STATE/begun" ] && [ ! -e "$STATE/done" ]; }
-running() { for name; do pidof "$name" >/dev/null 2>&1 && echo "$name"; done; }
 marked() { head -n 1 "$1" 2>/dev/null | grep -qF "$MARK"; }
 
 look() {
@@ -38,8 +37,10 @@ look() {
     for one in apt-get dnf zypper pacman apk; do has $one && manager=$one && break; done
     case $ID/$VARIANT_ID in flatcar/*|talos/*) manager=$ID ;; */coreos) manager=ostree ;; esac
     [ -e "$ROOT/run/ostree-booted" ] && manager=ostree
-    conf=
+    conf=''
     for one in /etc/chrony/chrony.conf /etc/chrony.conf; do [ -f "$ROOT$one" ] && conf=$one && break; done
+    named=$(chronyd_file)
+    [ -f "$ROOT$named" ] && conf=$named || named=
     version=
     has chronyd && version=$(chronyd -v 2>/dev/null | sed -n 's/.*version \([0-9][0-9.]*\).*/\1/p')
     unit=
@@ -47,9 +48,64 @@ look() {
         [ -e "$ROOT/lib/systemd/system/$one.service" ] || [ -e "$ROOT/usr/lib/systemd/system/$one.service" ] || continue
         unit=$one && break
     done
-    find_clock
     place
+    find_clock
 }
+
+# How far the clock is ahead of the node's own, in whole seconds. Where it is about what TAI is ahead of UTC, it counts
+# TAI, whatever it is called: vmclock's does from Linux 7.0 on. Where neither perl nor python is there to read it, the
+# proof from outside has to tell.
+time_scale() {
+    ahead=$(by_interpreter "$AHEAD_BY_PERL" "$AHEAD_BY_PYTHON" "$ROOT$clock" 2>/dev/null)
+    case $ahead in
+    ''|-0|0|[1-5]|-[1-5]) ;;
+    3[5-9])
+        if leap_source; then scale=tai
+        elif [ -z "$PHC" ]; then
+            not_taken="$not_taken$clock is $clock_name, which counts TAI, and no table of leap seconds is there$NEWLINE"
+            clock='' clock_name='' theirs=''
+        fi ;;
+    *) [ -z "$PHC" ] || return 0
+        not_taken="$not_taken$clock is ${clock_name}, $ahead s ahead of the node's clock: bring that right first$NEWLINE"
+        clock='' clock_name='' theirs='' ;;
+    esac
+}
+
+# What chronyd takes the difference of TAI and UTC from, as a line to be added: none where it has one (chrony.conf(5)).
+# leapseclist came with 4.6.
+leap_source() {
+    leaps=
+    ! configuration 2>/dev/null | grep -qiE '^leapsec(tz|list) ' || return 0
+    if [ -e "$ROOT/usr/share/zoneinfo/leap-seconds.list" ] && knows_leapseclist; then
+        leaps="leapseclist /usr/share/zoneinfo/leap-seconds.list"
+    elif [ -e "$ROOT/usr/share/zoneinfo/right/UTC" ]; then
+        leaps="leapsectz right/UTC"
+    else
+        return 1
+    fi
+}
+
+by_interpreter() {
+    perl=$1 python=$2
+    shift 2
+    if has perl; then perl -e "$perl" "$@"
+    elif has python3; then python3 -I -S -c "$python" "$@"
+    elif has /usr/libexec/platform-python; then /usr/libexec/platform-python -I -S -c "$python" "$@"
+    else return 69; fi
+}
+
+# A clock of a device is read by its open file's number (linux: FD_TO_CLOCKID in include/linux/posix-timers.h).
+AHEAD_BY_PERL='open my $self, "<", "/proc/self/exe" or exit 69;
+read $self, my $elf, 20;
+my $number = {62 => 228, 183 => 113}->{unpack("x18 v", $elf)} or exit 69;
+open my $device, "<", $ARGV[0] or exit 1;
+my $now = "\0" x 16;
+syscall($number, (~fileno($device) << 3) | 3, $now) == 0 or exit 1;
+printf "%.0f\n", unpack("q", $now) - time'
+AHEAD_BY_PYTHON='import os, sys, time
+device = os.open(sys.argv[1], os.O_RDONLY)
+print(round(time.clock_gettime((~device << 3) | 3) - time.time()))'
+
 
 # The hypervisor's clock is known by its name, since ptp0 may be a network card's (linux: drivers/ptp, drivers/hv).
 find_clock() {
@@ -70,6 +126,8 @@ find_clock() {
             not_taken="$not_taken$device is ${card}called $name$NEWLINE"
         fi
     done
+    theirs=
+    [ -n "$PHC" ] || their_clock
     link=
     for one in "$ROOT"/dev/ptp_*; do
         [ -n "$clock" ] && [ -e "$one" ] && [ "$one" != "$ROOT$OWN_LINK" ] || continue
@@ -80,6 +138,18 @@ find_clock() {
         grep -qs 'ptp_kvm' "$modules/modules.dep" && [ "$(cat "$STATE/no-ptp_kvm" 2>/dev/null)" != "$(uname -r)" ]; then
         module=ptp_kvm   # it may still turn out that the host does not offer it
     fi
+    scale=
+    [ -z "$clock" ] || time_scale
+}
+
+# A line of somebody else's that has chronyd follow the hypervisor's clock is kept, and counts.
+their_clock() {
+    has chronyd || return 0
+    device=$(others_clock | awk '{ sub(/:.*/, "", $3); print $3 }')
+    [ -n "$device" ] && [ -e "$ROOT$device" ] || return 0
+    number=$(readlink -f "$ROOT$device")
+    name=$(cat "$ROOT/sys/class/ptp/${number##*/}/clock_name" 2>/dev/null)
+    [ -n "$name" ] && is_hosts "$name" && theirs=$device clock=/dev/${number##*/} clock_name=$name
 }
 
 # On arm64 there is no clocksource of KVM's, and older systemd calls it qemu; the module itself asks the hypervisor.
@@ -120,6 +190,10 @@ place() {
 # `chronyd -p`, by which all is checked, came with 4.0.
 too_old() {
     case $1 in [0-3]|[0-3].*) ;; *) return 1 ;; esac
+}
+
+knows_leapseclist() {
+    case $version in ''|[0-3].*|4|4.[0-5]|4.[0-5].*) return 1 ;; esac
 }
 
 knows_optional() {

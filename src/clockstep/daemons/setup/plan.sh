@@ -12,8 +12,12 @@ plan() {
     section manager; echo "$manager"
     section chrony; echo "$version"
     section clock; [ -z "$clock" ] || echo "$followed $clock_name"
+    section kept; echo "$theirs"
+    section trusted; [ "$TRUST" != yes ] || echo yes
     section forced; [ $clock_forced = no ] || echo yes
     section not-taken; printf %s "$not_taken"
+    ask_servers
+    section silent; echo "$silent"
     section objection; objection
     section interrupted; cut_short && echo yes
     section install; [ -n "$version" ] || echo chrony

@@ -6,14 +6,19 @@ want() {
     followed=$clock
     [ -n "$clock" ] && followed=${link:-$OWN_LINK}
     [ -n "$module" ] && followed=/dev/ptp_kvm
+    [ -z "$theirs" ] || followed=$theirs
     line="refclock PHC $followed poll 1 dpoll -1 filter 4"
     [ "$TRUST" = yes ] && line="$line trust"
+    prefers && line="$line prefer"
+    [ -z "$scale" ] || line="${leaps:+$leaps$NEWLINE}$line $scale"
     what="The hypervisor's own clock."
     [ $clock_forced = no ] || what="Whatever clock this is, it was asked for."
     put "$main" "$HEAD
 # A clock that is more than a second off is stepped, at any time: a revert or a pause leaves it behind.
 makestep 1 -1"
-    if [ -n "$followed" ] && knows_optional; then
+    if [ -n "$theirs" ]; then
+        :
+    elif [ -n "$followed" ] && knows_optional; then
         printf '%s\n%s\n' "# $what chronyd starts also where it is missing." "$line optional" \
             >>"$wanted$main"
     elif [ -n "$followed" ]; then
@@ -25,7 +30,7 @@ $line"
         wait="[ -e $followed ] || udevadm settle --timeout=5 --exit-if-exists=$followed"
         choose=":"
         show="mv -f zz-clockstep-phc.off zz-clockstep-phc.conf" hide="mv -f zz-clockstep-phc.conf zz-clockstep-phc.off"
-        knows_optional || choose="cd $folder && if [ -e $followed ]; then $show; else $hide; fi"
+        [ -n "$theirs" ] || knows_optional || choose="cd $folder && if [ -e $followed ]; then $show; else $hide; fi"
         put "$unit_folder/clockstep.conf" "$HEAD
 # Waits for the clock's device to come up; before 4.9 chronyd would not start where it is missing, so it is hidden then.
 [Service]
@@ -39,12 +44,58 @@ SUBSYSTEM==\"ptp\", ATTR{clock_name}==\"$clock_name\", SYMLINK+=\"${OWN_LINK#/de
         put "$MODULES_FILE" "$HEAD
 ptp_kvm"
     fi
+    if [ "$POLLS" = short ] && [ -z "$followed" ]; then polls=shortened; else polls=unshortened; fi
+    sourced | while read -r file; do
+        mkdir -p "$wanted${file%/*}"
+        $polls "$ROOT$file" >"$wanted$file"
+    done
     [ -n "$conf" ] || return 0
     mkdir -p "$wanted${conf%/*}"
-    unincluded "$ROOT$conf" >"$wanted$conf"
+    unincluded "$ROOT$conf" >"$wanted$conf.part"
+    $polls "$wanted$conf.part" >"$wanted$conf"
+    rm "$wanted$conf.part"
     [ $include = yes ] || return 0
     [ -z "$(tail -c 1 "$wanted$conf")" ] || echo >>"$wanted$conf"
     included >>"$wanted$conf"
+}
+
+# The files of others that name time servers, but for chrony.conf itself.
+sourced() {
+    for file in "$ROOT"/etc/chrony/sources.d/*.sources "$ROOT"/etc/chrony/conf.d/*.conf "$ROOT"/etc/chrony.d/*.conf; do
+        [ -f "$file" ] && ! marked "$file" && grep -qiE '^[[:space:]]*(server|pool|peer)[[:space:]]' "$file" &&
+            echo "${file#"$ROOT"}"
+    done
+}
+
+# A line that is changed stands above its new one, as it was.
+WAS='#clockstep setup: '
+shortened() {
+    unshortened "$1" | awk -v was="$WAS" '
+        tolower($1) !~ /^(server|pool|peer)$/ { print; next }
+        {
+            before = $0; line = ""; most = 0
+            for (i = 1; i <= NF; i++) {
+                if ($i == "maxpoll" || $i == "minpoll") {
+                    if ($(i + 1) > 6) $(i + 1) = 6
+                    most += $i == "maxpoll"
+                }
+                line = line (i > 1 ? " " : "") $i
+            }
+            if (!most) line = line " maxpoll 6"
+            if (line != before) print was before
+            print line
+        }'
+}
+unshortened() {
+    awk -v was="$WAS" 'index($0, was) == 1 { print substr($0, length(was) + 1); getline; next } { print }' "$1"
+}
+
+# Where other sources are preferred, one that is not is never selected (chrony: SRC_SelectSource in sources.c).
+prefers() {
+    [ -n "$version" ] || return 1
+    own=$(ours | while read -r file; do grep '^refclock ' "$ROOT$file"; done)
+    { configuration 2>/dev/null | grep -vxF "$own"; cat "$ROOT"/etc/chrony/sources.d/*.sources 2>/dev/null; } |
+        grep -iqE '^(server|pool|peer|refclock)[[:space:]](.*[[:space:]])?prefer([[:space:]]|$)'
 }
 
 put() { mkdir -p "$wanted${1%/*}" && echo "$2" >"$wanted$1"; }
@@ -69,7 +120,7 @@ owned() {
 # they are written as they are owned, and removed the other way round.
 differing() {
     superfluous=
-    for file in $(owned) $conf; do
+    for file in $(owned) $conf $(sourced); do
         cmp -s "$wanted$file" "$ROOT$file" && continue
         if [ -e "$wanted$file" ]; then echo "$file"; elif [ -e "$ROOT$file" ]; then superfluous="$file $superfluous"; fi
     done
@@ -94,7 +145,10 @@ replaced() {
 
 # Prints the one reason why nothing may be done, or nothing.
 objection() {
-    if [ "$(id -u)" != 0 ]; then
+    if confined; then
+        echo "SELinux confines the guest agent there ($label): set it up by ssh (--reach ssh)," \
+            "or run in it before: semanage permissive -a virt_qemu_ga_t"
+    elif [ "$(id -u)" != 0 ]; then
         echo "not root there, so nothing can be set up"
     elif ! has systemctl || [ ! -d "$ROOT/run/systemd/system" ]; then
         echo "no systemd runs there, and only its services are known"
@@ -108,18 +162,26 @@ objection() {
         echo "chrony $version is there, which is too old: 4.0 and newer are set up"
     elif [ -n "$version" ] && ! cut_short && said=$(unreadable) && [ -n "$said" ]; then
         echo "$said"
-    elif said=$(others_clock) && [ -n "$said" ]; then
+    elif [ -z "$theirs" ] && said=$(others_clock) && [ -n "$said" ]; then
         echo "chrony's configuration has a hardware clock already, to be taken out first: $said"
     elif [ -z "$version" ] && said=$(locked) && [ -n "$said" ]; then
         echo "the package manager is at work there: $said is locked"
+    elif without_time; then
+        echo "no time server answers there, and no hypervisor's clock can be followed: $(echo "$silent" | tr '\n' ';' | sed 's/;$//; s/;/; /g')"
     fi
+}
+
+confined() {
+    label=$(tr -d '\0' <"$ROOT/proc/self/attr/current" 2>/dev/null)
+    [ "$(cat "$ROOT/sys/fs/selinux/enforce" 2>/dev/null)" = 1 ] || return 1
+    case $label in *:virt_qemu_ga_t:*) ;; *) return 1 ;; esac
 }
 
 # What keeps chronyd from starting as it is. Packages that a power cut left half installed may still bring the rest.
 unreadable() {
     if [ -z "$conf" ]; then
         echo "chronyd is there, and its chrony.conf is not where it is looked for"
-    elif ! said=$(chronyd -p 2>&1 >/dev/null); then
+    elif ! said=$(configuration 2>&1 >/dev/null); then
         said=$(echo "$said" | tail -n 1 | sed 's/.*Fatal error : //')
         echo "chronyd does not accept its configuration as it is: $said"
     fi
@@ -129,7 +191,7 @@ unreadable() {
 others_clock() {
     [ -n "$version" ] || return 0
     own=$(ours | while read -r file; do grep '^refclock ' "$ROOT$file"; done)
-    chronyd -p 2>/dev/null | grep -i '^refclock PHC ' | grep -vxF "$own" | head -n 1
+    configuration 2>/dev/null | grep -i '^refclock PHC ' | grep -vxF "$own" | head -n 1
 }
 
 foreign() {

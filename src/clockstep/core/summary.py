@@ -1,0 +1,20 @@
+"""What Episodes come to together, for whoever asks one question of a whole cluster. Pure."""
+
+from collections.abc import Sequence
+
+from clockstep.core.checks import worst
+from clockstep.model import Episode, Summary
+
+
+def summarise(episodes: Sequence[Episode]) -> Summary | None:
+    """Return the worst verdict, the largest offset with its bound, and the longest time wrong; None of none."""
+    if not episodes:
+        return None
+    offsets = [episode.after for episode in episodes]
+    bounds = [max(abs(offset.earliest_ns), abs(offset.latest_ns)) for offset in offsets if offset]
+    wrong = [episode.wrong_for_ns for episode in episodes if episode.wrong_for_ns is not None]
+    return Summary(
+        worst(finding for episode in episodes for finding in episode.findings),
+        max(bounds) if len(bounds) == len(episodes) else None,
+        max(wrong, default=None),
+    )
