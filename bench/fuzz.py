@@ -20,11 +20,11 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
 from clockstep import config
-from clockstep.core.foreign import MOST, decoded
+from clockstep.core.foreign import MOST
 from clockstep.daemons import ask_all, inside, parse_all, setup
 from clockstep.errors import ClockstepError, ReachError, visible
-from clockstep.hypervisors import bridges, fitness, hardware
-from clockstep.hypervisors.libvirt import as_running, parse_snapshot
+from clockstep.machines.libvirt import bridges, fitness, hardware
+from clockstep.machines.libvirt.hypervisor import as_running, parse_snapshot
 from clockstep.model import Cause, Episode, Facts, Finding, Pause, Reading, Trouble, Verdict
 from clockstep.ports import Output
 from clockstep.reach import freezer, injection
@@ -33,6 +33,7 @@ from clockstep.reach.ssh import ANSWER, same_machine
 from clockstep.render.output import json_line
 from clockstep.render.text import episode_line
 from clockstep.vagrant.logins import parse_ssh_config
+from clockstep.wire import decoded
 from harness import Results
 
 BATCH = 200

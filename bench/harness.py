@@ -14,7 +14,7 @@ from typing import Any
 
 import libvirt
 
-from clockstep.hypervisors.connection import connect
+from clockstep.machines.libvirt.connection import connect
 from clockstep_lab import lab as labs
 from clockstep_lab.lab import Lab
 from clockstep_lab.witness import ECHO_EVERY_S, Witness, right_since

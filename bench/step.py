@@ -21,9 +21,9 @@ from pathlib import Path
 
 from baseline import EXPERT, INSTALL, domtime, set_time
 from clockstep.flows.step import ASKED
-from clockstep.heal import heal
-from clockstep.hypervisors.libvirt import Libvirt
-from clockstep.kernel.clock import SystemClock
+from clockstep.host.clock import SystemClock
+from clockstep.loop.heal import heal
+from clockstep.machines.libvirt.hypervisor import Libvirt
 from clockstep.model import Policy
 from clockstep.ports import Node, Ways
 from harness import Cluster, Results, Run, cluster, median

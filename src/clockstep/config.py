@@ -3,6 +3,7 @@
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -10,7 +11,7 @@ import msgspec
 
 from clockstep.core.selection import Cluster, Limits
 from clockstep.errors import UsageError
-from clockstep.trust import caller, objection
+from clockstep.host.trust import caller, objection
 from clockstep.units import parse_duration
 
 FILE = "clockstep.toml"
@@ -59,7 +60,7 @@ def read_cluster(file: str | None, name: str | None, folders: Sequence[Path] = (
     if not file:
         _refuse_programs(clusters, origin)
     if name:
-        return msgspec.structs.replace(_named(clusters, name, origin), asked=True)
+        return replace(_named(clusters, name, origin), asked=True)
     if len(clusters) > 1:
         raise UsageError(f"{origin} has several clusters: {', '.join(clusters)}", "say which with --cluster")
     return next(iter(clusters.values()))

@@ -4,7 +4,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from clockstep.kernel.clock import SystemClock
+from clockstep.host.clock import SystemClock
 
 SECOND = 10**9
 

@@ -11,14 +11,14 @@ import pytest
 
 from clockstep.core.setup import SetupOutcome, diff, exit_code
 from clockstep.flows import domain as flow
-from clockstep.hypervisors.hardware import clock_lacks, improved, parse
-from clockstep.hypervisors.libvirt import Libvirt
-from clockstep.hypervisors.several import Several
-from clockstep.journal import FileDefinitions, FileJournal
-from clockstep.kernel.clock import SystemClock
-from clockstep.locks import DomainLocks
+from clockstep.host.clock import SystemClock
+from clockstep.host.locks import DomainLocks
+from clockstep.machines.libvirt.hardware import clock_lacks, improved, parse
+from clockstep.machines.libvirt.hypervisor import Libvirt
+from clockstep.machines.several import Several
 from clockstep.model import Guest, HostClock
 from clockstep.ports import World
+from clockstep.state.journal import FileDefinitions, FileJournal
 
 POOR = """<domain type='kvm' xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'>
   <name>test</name>

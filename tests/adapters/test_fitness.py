@@ -4,7 +4,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from clockstep.hypervisors.fitness import against_revert, against_snapshot, disk_files, has_memory, is_external
+from clockstep.machines.libvirt.fitness import against_revert, against_snapshot, disk_files, has_memory, is_external
 
 DOMAIN = "<domain><os>{os}</os><devices>{devices}</devices></domain>"
 QCOW2 = "<disk type='file' device='disk'><driver type='qcow2'/><source file='/d.qcow2'/><target dev='vda'/></disk>"

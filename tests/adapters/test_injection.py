@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from clockstep.errors import NotSteppedError, ReachError
-from clockstep.kernel.clock import SystemClock
+from clockstep.host.clock import SystemClock
 from clockstep.ports import Output
 from clockstep.reach.injection import (
     CHOICE,

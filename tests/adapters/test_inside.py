@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clockstep.daemons.inside import ASK, parse
-from clockstep.hypervisors import hardware
+from clockstep.machines.libvirt import hardware
 from clockstep.model import Around, Inside, TimeSource
 
 ANSWER = """#clockstep daemons

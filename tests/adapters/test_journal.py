@@ -1,15 +1,15 @@
 """What is paused by clockstep, kept on disk."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from uuid import uuid4
 
-import msgspec
 import pytest
 
 from clockstep.errors import JournalError
-from clockstep.journal import FileJournal, state_folder
 from clockstep.model import Guest, Pause, Snapshot
+from clockstep.state.journal import FileJournal, state_folder
 
 UUID = str(uuid4())
 NOBODY = 2**22 + 1
@@ -40,13 +40,13 @@ def test_a_file_that_is_no_pause_is_passed_over(tmp_path: Path, content: str) ->
 
 def test_what_is_of_no_use_any_more_is_forgotten_and_said(tmp_path: Path) -> None:
     journal = FileJournal(tmp_path)
-    unknown = msgspec.structs.replace(PAUSE, uuid=str(uuid4()))  # of a version that noted no connection
-    elsewhere = msgspec.structs.replace(PAUSE, uuid=str(uuid4()), connection="b")
-    default = msgspec.structs.replace(PAUSE, uuid=str(uuid4()), connection="")
-    lab = msgspec.structs.replace(PAUSE, uuid=str(uuid4()), connection="lab:x")
-    there = msgspec.structs.replace(PAUSE, uuid=str(uuid4()), connection="a")
-    migrated = msgspec.structs.replace(PAUSE, uuid=str(uuid4()), connection="a")
-    gone = msgspec.structs.replace(PAUSE, connection="a")
+    unknown = replace(PAUSE, uuid=str(uuid4()))  # of a version that noted no connection
+    elsewhere = replace(PAUSE, uuid=str(uuid4()), connection="b")
+    default = replace(PAUSE, uuid=str(uuid4()), connection="")
+    lab = replace(PAUSE, uuid=str(uuid4()), connection="lab:x")
+    there = replace(PAUSE, uuid=str(uuid4()), connection="a")
+    migrated = replace(PAUSE, uuid=str(uuid4()), connection="a")
+    gone = replace(PAUSE, connection="a")
     for pause in (unknown, elsewhere, default, lab, there, migrated, gone):
         journal.note(pause)
     left, at_work, fresh = (

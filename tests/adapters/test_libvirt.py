@@ -4,11 +4,11 @@ import contextlib
 import random
 import signal
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import libvirt
-import msgspec
 import pytest
 
 from clockstep.errors import (
@@ -20,11 +20,11 @@ from clockstep.errors import (
     ReachError,
     UsageError,
 )
-from clockstep.fleet import side_by_side
-from clockstep.hypervisors.connection import alive, connect, unanswered
-from clockstep.hypervisors.hardware import agent_connected
-from clockstep.hypervisors.libvirt import DomainChannel, Libvirt, describe_snapshot, parse_snapshot
-from clockstep.kernel.clock import SystemClock
+from clockstep.host.clock import SystemClock
+from clockstep.loop.fleet import side_by_side
+from clockstep.machines.libvirt.connection import alive, connect, unanswered
+from clockstep.machines.libvirt.hardware import agent_connected
+from clockstep.machines.libvirt.hypervisor import DomainChannel, Libvirt, describe_snapshot, parse_snapshot
 from clockstep.model import Snapshot
 from clockstep.ports import Reach, Ways
 
@@ -252,8 +252,8 @@ def test_two_threads_that_ask_for_one_machine_at_once_share_a_connection(monkeyp
         opened.append(connect(uri, again=again))
         return opened[-1]
 
-    monkeypatch.setattr("clockstep.hypervisors.libvirt.connect", together)
-    named = [guest, msgspec.structs.replace(guest, name="again")]
+    monkeypatch.setattr("clockstep.machines.libvirt.hypervisor.connect", together)
+    named = [guest, replace(guest, name="again")]
     found: list[Any] = list(side_by_side(named, hypervisor._domain, 10**10).values())
     assert found[0] is found[1]
     assert sorted(one is found[0].connect() for one in opened) == [False, True]

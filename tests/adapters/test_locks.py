@@ -11,16 +11,16 @@ from uuid import uuid4
 import pytest
 
 from clockstep.errors import BusyError
-from clockstep.kernel.clock import SystemClock
-from clockstep.locks import DomainLocks, account
+from clockstep.host.clock import SystemClock
+from clockstep.host.locks import DomainLocks, account
 from clockstep.model import Guest
 
 MILLISECOND = 1_000_000
 SECOND = 1_000_000_000
 OTHER = """
 import sys
-from clockstep.kernel.clock import SystemClock
-from clockstep.locks import DomainLocks
+from clockstep.host.clock import SystemClock
+from clockstep.host.locks import DomainLocks
 from clockstep.model import Guest
 print("begins", flush=True)
 with DomainLocks(SystemClock()).hold([Guest(uuid, uuid, "running") for uuid in sys.argv[1:]], 20 * 10**9):

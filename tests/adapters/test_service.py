@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from clockstep.errors import ClockstepError, UsageError
-from clockstep.service import (
+from clockstep.host.systemd_unit import (
     MARK,
     UNIT,
     Service,

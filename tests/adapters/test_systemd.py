@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from clockstep.systemd import Notifier, watchdog_ns
+from clockstep.host.sd_notify import Notifier, watchdog_ns
 from core.simulation import SECOND, SimClock
 
 

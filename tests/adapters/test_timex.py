@@ -5,7 +5,7 @@ import platform
 import subprocess
 import sys
 
-from clockstep.kernel.timex import Timex, read_host_clock
+from clockstep.host.timex import Timex, read_host_clock
 
 
 def test_struct_timex_is_as_long_as_the_kernel_reads() -> None:

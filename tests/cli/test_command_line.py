@@ -14,7 +14,7 @@ import pytest
 import clockstep
 from clockstep.cli import run
 from clockstep.core.provision import EXPLAINED
-from clockstep.kernel.timex import read_host_clock
+from clockstep.host.timex import read_host_clock
 from clockstep.render.output import Story
 
 TEST = ["--connect", "test:///default"]

@@ -2,9 +2,10 @@
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-import msgspec
 import pytest
 
 from clockstep.core import diagnosis
@@ -55,12 +56,12 @@ def seen(inside: Inside | None = WELL, around: Around | None = AROUND, facts: Fa
     return Examination("web", facts, around, inside, host_tai_s=37)
 
 
-def but(**fields: object) -> Inside:
-    return msgspec.structs.replace(WELL, **fields)
+def but(**fields: Any) -> Inside:
+    return replace(WELL, **fields)
 
 
-def apart(**fields: object) -> Around:
-    return msgspec.structs.replace(AROUND, **fields)
+def apart(**fields: Any) -> Around:
+    return replace(AROUND, **fields)
 
 
 def said(examination: Examination) -> dict[str, Verdict]:
@@ -79,7 +80,7 @@ def test_of_a_node_that_is_well_nothing_is_said() -> None:
         (WELL, "trusted-phc", "within some 12 s"),
         (but(trusted=()), "outvoted-phc", "for 6 to 16 min"),
         (but(refclocks=(), sources=(SERVER,)), "no-phc", "for up to 4 min 24 s"),
-        (but(refclocks=(), sources=(msgspec.structs.replace(SERVER, poll_s=1024),)), "no-phc", "for up to 20 min 24 s"),
+        (but(refclocks=(), sources=(replace(SERVER, poll_s=1024),)), "no-phc", "for up to 20 min 24 s"),
         (but(refclocks=(), sources=(), daemons=("systemd-timesyncd",)), "no-phc", "for up to 37 min 28 s"),
     ],
 )
@@ -98,9 +99,9 @@ def test_it_is_said_for_how_long_a_revert_would_stay_unseen(inside: Inside, chec
         (seen(but(may_set_time=False)), "cannot-step", Verdict.BAD),
         (seen(but(sources=(PHC,))), "one-source", Verdict.GOOD),
         (seen(but(sources=(PHC, TimeSource("^", "?", "a", reach=False)))), "one-source", Verdict.GOOD),
-        (seen(but(sources=(PHC, msgspec.structs.replace(SERVER, state="x")))), "falseticker", Verdict.GOOD),
-        (seen(but(sources=(msgspec.structs.replace(SERVER, state="~"),))), "falseticker", Verdict.BAD),
-        (seen(but(sources=(SERVER, msgspec.structs.replace(PHC, state="x")))), "falseticker", Verdict.BAD),
+        (seen(but(sources=(PHC, replace(SERVER, state="x")))), "falseticker", Verdict.GOOD),
+        (seen(but(sources=(replace(SERVER, state="~"),))), "falseticker", Verdict.BAD),
+        (seen(but(sources=(SERVER, replace(PHC, state="x")))), "falseticker", Verdict.BAD),
         (seen(but(sources=())), "no-answer", Verdict.BAD),
         (seen(but(sources=(TimeSource("^", "?", "a", reach=False),) * 2)), "no-answer", Verdict.BAD),
         (seen(but(makestep="1 3")), "makestep", Verdict.UNSURE),
@@ -126,10 +127,10 @@ def test_it_is_said_for_how_long_a_revert_would_stay_unseen(inside: Inside, chec
         (seen(but(rtc_local=True)), "rtc", Verdict.UNSURE),
         (seen(but(rtc_ahead_s=-600)), "rtc-wrong", Verdict.BAD),
         (seen(but(tai_s=36)), "tai", Verdict.UNSURE),
-        (msgspec.structs.replace(seen(None), exec_blocked=True), "exec-blocked", Verdict.UNSURE),
-        (msgspec.structs.replace(seen(None), confined="Permission denied"), "confined", Verdict.UNSURE),
+        (replace(seen(None), exec_blocked=True), "exec-blocked", Verdict.UNSURE),
+        (replace(seen(None), confined="Permission denied"), "confined", Verdict.UNSURE),
         (seen(but(confined="system_u:system_r:virt_qemu_ga_t:s0")), "confined", Verdict.UNSURE),
-        (msgspec.structs.replace(seen(None), unasked="it broke"), "unasked", Verdict.UNSURE),
+        (replace(seen(None), unasked="it broke"), "unasked", Verdict.UNSURE),
         (seen(facts=Facts((Reading("ssh", Offset(-SECOND, 1), 0, 0),))), "offset", Verdict.BAD),
         (seen(None, facts=Facts(trouble=(Trouble("no agent", "start it"),))), "reach", Verdict.UNREACHABLE),
     ],
@@ -179,9 +180,9 @@ def test_the_worst_comes_first() -> None:
 @pytest.mark.parametrize(("other_s", "far"), [(59, False), (61, True), (-3600, True)])
 def test_snapshots_far_apart_do_not_belong_together(other_s: int, far: bool) -> None:
     taken = [seen(around=apart(snapshot_ns=10**6 * SECOND)), seen(around=apart(snapshot_ns=(10**6 + other_s) * SECOND))]
-    nodes = [msgspec.structs.replace(one, node=name) for one, name in zip(taken, "ab", strict=True)]
+    nodes = [replace(one, node=name) for one, name in zip(taken, "ab", strict=True)]
     assert (compare_snapshots(nodes) is not None) == far
-    assert compare_snapshots([nodes[0], msgspec.structs.replace(seen(), node="c")]) is None
+    assert compare_snapshots([nodes[0], replace(seen(), node="c")]) is None
 
 
 def test_a_host_that_is_wrong_by_its_own_sources_is_said_first() -> None:
@@ -227,7 +228,7 @@ def test_a_clock_that_may_be_missing_is_not_bad_where_it_is_missing() -> None:
     name = "/dev/ptp_kvm"
     missing = but(refclocks=((name, name),), ptp=())
     assert said(seen(missing))["wrong-phc"] is Verdict.BAD
-    assert said(seen(msgspec.structs.replace(missing, optional=(name,)))) == {"no-phc": Verdict.UNSURE}
+    assert said(seen(replace(missing, optional=(name,)))) == {"no-phc": Verdict.UNSURE}
 
 
 @pytest.mark.parametrize(

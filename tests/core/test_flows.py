@@ -17,17 +17,17 @@ from clockstep.errors import (
     ReachError,
     UsageError,
 )
-from clockstep.fleet import side_by_side
 from clockstep.flows import revert as reverts
 from clockstep.flows.pause import pause, resume
 from clockstep.flows.revert import choose
 from clockstep.flows.snapshot import create, delete, having, listing
 from clockstep.flows.step import ASKED, status, step
-from clockstep.journal import FileJournal
-from clockstep.locks import DomainLocks
+from clockstep.host.locks import DomainLocks
+from clockstep.loop.fleet import side_by_side
 from clockstep.model import Guest, HostClock, Outcome, Pause, Policy, Reading, SetReport, Snapshot, Verdict
 from clockstep.ports import World
 from clockstep.reach.agent import AgentReach
+from clockstep.state.journal import FileJournal
 from conftest import until
 from core.simulation import MILLISECOND, SECOND, SimClock, SimHypervisor
 

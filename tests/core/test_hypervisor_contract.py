@@ -6,9 +6,9 @@ import libvirt
 import pytest
 
 from clockstep.errors import HypervisorError
-from clockstep.hypervisors.libvirt import Libvirt
-from clockstep.hypervisors.several import Several
-from clockstep.kernel.clock import SystemClock
+from clockstep.host.clock import SystemClock
+from clockstep.machines.libvirt.hypervisor import Libvirt
+from clockstep.machines.several import Several
 from clockstep.model import Guest, Snapshot
 from clockstep.ports import Hypervisor
 from core.simulation import SimClock, SimHypervisor

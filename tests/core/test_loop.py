@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from clockstep.daemons import ask_all, chrony
 from clockstep.errors import ReachError
-from clockstep.heal import PATIENCE_NS, Company, heal, observe, start
+from clockstep.loop.heal import PATIENCE_NS, Company, heal, observe, start
 from clockstep.model import Cause, Episode, Policy, Reading, Resync, Step, Verdict
 from clockstep.ports import Node, Output
 from clockstep.reach.agent import AgentReach

@@ -1,6 +1,7 @@
 """What is decided: only what is surely wrong, within what the policy and the cause allow."""
 
-import msgspec
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -87,7 +88,7 @@ def test_a_step_backward_needs_consent_and_says_what_it_may_break() -> None:
 
 
 def test_a_host_whose_clock_jumped_is_no_truth_to_step_to() -> None:
-    looked = msgspec.structs.replace(seen(-5 * SECOND), host_jumped_ns=3 * SECOND)
+    looked = replace(seen(-5 * SECOND), host_jumped_ns=3 * SECOND)
     assert verdict(looked, Policy()) is Verdict.UNSURE
     assert plan(looked, Policy()) == ()
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from clockstep.core.selection import Cluster, Project, Wanted, addresses, is_chosen, refuse_contradiction, select
 from clockstep.errors import UsageError
-from clockstep.hypervisors.several import named
+from clockstep.machines.several import named
 from clockstep.model import Choice, Guest, Selection
 
 HERE, THERE = "qemu:///system", "qemu+ssh://b/system"

@@ -9,11 +9,11 @@ from clockstep.core.setup import SetupNode, SetupOutcome, SetupReport
 from clockstep.daemons import ask_all, setup
 from clockstep.errors import ExecBlockedError, ReachError
 from clockstep.flows.setup import Wish, apply, look, undo
-from clockstep.journal import FileJournal
-from clockstep.locks import DomainLocks
+from clockstep.host.locks import DomainLocks
 from clockstep.model import Guest, HostClock, Offset, Policy, Reading
 from clockstep.ports import NO_PROGRAM, Output, World
 from clockstep.render.setup import plan_page
+from clockstep.state.journal import FileJournal
 from core.simulation import NOW_S, SECOND, TRACKING, SimClock, SimHypervisor
 
 FILE = "#clockstep after /etc/chrony/conf.d/zz-clockstep.conf\n|makestep 1 -1\n"

@@ -6,7 +6,7 @@ import time
 import pytest
 
 from clockstep.errors import HypervisorError
-from clockstep.hypervisors.several import Several
+from clockstep.machines.several import Several
 from clockstep.model import Guest, Snapshot
 from conftest import until
 from core.simulation import MILLISECOND, SECOND, SimClock, SimGuest, SimHypervisor

@@ -16,13 +16,13 @@ from clockstep.daemons.chrony import WAIT
 from clockstep.errors import ReachError
 from clockstep.flows.snapshot import create
 from clockstep.flows.watch import BOOT_NS, FOUND, GUARD_EVERY_NS, SILENCE_NS, STEPPED, Orders, Watcher, drop
-from clockstep.journal import FileJournal
-from clockstep.locks import DomainLocks
+from clockstep.host.locks import DomainLocks
 from clockstep.model import Episode, Guest, Happening, HostClock, Policy, Reading, Snapshot, Verdict, What
 from clockstep.ports import Listed, World
 from clockstep.reach.agent import AgentReach
 from clockstep.reach.guard import START
 from clockstep.reach.injection import PERL
+from clockstep.state.journal import FileJournal
 from clockstep.units import DAY_NS
 from conftest import until
 from core.simulation import MILLISECOND, SECOND, SimClock, SimGuest, SimHypervisor

@@ -12,8 +12,8 @@ import libvirt
 import pytest
 
 from clockstep.errors import ReachError
-from clockstep.hypervisors.libvirt import Libvirt, describe_snapshot
-from clockstep.kernel.clock import SystemClock
+from clockstep.host.clock import SystemClock
+from clockstep.machines.libvirt.hypervisor import Libvirt, describe_snapshot
 from clockstep.model import Snapshot
 from clockstep.ports import Reach
 from clockstep.reach.freezer import HOME, LEASE_S, TAKES_NS, freeze, prepare, renew, thaw

@@ -8,7 +8,7 @@ from uuid import uuid4
 import pytest
 
 import clockstep as clockstep_package
-from clockstep.service import ACCOUNT, UNIT
+from clockstep.host.systemd_unit import ACCOUNT, UNIT
 from conftest import Guests, debian, pass_time, until
 from flows.commands import SECOND_NS, clockstep, put_behind, stepped_right
 from states import CHRONY, SERVICE, installed

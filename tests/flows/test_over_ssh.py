@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from clockstep.journal import state_folder
+from clockstep.state.journal import state_folder
 from conftest import Guests
 from flows.commands import SECOND_NS, all_proven, clockstep, command, put_behind
 

@@ -11,8 +11,8 @@ from uuid import UUID
 
 import pytest
 
-from clockstep.kernel.clock import SystemClock
-from clockstep.locks import DomainLocks
+from clockstep.host.clock import SystemClock
+from clockstep.host.locks import DomainLocks
 from clockstep.model import Guest
 from conftest import Guests, pass_time, until
 from flows.commands import SECOND_NS, all_proven, clockstep, command, only_a_guard_can_step, put_behind

@@ -14,8 +14,8 @@ from xml.etree import ElementTree
 
 import libvirt
 
-from clockstep.kernel.clock import SystemClock
-from clockstep.locks import DomainLocks
+from clockstep.host.clock import SystemClock
+from clockstep.host.locks import DomainLocks
 from clockstep.model import Guest
 from clockstep.reach.guard import FIFO
 from clockstep_lab import lab as labs

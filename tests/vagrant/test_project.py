@@ -299,8 +299,8 @@ def test_an_agent_that_is_set_up_survives_halt_and_up_and_a_boot_is_no_alarm(pro
 CHANNEL = "<channel type='unix'><target type='virtio' name='org.qemu.guest_agent.0'/></channel>"
 PLAIN = """<domain type='qemu'><name>plain</name><memory unit='MiB'>64</memory><vcpu>1</vcpu>
 <os><type arch='x86_64' machine='pc'>hvm</type></os><devices><serial type='null'/></devices></domain>"""
-ADD = """from clockstep.hypervisors.libvirt import Libvirt
-from clockstep.kernel.clock import SystemClock
+ADD = """from clockstep.machines.libvirt.hypervisor import Libvirt
+from clockstep.host.clock import SystemClock
 libvirt = Libvirt("qemu:///system", SystemClock())
 (plain,) = [guest for guest in libvirt.guests() if guest.name == "plain"]
 print(libvirt.add_channel(plain).objection)

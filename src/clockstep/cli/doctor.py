@@ -24,7 +24,7 @@ def command(context: click.Context, /, names: tuple[str, ...], *, everything: bo
     """
     from clockstep.cli.session import asked, code_of, opened, policy_of, printed, selected
     from clockstep.flows.doctor import doctor
-    from clockstep.kernel.timex import read_host_tai
+    from clockstep.host.timex import read_host_tai
     from clockstep.render.output import Story
     from clockstep.render.text import doctor_page
 

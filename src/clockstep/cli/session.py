@@ -4,11 +4,11 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Sequence, Set
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 import click
-import msgspec
 from click.core import ParameterSource
 
 from clockstep.cli import BUG
@@ -17,17 +17,17 @@ from clockstep.config import read_cluster
 from clockstep.core.selection import Project, Wanted, addresses, refuse_contradiction, select
 from clockstep.core.targets import Scope
 from clockstep.errors import HostError, UsageError
-from clockstep.hypervisors import HYPERVISORS
-from clockstep.hypervisors.several import Several
-from clockstep.journal import FileDefinitions, FileJournal, state_folder
-from clockstep.kernel.clock import SystemClock
-from clockstep.kernel.timex import read_host_clock
-from clockstep.locks import DomainLocks
-from clockstep.model import Episode, Guest, Policy, Record, SetReport, Verdict
+from clockstep.host.clock import SystemClock
+from clockstep.host.locks import DomainLocks
+from clockstep.host.systemd_unit import ACCOUNT
+from clockstep.host.timex import read_host_clock
+from clockstep.machines import HYPERVISORS
+from clockstep.machines.several import Several
+from clockstep.model import Episode, Guest, Policy, SetReport, Verdict
 from clockstep.ports import Clock, Tell, Ways, World
 from clockstep.render.output import Repaint, print_json, print_json_line, print_page
 from clockstep.render.text import Page
-from clockstep.service import ACCOUNT
+from clockstep.state.journal import FileDefinitions, FileJournal, state_folder
 from clockstep.units import DAY_NS, SECOND_NS
 from clockstep.vagrant.logins import ASKING_S, VagrantLogins
 from clockstep.vagrant.project import find_project
@@ -36,7 +36,7 @@ from clockstep.vagrant.trust import untrusted
 LAB = "lab"
 REPAINT_NS = 2 * SECOND_NS
 ASKING_NS = (ASKING_S + 5) * SECOND_NS
-R = TypeVar("R", bound=Record)
+R = TypeVar("R")
 
 
 def asked(context: click.Context, names: Sequence[str] = (), *, everything: bool = False) -> Wanted:
@@ -145,7 +145,7 @@ def selected(world: World, wanted: Wanted, *, changing: bool, held: bool | None 
     guests = world.hypervisor.guests()
     for said in world.journal.tidy(guests, addresses(wanted)) if changing else ():
         world.tell("", said)
-    now = msgspec.structs.replace(wanted, held=wanted.held | frozenset(world.journal.pauses()))  # written before paused
+    now = replace(wanted, held=wanted.held | frozenset(world.journal.pauses()))  # written before paused
     return [one.guest for one in select(guests, now, changing=changing, held=held).nodes]
 
 
@@ -163,7 +163,7 @@ def policy_of(context: click.Context, wanted: Wanted) -> Policy:
 def said(context: click.Context, wanted: Wanted, name: str) -> Any:
     """Return an option as it was given, or what the cluster says of it, or the option's default."""
     by_default = context.get_parameter_source(name) in {None, ParameterSource.DEFAULT}
-    limits = msgspec.structs.asdict(wanted.cluster.limits) if wanted.cluster else {}
+    limits = asdict(wanted.cluster.limits) if wanted.cluster else {}
     by_cluster = limits.get(name, limits.get(f"{name}_ns"))
     return by_cluster if by_default and by_cluster is not None else context.params.get(name)
 

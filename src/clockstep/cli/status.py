@@ -26,7 +26,7 @@ def command(
     from clockstep.cli.session import asked, exit_code, opened, policy_of, printed, repainted, selected
     from clockstep.core.summary import summarise
     from clockstep.flows import step
-    from clockstep.kernel.timex import read_host_clock
+    from clockstep.host.timex import read_host_clock
     from clockstep.model import Report
     from clockstep.render.output import Story
     from clockstep.render.text import status_page

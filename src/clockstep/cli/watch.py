@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,10 +23,10 @@ SAME_WATCH_NS = 1_000_000_000
 if TYPE_CHECKING:
     from clockstep.core.selection import Wanted
     from clockstep.flows.watch import Orders
+    from clockstep.host.sd_notify import Notifier
     from clockstep.model import Episode, Guest
     from clockstep.ports import Listed, Tell, World
     from clockstep.render.metrics import Metrics
-    from clockstep.systemd import Notifier
 
 EXAMPLES = examples(
     "watch --all",
@@ -72,8 +73,8 @@ def command(context: click.Context, /, names: tuple[str, ...], *, everything: bo
     from clockstep.core.selection import select
     from clockstep.errors import UsageError
     from clockstep.flows.watch import Watcher
+    from clockstep.host.sd_notify import Notifier
     from clockstep.model import Guest
-    from clockstep.systemd import Notifier
 
     if options["uninstall"]:
         return _uninstall(of_user=_of_user(context))
@@ -158,7 +159,7 @@ class _Front:
 
     def surveyed(self, listed: "Sequence[Listed]") -> None:
         """Take what the hypervisors listed."""
-        from clockstep.kernel.timex import read_host_clock
+        from clockstep.host.timex import read_host_clock
 
         self.guests = [guest for one in listed for guest in one.guests]
         if self._metrics:
@@ -204,17 +205,16 @@ def _tell(node: str, text: str) -> None:
 
 
 def _orders(context: click.Context, wanted: "Wanted") -> "Orders":
-    import msgspec
 
     from clockstep.cli.session import policy_of, said
     from clockstep.core.selection import is_chosen
     from clockstep.flows.watch import Orders
-    from clockstep.kernel.timex import read_host_clock
+    from clockstep.host.timex import read_host_clock
 
     demanding = said(context, wanted, "require_synced_host")
     return Orders(
         lambda guest: is_chosen(guest, wanted),
-        msgspec.structs.replace(policy_of(context, wanted), resync_idle=False),
+        replace(policy_of(context, wanted), resync_idle=False),
         lambda: not demanding or read_host_clock().synchronised,
         context.params["guard"],
         context.params["observe_all"],
@@ -258,27 +258,32 @@ def _of_user(context: click.Context) -> bool:
 
 
 def _install(context: click.Context, wanted: "Wanted", world: "World", *, of_user: bool) -> int:
-    from clockstep import service
     from clockstep.core.selection import addresses
-    from clockstep.hypervisors.connection import connect
+    from clockstep.host import systemd_unit
+    from clockstep.machines.libvirt.connection import connect
 
     if wanted.project and not of_user:
         _refuse_keys(context, wanted)
-    service.refuse_without_systemd(Path("/"))
+    systemd_unit.refuse_without_systemd(Path("/"))
     words = [sys.executable, "-P", "-m", "clockstep", *_of_service(sys.argv[1:])]
     if addresses(wanted) == ("",):  # its account's default, or another shell's, would be another
         words += ["--connect", connect(None).getURI()]
-    files = [sys.executable, service.__file__, wanted.cluster and wanted.cluster.origin, context.params["ssh_config"]]
+    files = [
+        sys.executable,
+        systemd_unit.__file__,
+        wanted.cluster and wanted.cluster.origin,
+        context.params["ssh_config"],
+    ]
     needed = [Path(file).resolve() for file in files if file]
-    package, by_agent = Path(service.__file__).parent, context.params["reach"] != "ssh"
+    package, by_agent = Path(systemd_unit.__file__).parents[1], context.params["reach"] != "ssh"
     code = [Path(sys.executable), package, *_imported_from()]
     fixed = _fixed(wanted, world, observes_all=context.params["observe_all"])
-    wished = service.Service(words, Path.cwd(), of_user, by_agent, needed, code, fixed)
-    for file in service.install(wished, Path("/"), Path.home(), service.run):
+    wished = systemd_unit.Service(words, Path.cwd(), of_user, by_agent, needed, code, fixed)
+    for file in systemd_unit.install(wished, Path("/"), Path.home(), systemd_unit.run):
         _tell("", f"wrote {file}")
     if not of_user:
-        _tell("", service.grants(wished))
-    _tell("", f"it runs: {' '.join([*service.systemctl(of_user=of_user), 'status', service.UNIT])}")
+        _tell("", systemd_unit.grants(wished))
+    _tell("", f"it runs: {' '.join([*systemd_unit.systemctl(of_user=of_user), 'status', systemd_unit.UNIT])}")
     return 0
 
 
@@ -324,7 +329,7 @@ def _refuse_keys(context: click.Context, wanted: "Wanted") -> None:
     """Raise UsageError for machines that only Vagrant's keys lead to, which the system's account may not read."""
     from clockstep.cli.session import opened, selected
     from clockstep.errors import UsageError
-    from clockstep.service import ACCOUNT
+    from clockstep.host.systemd_unit import ACCOUNT
 
     world = opened(context, wanted, _tell)
     chosen = selected(world, wanted, changing=True)
@@ -335,9 +340,9 @@ def _refuse_keys(context: click.Context, wanted: "Wanted") -> None:
 
 
 def _uninstall(*, of_user: bool) -> int:
-    from clockstep import service
+    from clockstep.host import systemd_unit
 
-    gone = service.uninstall(Path("/"), Path.home(), service.run, of_user=of_user)
+    gone = systemd_unit.uninstall(Path("/"), Path.home(), systemd_unit.run, of_user=of_user)
     for file in gone:
         _tell("", f"removed {file}")
     if not gone:

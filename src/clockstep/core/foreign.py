@@ -8,8 +8,6 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import TypeVar
 
-import msgspec
-
 T = TypeVar("T")
 MOST = 2**63
 """No number of an answer is taken that does not fit into 64 bits: 292 years, in nanoseconds."""
@@ -20,14 +18,6 @@ def understood(parse: Callable[[str], T | None], text: str) -> T | None:
     try:
         return parse(text)
     except (ArithmeticError, ValueError, RecursionError, LookupError, TypeError, AttributeError):
-        return None
-
-
-def decoded(text: bytes | str, kind: type[T]) -> T | None:
-    """Return what JSON is a record of this kind; None of any other, whatever is wrong with it."""
-    try:
-        return msgspec.json.decode(text, type=kind)
-    except (msgspec.MsgspecError, RecursionError, ValueError):
         return None
 
 

@@ -1,8 +1,7 @@
 """What is to be done about the facts: the only place that decides to step a clock."""
 
 from collections.abc import Sequence
-
-import msgspec
+from dataclasses import replace
 
 from clockstep.core.checks import agrees, forward_limit, judge, left_to_daemon, measured, resyncable, worst
 from clockstep.model import Action, Cause, Facts, Policy, Resync, Step, Verdict
@@ -16,7 +15,7 @@ def explained(policy: Policy, cause: Cause) -> Policy:
     """Return the policy with the cause's own limit on a step forward, unless the user has set one."""
     if policy.max_forward_ns is not None:
         return policy
-    return msgspec.structs.replace(policy, max_forward_ns=cause.explains_ns)
+    return replace(policy, max_forward_ns=cause.explains_ns)
 
 
 def plan(facts: Facts, policy: Policy, done: Sequence[Action] = ()) -> tuple[Action, ...]:

@@ -5,17 +5,19 @@ that changes nothing goes on to everything that runs.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
 
 from clockstep.errors import UsageError
-from clockstep.model import Choice, Guest, Record, Selected, Selection
+from clockstep.model import Choice, Guest, Selected, Selection
 
 SHOWN = 10
 """How many names a hint lists at most."""
 
 
-class Limits(Record, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Limits:
     """What a cluster says of the policy; None where it leaves that to the command."""
 
     tolerance_ns: int | None = None
@@ -26,7 +28,8 @@ class Limits(Record, frozen=True):
     require_synced_host: bool | None = None
 
 
-class Cluster(Record, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Cluster:
     """A `[cluster.NAME]` of the file `origin`. `asked` is whether it was asked for by its name.
 
     Without `nodes` it only adds to the Vagrant project that its file is in.
@@ -43,7 +46,8 @@ class Cluster(Record, frozen=True):
     freeze: tuple[str, ...] | None = None
 
 
-class Project(Record, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Project:
     """A Vagrant project: its machines by their names in it, with the UUIDs of their domains.
 
     It was found from the folder `here`, has its code in the file `vagrantfile`, and keeps what it knows of its machines
@@ -63,7 +67,8 @@ class Project(Record, frozen=True):
         return {uuid.lower(): name for name, uuid in self.machines}
 
 
-class Wanted(Record, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Wanted:
     """All that says which machines are meant: the arguments, a cluster, and the place one stands in."""
 
     names: tuple[str, ...] = ()

@@ -2,10 +2,11 @@
 
 import difflib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from enum import Enum
 
 from clockstep.errors import ClockstepError
-from clockstep.model import Claim, Episode, HostClock, Record, Verdict
+from clockstep.model import Claim, Episode, HostClock, Verdict
 
 SET_UP = ("apt-get", "dnf")
 """The package managers of systems that are set up; all others get the text, and are left alone."""
@@ -34,7 +35,8 @@ class SetupOutcome(Enum):
     UNREACHED = "not reached"
 
 
-class FileChange(Record, frozen=True):
+@dataclass(frozen=True, slots=True)
+class FileChange:
     """A file as it is and as it is to be; None where there is none."""
 
     path: str
@@ -42,7 +44,8 @@ class FileChange(Record, frozen=True):
     after: str | None
 
 
-class SetupPlan(Record, frozen=True):
+@dataclass(frozen=True, slots=True)
+class SetupPlan:
     """What was found in a node, and what would be changed there.
 
     `clock` is the device that chronyd is to follow, with its name; empty where there is none, and `kept` the same by a
@@ -84,7 +87,8 @@ class SetupPlan(Record, frozen=True):
         return bool(self.install or self.acts or self.files or self.interrupted)
 
 
-class SetupNode(Record, frozen=True):
+@dataclass(frozen=True, slots=True)
+class SetupNode:
     """What setting up came to for one node; `text` is why, and `episode` the look that proves it."""
 
     node: str
@@ -94,7 +98,8 @@ class SetupNode(Record, frozen=True):
     episode: Episode | None = None
 
 
-class SetupReport(Record, frozen=True):
+@dataclass(frozen=True, slots=True)
+class SetupReport:
     """What `setup` prints."""
 
     host: HostClock

@@ -4,15 +4,17 @@ A set of clockstep's records its members. A snapshot of another tool does not: s
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 from clockstep.errors import UsageError
-from clockstep.model import Guest, Record, Snapshot
+from clockstep.model import Guest, Snapshot
 
 Found = Mapping[Guest, Sequence[Snapshot]]
 LIST = "clockstep snapshot list shows what there is"
 
 
-class Scope(Record, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Scope:
     """Who is meant: machines that are `named`, or those that a cluster or project is `of`, or all where it says so."""
 
     named: tuple[Guest, ...] = ()

@@ -1,11 +1,10 @@
 """What the watcher makes of what happens to a guest: why its clock is wrong, how far, and when that is enough. Pure."""
 
 from collections.abc import Sequence
-
-import msgspec
+from dataclasses import dataclass, replace
 
 from clockstep.core.plan import SLACK_NS
-from clockstep.model import Cause, Happening, Record, What
+from clockstep.model import Cause, Happening, What
 from clockstep.units import DAY_NS, MINUTE_NS
 
 OFTEN = 5
@@ -13,7 +12,8 @@ WINDOW_NS = 10 * MINUTE_NS
 """A guest that was stepped this often within this time is left to a person."""
 
 
-class Trail(Record, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Trail:
     """What has happened to a guest and was not yet dealt with.
 
     `why` is what its clock is wrong by now, or will be when it runs on; `due` says that it does run, and `stopped` that
@@ -46,13 +46,13 @@ def follow(trail: Trail, happening: Happening) -> Trail:
         case What.RESUMED:
             plainly = What.BOOTED if trail.stopped else What.RESUMED
             return Trail(trail.why or plainly, due=True, still_ns=trail.still_ns, since_ns=at_ns)
-    return msgspec.structs.replace(trail, due=True)
+    return replace(trail, due=True)
 
 
 def merged(left: Trail, since: Trail) -> Trail:
     """Return what is still to be done after work that did not deal with `left`, with what has happened meanwhile."""
     if since.why is None or (since.why is What.RESUMED and left.why in LEAPS):
-        return msgspec.structs.replace(left, due=left.due or since.due)
+        return replace(left, due=left.due or since.due)
     return since
 
 

@@ -7,19 +7,17 @@ was installed in the node; so just that is removed again.
 from collections.abc import Sequence
 from importlib.resources import files
 
-import msgspec
-
 from clockstep.core.checks import measured
-from clockstep.core.foreign import decoded
 from clockstep.core.setup import SetupNode, SetupOutcome, SetupPlan, SetupReport
 from clockstep.errors import ClockstepError, ReachError
 from clockstep.flows.setup import on_all
 from clockstep.flows.step import GRACE_NS, LOOKED
-from clockstep.heal import observe
-from clockstep.journal import FileDefinitions
+from clockstep.loop.heal import observe
 from clockstep.model import Channel, Episode, Guest, Policy
 from clockstep.ports import Node, World
+from clockstep.state.journal import FileDefinitions
 from clockstep.units import MINUTE_NS, SECOND_NS
+from clockstep.wire import decoded, encoded
 
 SCRIPT = (files("clockstep.daemons") / "guest_agent.sh").read_text(encoding="utf-8")
 AGENT = "guest agent"
@@ -73,7 +71,7 @@ def _added(world: World, guest: Guest, node: Node, policy: Policy, kept: FileDef
     world.tell(guest.name, "attaching the guest agent's channel")
     added = world.hypervisor.add_channel(guest)
     if (added.defined or added.plugged) and kept.kept(guest.uuid, MARK) is None:
-        kept.keep(guest.uuid, MARK, msgspec.json.encode(added).decode())
+        kept.keep(guest.uuid, MARK, encoded(added).decode())
     later = added.objection
     try:
         world.tell(guest.name, "installing qemu-guest-agent")

@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator, Sequence
 
 from clockstep.core.setup import SetupNode, SetupOutcome, SetupPlan, SetupReport
 from clockstep.errors import ClockstepError
-from clockstep.journal import FileDefinitions
 from clockstep.model import Bridge, Guest
 from clockstep.ports import World
+from clockstep.state.journal import FileDefinitions
 
 MARK = "spanning"
 

@@ -1,15 +1,14 @@
 """Looking for every reason why a clock is wrong, or will be after the next revert. Nothing is changed."""
 
 from collections.abc import Callable, Sequence
-
-import msgspec
+from dataclasses import replace
 
 from clockstep.core.diagnosis import compare_snapshots, diagnose, examine_host
 from clockstep.daemons import ask_all, inside, parse_all
 from clockstep.errors import ClockstepError, ConfinedError, ExecBlockedError, ReachError
-from clockstep.fleet import side_by_side
 from clockstep.flows.step import GRACE_NS, LOOKED, nodes
-from clockstep.heal import observe, unreached
+from clockstep.loop.fleet import side_by_side
+from clockstep.loop.heal import observe, unreached
 from clockstep.model import Claim, Diagnosis, DoctorReport, Examination, Guest, Policy
 from clockstep.ports import Node, Output, World
 
@@ -55,14 +54,14 @@ def examine(world: World, guest: Guest, node: Node, policy: Policy, host_tai_s: 
     try:
         output = node.reach.run(["/bin/sh", "-c", inside.ASK], b"", until_ns)
     except ConfinedError as error:
-        return msgspec.structs.replace(seen, confined=error.message)
+        return replace(seen, confined=error.message)
     except ExecBlockedError:
-        return msgspec.structs.replace(seen, exec_blocked=True)
+        return replace(seen, exec_blocked=True)
     except ReachError as error:
-        return msgspec.structs.replace(seen, unasked=error.message)
+        return replace(seen, unasked=error.message)
     found = inside.parse(output.out)
     said = "" if found else f"it runs no shell as Linux has it: {output.err.strip() or f'exit code {output.code}'}"
-    return msgspec.structs.replace(seen, inside=found, unasked=said)
+    return replace(seen, inside=found, unasked=said)
 
 
 def _unexamined(world: World, name: str, error: ClockstepError) -> Examination:

@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 
 from clockstep.core.setup import FileChange, SetupNode, SetupOutcome, SetupPlan, SetupReport
 from clockstep.errors import ClockstepError
-from clockstep.hypervisors.hardware import clock_lacks, improved
-from clockstep.journal import FileDefinitions
+from clockstep.machines.libvirt.hardware import clock_lacks, improved
 from clockstep.model import Guest
 from clockstep.ports import World
+from clockstep.state.journal import FileDefinitions
 from clockstep.units import SECOND_NS
 
 WAIT_NS = 10 * SECOND_NS

@@ -7,16 +7,15 @@ over, or because somebody says so.
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from uuid import uuid4
-
-import msgspec
 
 from clockstep.core.freezing import choose, left_out
 from clockstep.core.summary import summarise
 from clockstep.errors import ClockstepError, ReachError, UsageError
-from clockstep.fleet import failures, side_by_side
 from clockstep.flows.step import ASKED, nodes, step
-from clockstep.heal import troubled
+from clockstep.loop.fleet import failures, side_by_side
+from clockstep.loop.heal import troubled
 from clockstep.model import Episode, Freeze, Guest, Member, Outcome, Policy, SetReport, Snapshot, Thaw, Trouble
 from clockstep.ports import Node, Reach, World
 from clockstep.reach.freezer import HELD_S, LEASE_S, TAKES_NS, freeze, prepare, renew, survey, thaw
@@ -101,13 +100,13 @@ class Freezer:
                 yield
         finally:
             for guest in renewed(self._world, self._waiting(), HELD_S) if hold else ():
-                self._freezes[guest] = msgspec.structs.replace(self._freezes[guest], trouble=HELD)
+                self._freezes[guest] = replace(self._freezes[guest], trouble=HELD)
 
     def report(self) -> tuple[Freeze, ...]:
         """Return what became of all."""
         waiting = self._waiting()
         return tuple(
-            msgspec.structs.replace(one, trouble=one.trouble or UNPROVEN) if guest in waiting else one
+            replace(one, trouble=one.trouble or UNPROVEN) if guest in waiting else one
             for guest, one in self._freezes.items()
         )
 
@@ -164,14 +163,14 @@ class Freezer:
         try:
             stood = thaw(node.reach, clock.monotonic_ns() + TAKES_NS, self._run)
         except ReachError as error:
-            self._freezes[guest] = msgspec.structs.replace(one, trouble=troubled(error))
+            self._freezes[guest] = replace(one, trouble=troubled(error))
             return
         if stood:
             still_ns = clock.monotonic_ns() - self._since_ns[guest]
-            self._freezes[guest] = msgspec.structs.replace(one, still_ns=still_ns, thaw=Thaw.PROVEN, trouble=None)
+            self._freezes[guest] = replace(one, still_ns=still_ns, thaw=Thaw.PROVEN, trouble=None)
         else:
             trouble = GONE if stood is None else RAN
-            self._freezes[guest] = msgspec.structs.replace(one, thaw=Thaw.RUNNING, trouble=trouble)
+            self._freezes[guest] = replace(one, thaw=Thaw.RUNNING, trouble=trouble)
 
     def _waiting(self) -> list[Guest]:
         each = list(self._freezes.items())

@@ -8,12 +8,11 @@ pause is written down before it is made, for whoever comes after a kill.
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-
-import msgspec
+from dataclasses import replace
 
 from clockstep.errors import ClockstepError, HypervisorError, JournalError, LostConnectionError
-from clockstep.fleet import failures, side_by_side
 from clockstep.flows.step import Nodes, Proven, step
+from clockstep.loop.fleet import failures, side_by_side
 from clockstep.model import Cause, Episode, Guest, Pause, Policy, Snapshot
 from clockstep.ports import World
 from clockstep.units import MINUTE_NS, SECOND_NS
@@ -61,7 +60,7 @@ class Hold:
         for guest in self._guests:
             with self._locks[guest], suppress(JournalError):  # they are about to run on
                 if guest in self._still and guest.uuid in pauses:
-                    self._world.journal.note(msgspec.structs.replace(pauses[guest.uuid], released=True))
+                    self._world.journal.note(replace(pauses[guest.uuid], released=True))
 
     def resume_all(self) -> Failures:
         """Resume whatever still stands still from here, when what is under way with it has ended."""
@@ -197,4 +196,4 @@ class Hold:
 
 def explaining_more(cause: Cause, by_ns: int) -> Cause:
     """Return a cause that explains so much more, which has passed since."""
-    return msgspec.structs.replace(cause, explains_ns=cause.explains_ns + by_ns)
+    return replace(cause, explains_ns=cause.explains_ns + by_ns)

@@ -10,12 +10,12 @@ from clockstep.core.plan import SLACK_NS
 from clockstep.core.summary import summarise
 from clockstep.core.targets import Scope
 from clockstep.errors import UsageError
-from clockstep.fleet import side_by_side
 from clockstep.flows.freeze import Freezer
 from clockstep.flows.hold import Failures, Hold
 from clockstep.flows.snapshot import LISTING_NS, RUN_ON, objections, refuse_changed, sought
 from clockstep.flows.step import find_ways
-from clockstep.heal import troubled
+from clockstep.loop.fleet import side_by_side
+from clockstep.loop.heal import troubled
 from clockstep.model import Cause, Episode, Guest, Member, Outcome, Policy, SetReport, Snapshot
 from clockstep.ports import Clock, Hypervisor, World
 from clockstep.units import MINUTE_NS, show_duration

@@ -5,17 +5,16 @@ done.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import NamedTuple
-
-import msgspec
 
 from clockstep.core.provision import cloud_init
 from clockstep.core.setup import SetupNode, SetupOutcome, SetupPlan, SetupReport, planned, proves, reported, shortfall
 from clockstep.daemons import setup as chrony
 from clockstep.errors import DeadlineError, ExecBlockedError, ReachError
-from clockstep.fleet import side_by_side
 from clockstep.flows.step import GRACE_NS, LOOKED, nodes, refuse_paused
-from clockstep.heal import observe
+from clockstep.loop.fleet import side_by_side
+from clockstep.loop.heal import observe
 from clockstep.model import Guest, Policy
 from clockstep.ports import NO_PROGRAM, Node, Output, World
 from clockstep.units import MINUTE_NS, SECOND_NS
@@ -126,7 +125,7 @@ def _plan(world: World, node: Node, wish: Wish) -> SetupPlan:
     if plan is None:
         said = output.err.strip() or f"exit code {output.code}"
         raise ReachError(f"it does not say what it is: {said}", "look into the node", lasting=True)
-    return msgspec.structs.replace(plan, by_ssh=node.reach.source == "ssh")
+    return replace(plan, by_ssh=node.reach.source == "ssh")
 
 
 def _applied(world: World, node: Node, policy: Policy, wish: Wish) -> SetupNode:

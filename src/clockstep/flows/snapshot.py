@@ -5,20 +5,19 @@ a revert.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from uuid import uuid4
-
-import msgspec
 
 from clockstep.core.names import refuse_bad_name
 from clockstep.core.plan import SLACK_NS
 from clockstep.core.summary import summarise
 from clockstep.core.targets import Found, Scope, targets
 from clockstep.errors import ClockstepError, UsageError
-from clockstep.fleet import failures, side_by_side
 from clockstep.flows.freeze import Freezer
 from clockstep.flows.hold import SNAPSHOT_NS, Failures, Hold
 from clockstep.flows.step import Nodes, nodes, step
-from clockstep.heal import troubled
+from clockstep.loop.fleet import failures, side_by_side
+from clockstep.loop.heal import troubled
 from clockstep.model import (
     Cause,
     Guest,
@@ -208,7 +207,7 @@ def _taken(
     if freeze is not None:
         freezer.freeze_all(guests, freeze)
     try:
-        each = {guest: msgspec.structs.replace(snapshot, frozen=freezer.frozen(guest)) for guest in guests}
+        each = {guest: replace(snapshot, frozen=freezer.frozen(guest)) for guest in guests}
         world.tell("", f"pausing {len(guests)} nodes")
         failed = hold.pause_all(each)
         if not failed:

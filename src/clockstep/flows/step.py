@@ -3,12 +3,11 @@
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-
-import msgspec
+from dataclasses import replace
 
 from clockstep.errors import ClockstepError, DeadlineError, NotRunningError
-from clockstep.fleet import side_by_side
-from clockstep.heal import Company, heal, observe, unreached
+from clockstep.loop.fleet import side_by_side
+from clockstep.loop.heal import Company, heal, observe, unreached
 from clockstep.model import Cause, Episode, Guest, Pause, Policy
 from clockstep.ports import Clock, Node, Reach, World
 from clockstep.units import SECOND_NS, show_moment
@@ -43,7 +42,7 @@ def watch(world: World, guests: Sequence[Guest], policy: Policy) -> Iterator[tup
 
         while True:
             states = {guest.key: guest.state for guest in world.hypervisor.guests()}
-            now = [msgspec.structs.replace(guest, state=states.get(guest.key, "gone")) for guest in guests]
+            now = [replace(guest, state=states.get(guest.key, "gone")) for guest in guests]
             results = side_by_side(now, job, policy.deadline_ns)
             yield _episodes(results, dict.fromkeys(results, LOOKED), world.clock)
 
@@ -77,9 +76,9 @@ def step(
                 since_ns = begin(guest) if begin else None
                 if over.is_set():  # whoever was left behind so far is not to be a second loop beside another
                     raise DeadlineError("it could be begun on too late")
-                cause = msgspec.structs.replace(causes[guest], since_ns=since_ns)
+                cause = replace(causes[guest], since_ns=since_ns)
                 until_ns = (called_ns if since_ns is None else since_ns) + policy.deadline_ns
-                left = msgspec.structs.replace(policy, deadline_ns=until_ns - world.clock.monotonic_ns())
+                left = replace(policy, deadline_ns=until_ns - world.clock.monotonic_ns())
                 way = node(guest)
                 return heal(way, cause, left, world.clock, world.tell, company, lambda: proven(guest, way))
 

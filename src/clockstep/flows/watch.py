@@ -9,10 +9,8 @@ import queue
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple, Protocol
-
-import msgspec
 
 from clockstep.core.checks import judge, measured, worst
 from clockstep.core.offset import sandwich
@@ -20,7 +18,7 @@ from clockstep.core.plan import SLACK_NS, explained
 from clockstep.core.watching import LEAPS, OFTEN, Trail, cause, follow, merged, overtakes, too_often
 from clockstep.errors import BusyError, ClockstepError, HypervisorError, InternalError, ReachError
 from clockstep.flows.freeze import GONE, Freezer
-from clockstep.heal import Company, anchored, heal, jumped, unreached
+from clockstep.loop.heal import Company, anchored, heal, jumped, unreached
 from clockstep.model import (
     Cause,
     Episode,
@@ -281,13 +279,13 @@ class Watcher:
             glance = self._glance(watched, found)
             if found == FOUND and self._was_set(watched, glance):
                 found = STEPPED
-                glance = msgspec.structs.replace(glance, cause=found)
+                glance = replace(glance, cause=found)
             if act and glance.verdict is Verdict.GOOD:
                 self._see_to_guard(watched)
             if not act or glance.verdict is not Verdict.BAD:
                 return Done(guest.key, glance)
         elif not self._runs_soon(guest):
-            return Done(guest.key, left=msgspec.structs.replace(trail, due=False))
+            return Done(guest.key, left=replace(trail, due=False))
         with self._world.locks.hold([guest], 0):
             snapshot = self._snapshot(guest)
             episode = self._healed(watched, trail, found, snapshot)
@@ -375,7 +373,7 @@ class Watcher:
         if episode.cause in {FOUND, STEPPED} and any(isinstance(action, Step) for action in episode.actions):
             watched.steps_ns = [*watched.steps_ns[-OFTEN:], now_ns]
             if too_often(watched.steps_ns, now_ns):
-                episode = msgspec.structs.replace(episode, findings=(*episode.findings, pulled_away()))
+                episode = replace(episode, findings=(*episode.findings, pulled_away()))
         silenced = episode.verdict is Verdict.UNREACHABLE and happened_since
         if silenced or self._may_come(watched, episode, now_ns):
             self._listener.seen(episode, new=False)

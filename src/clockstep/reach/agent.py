@@ -12,15 +12,15 @@ from typing import Annotated, Generic, Protocol, TypeVar
 
 import msgspec
 
-from clockstep.core.foreign import decoded
 from clockstep.errors import DeadlineError, ExecBlockedError, NoProgramError, ReachError
-from clockstep.model import Bounded, Reading
+from clockstep.model import Reading
 from clockstep.ports import NO_PROGRAM, Clock, Output
 from clockstep.reach.absolute import AbsoluteSet
 from clockstep.reach.guard import FIFO, Guard
 from clockstep.reach.injection import UNAVAILABLE, WINDOW_NS, added, by_perl, by_shell, fate_words, step_words
 from clockstep.reach.sampling import sampled
 from clockstep.units import MICROSECOND_NS, MILLISECOND_NS, SECOND_NS
+from clockstep.wire import decoded
 
 RESOLUTION_NS = MICROSECOND_NS
 """guest-get-time counts microseconds (g_get_real_time in qga/commands.c), although it answers nanoseconds."""
@@ -53,7 +53,7 @@ Small = Annotated[int, msgspec.Meta(ge=-(2**31), lt=2**32)]
 
 
 class _Started(msgspec.Struct):
-    pid: Bounded
+    pid: int
 
 
 class _Status(msgspec.Struct, rename="kebab"):

@@ -7,8 +7,8 @@ import threading
 from collections import Counter as Count
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 
-import msgspec
 from prometheus_client import CollectorRegistry, Counter, Histogram, Info, ProcessCollector, start_http_server
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
@@ -65,7 +65,7 @@ class Metrics(Collector):
 
     def seen(self, episode: Episode) -> None:
         """Take what one look, or one pass of the loop, has shown of a node."""
-        episode = msgspec.structs.replace(episode, node=visible(episode.node))
+        episode = replace(episode, node=visible(episode.node))
         with self._lock:
             self._latest[episode.node] = episode
             cause = episode.cause.text

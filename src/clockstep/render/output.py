@@ -14,7 +14,6 @@ from typing import IO, Any
 import msgspec
 
 from clockstep.errors import visible
-from clockstep.model import Record
 from clockstep.render.text import Page
 
 UNPRINTABLE = re.compile(
@@ -24,17 +23,17 @@ UNPRINTABLE = re.compile(
 COLOURS = {"good": "green", "bad": "red", "unsure": "yellow", "unreachable": "magenta"}
 
 
-def print_json(record: Record, out: IO[str] | None = None) -> None:
+def print_json(record: object, out: IO[str] | None = None) -> None:
     """Print a record as it is."""
     print(_escaped(msgspec.json.format(msgspec.json.encode(record)).decode()), file=out or sys.stdout)
 
 
-def print_json_line(record: Record, out: IO[str] | None = None) -> None:
+def print_json_line(record: object, out: IO[str] | None = None) -> None:
     """Print a record on a line of its own, for whoever reads one after the other."""
     print(json_line(record), file=out or sys.stdout, flush=True)
 
 
-def json_line(record: Record) -> str:
+def json_line(record: object) -> str:
     """Return a record as JSON on one line."""
     return _escaped(msgspec.json.encode(record).decode())
 

@@ -191,6 +191,8 @@ def _action(action: Action, error_ns: int) -> str:
             return f"step {show_shift(by_ns, error_ns)}{' (unconfirmed)' if unconfirmed else ''}"
         case Resync(daemon):
             return f"resync {daemon}"
+        case _:
+            raise TypeError(f"not an action: {action}")
 
 
 def _after(episode: Episode) -> str:

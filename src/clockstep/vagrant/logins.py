@@ -6,17 +6,15 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-import msgspec
-
-from clockstep.core.foreign import decoded
 from clockstep.core.selection import Project
 from clockstep.errors import ReachError
-from clockstep.model import Record
 from clockstep.ports import Login, Tell
 from clockstep.reach.programs import output
 from clockstep.vagrant.trust import as_owner, untrusted
+from clockstep.wire import decoded, encoded
 
 VAGRANT = ("vagrant",)
 ASKING_S = 60
@@ -41,7 +39,8 @@ TAKEN = {
 """What is believed of what Vagrant prints; not `StrictHostKeyChecking no` and what goes with it."""
 
 
-class Kept(Record, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Kept:
     """What Vagrant said of one machine: ssh's options, and the key's file as it was then."""
 
     folder: str
@@ -98,7 +97,7 @@ class VagrantLogins:
         """Ask once more, because the login that was kept leads nowhere; if this run ends before, the next one does."""
         with self._asking[uuid]:
             if kept := self._kept(uuid, name):
-                self._keep(uuid, msgspec.structs.replace(kept, key_mtime_ns=DOUBTED))
+                self._keep(uuid, replace(kept, key_mtime_ns=DOUBTED))
             return self._login(uuid, self._asked(uuid, name))
 
     def _asked(self, uuid: str, name: str, kept: Kept | None = None) -> Kept:
@@ -161,7 +160,7 @@ class VagrantLogins:
     def _write(self, uuid: str, kept: Kept) -> None:
         self._state.mkdir(parents=True, exist_ok=True, mode=0o700)
         part = self._file(uuid).with_suffix(f".{os.getpid()}.part")
-        part.write_bytes(msgspec.json.encode(kept))
+        part.write_bytes(encoded(kept))
         part.replace(self._file(uuid))
 
     def _file(self, uuid: str) -> Path:

@@ -5,7 +5,7 @@ import pwd
 from pathlib import Path
 
 from clockstep.core.selection import Project
-from clockstep.trust import caller, objection
+from clockstep.host.trust import caller, objection
 
 CODE = ("Vagrantfile", "vagrantfile", ".vagrantplugins")
 """What Vagrant runs of a project's folder (lib/vagrant/environment.rb)."""

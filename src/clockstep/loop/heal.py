@@ -7,9 +7,7 @@ trust the daemon.
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
-
-import msgspec
+from dataclasses import dataclass, field, replace
 
 from clockstep.core.checks import agrees, judge, left_to_daemon, measured, resyncable, worst
 from clockstep.core.offset import sandwich
@@ -200,7 +198,7 @@ def observe(node: Node, cause: Cause, policy: Policy, clock: Clock) -> Episode:
     run = start(node, cause, policy, clock)
     facts = look(run, ask=True)
     run.before = measured(facts)
-    return msgspec.structs.replace(conclude(run, facts, proof=False), planned=plan(facts, run.policy))
+    return replace(conclude(run, facts, proof=False), planned=plan(facts, run.policy))
 
 
 def look(run: Run, *, ask: bool) -> Facts:
@@ -235,6 +233,8 @@ def perform(run: Run, action: Action) -> Trouble | None:
             return attempted(run, learn if run.asked else lambda run: step(run, action))
         case Resync(daemon):
             return attempted(run, lambda run: resync(run, daemon))
+        case _:
+            raise TypeError(f"not an action: {action}")
 
 
 def attempted(run: Run, act: Callable[[Run], None]) -> Trouble | None:
@@ -281,7 +281,7 @@ def became(run: Run, added_ns: int) -> None:
 
 def with_trouble(facts: Facts, trouble: Trouble) -> Facts:
     """Return the facts with one more trouble."""
-    return msgspec.structs.replace(facts, trouble=(*facts.trouble, trouble))
+    return replace(facts, trouble=(*facts.trouble, trouble))
 
 
 def recall(run: Run, facts: Facts) -> None:
@@ -450,7 +450,7 @@ def troubled(error: ClockstepError) -> Trouble:
 def met(run: Run, error: ReachError) -> Trouble:
     """Return an error as a fact of this run, in which a machine that was read may be being reverted by somebody."""
     passing = isinstance(error, NotRunningError) and run.before is not None
-    return msgspec.structs.replace(troubled(error), lasting=error.lasting and not passing)
+    return replace(troubled(error), lasting=error.lasting and not passing)
 
 
 def anchored(clock: Clock) -> Offset:

@@ -10,11 +10,9 @@ from contextlib import suppress
 from pathlib import Path
 from uuid import UUID
 
-import msgspec
-
-from clockstep.core.foreign import decoded
 from clockstep.errors import JournalError
 from clockstep.model import Guest, Pause
+from clockstep.wire import decoded, encoded
 
 LEFT_S = 3600
 
@@ -44,7 +42,7 @@ class FileJournal:
 
     def note(self, pause: Pause) -> None:
         """Write down a pause so that it survives this process, and a power cut."""
-        _keep(self._path(pause.uuid), msgspec.json.encode(pause))
+        _keep(self._path(pause.uuid), encoded(pause))
 
     def strike(self, uuid: str) -> None:
         """Forget a pause."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from clockstep.errors import ClockstepError, UsageError
-from clockstep.trust import objection
+from clockstep.host.trust import objection
 
 UNIT = "clockstep-watch.service"
 ACCOUNT = "clockstep"

@@ -8,6 +8,7 @@ import shutil
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -17,20 +18,27 @@ import libvirt
 import libvirt_qemu
 import msgspec
 
-from clockstep.core.foreign import bounded, decoded
+from clockstep.core.foreign import bounded
 from clockstep.errors import HypervisorError, LostConnectionError, NotRunningError, ReachError
-from clockstep.hypervisors import hardware
-from clockstep.hypervisors.bridges import INACTIVE_NETWORK, described_bridge, networks_of, set_bridge, with_spanning
-from clockstep.hypervisors.connection import SET_ANYWAY, alive, close, connect, refused, unanswered
-from clockstep.hypervisors.events import register
-from clockstep.hypervisors.fitness import against_revert, against_snapshot, disk_files, has_memory, is_external
-from clockstep.model import Around, Bounded, Bridge, Channel, Guest, Happening, Snapshot
+from clockstep.machines.libvirt import hardware
+from clockstep.machines.libvirt.bridges import (
+    INACTIVE_NETWORK,
+    described_bridge,
+    networks_of,
+    set_bridge,
+    with_spanning,
+)
+from clockstep.machines.libvirt.connection import SET_ANYWAY, alive, close, connect, refused, unanswered
+from clockstep.machines.libvirt.events import register
+from clockstep.machines.libvirt.fitness import against_revert, against_snapshot, disk_files, has_memory, is_external
+from clockstep.model import Around, Bridge, Channel, Guest, Happening, Snapshot
 from clockstep.ports import Clock, Login, Reach, Ways
 from clockstep.reach.agent import RESOLUTION_NS, AgentReach
 from clockstep.reach.logins import login
 from clockstep.reach.sampling import COARSE_NS
 from clockstep.reach.ssh import SshReach
 from clockstep.units import SECOND_NS
+from clockstep.wire import decoded, encoded
 
 AGENT_TIMEOUT_S = 2
 """Without one, a stopped agent blocks its caller for ever (virDomainAgentSetResponseTimeout)."""
@@ -70,7 +78,7 @@ REDEFINE = libvirt.VIR_DOMAIN_SNAPSHOT_CREATE_REDEFINE | libvirt.VIR_DOMAIN_SNAP
 class _Mark(msgspec.Struct):
     set: str
     members: tuple[str, ...]
-    created_ns: Bounded
+    created_ns: int
     frozen: tuple[str, ...] = ()
 
 
@@ -133,7 +141,7 @@ class Libvirt:
         with suppress(HypervisorError):  # a driver without networks
             spanning = tuple(bridge.network for bridge in self.bridges(guest) if bridge.spanning)
         windows = found.windows or self._says_windows(guest)
-        return msgspec.structs.replace(found, spanning=spanning, windows=windows)
+        return replace(found, spanning=spanning, windows=windows)
 
     def _is_windows(self, guest: Guest) -> bool:
         with suppress(libvirt.libvirtError, HypervisorError):
@@ -478,7 +486,7 @@ def describe_snapshot(snapshot: Snapshot) -> str:
     mark = _Mark(snapshot.set_id or "", snapshot.members or (), snapshot.created_ns, snapshot.frozen)
     root = ElementTree.Element("domainsnapshot")
     ElementTree.SubElement(root, "name").text = snapshot.name
-    ElementTree.SubElement(root, "description").text = MARK + msgspec.json.encode(mark).decode()
+    ElementTree.SubElement(root, "description").text = MARK + encoded(mark).decode()
     return ElementTree.tostring(root, encoding="unicode")
 
 

@@ -5,7 +5,7 @@ To add one, write its file with the `Hypervisor` protocol and list it here.
 
 from collections.abc import Callable
 
-from clockstep.hypervisors.libvirt import Libvirt
+from clockstep.machines.libvirt.hypervisor import Libvirt
 from clockstep.ports import Clock, Hypervisor, Ways
 
 HYPERVISORS: dict[str, Callable[[str | None, Clock, Ways], Hypervisor]] = {"libvirt": Libvirt}

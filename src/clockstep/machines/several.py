@@ -4,9 +4,8 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, wait
+from dataclasses import replace
 from functools import partial
-
-import msgspec
 
 from clockstep.errors import ClockstepError, HypervisorError
 from clockstep.model import Around, Bridge, Channel, Guest, Happening, Snapshot
@@ -64,7 +63,7 @@ class Several:
             guests = self._asked.pop(address).result()
         except ClockstepError as error:
             return Listed(address, error=error)
-        self._last[address] = [msgspec.structs.replace(guest, connection=address) for guest in guests]
+        self._last[address] = [replace(guest, connection=address) for guest in guests]
         return Listed(address, self._last[address])
 
     def snapshots(self, guest: Guest) -> list[Snapshot]:
@@ -159,7 +158,7 @@ def begun(job: Callable[[], list[Guest]]) -> "Future[list[Guest]]":
 
 
 def _tell_of(address: str, tell: Callable[[Happening], None], happening: Happening) -> None:
-    tell(msgspec.structs.replace(happening, connection=address))
+    tell(replace(happening, connection=address))
 
 
 def named(guests: Sequence[Guest], everyone: Sequence[Guest], called: Mapping[str, str]) -> list[Guest]:
@@ -171,12 +170,12 @@ def named(guests: Sequence[Guest], everyone: Sequence[Guest], called: Mapping[st
         own_name = guest.name if own_names[guest.name] == 1 else f"{guest.name}@{guest.connection}"
         short = called.get(guest.uuid, guest.name)
         if short == guest.name or vagrants[short] > 1 or own_names[short]:
-            return msgspec.structs.replace(guest, name=own_name)
-        return msgspec.structs.replace(guest, name=short, domain=own_name)
+            return replace(guest, name=own_name)
+        return replace(guest, name=short, domain=own_name)
 
     return [unique(guest) for guest in guests]
 
 
 def own(guest: Guest) -> Guest:
     """Return the guest as its own hypervisor calls it."""
-    return msgspec.structs.replace(guest, name=guest.recorded.removesuffix(f"@{guest.connection}"), domain="")
+    return replace(guest, name=guest.recorded.removesuffix(f"@{guest.connection}"), domain="")

@@ -1,1 +1,0 @@
-"""The kernel's own interfaces to clocks: ctypes and nothing else."""

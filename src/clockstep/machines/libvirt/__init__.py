@@ -1,0 +1,1 @@
+"""libvirt: domains, snapshots, events, and the agent's channel."""

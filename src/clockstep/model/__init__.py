@@ -1,0 +1,101 @@
+"""The nouns: immutable records that every other room speaks of, and that `--json` prints exactly as they are.
+
+Time is integer nanoseconds. An offset is a node's clock minus the truth, which is the clock of the machine that runs
+clockstep; it never travels without its error.
+"""
+
+from clockstep.model.clock import (
+    Action,
+    Cause,
+    Claim,
+    Episode,
+    Facts,
+    Finding,
+    HostClock,
+    Offset,
+    Policy,
+    Reading,
+    Report,
+    Resync,
+    Step,
+    Summary,
+    Trouble,
+    Verdict,
+)
+from clockstep.model.doctor import (
+    Around,
+    Diagnosis,
+    DoctorReport,
+    Examination,
+    Inside,
+    TimeSource,
+)
+from clockstep.model.machines import (
+    Bridge,
+    Channel,
+    Choice,
+    Guest,
+    Happening,
+    Selected,
+    Selection,
+    What,
+)
+from clockstep.model.snapshots import (
+    Member,
+    Outcome,
+    Pause,
+    SetReport,
+    Snapshot,
+    SnapshotList,
+    SnapshotSet,
+)
+from clockstep.model.workloads import (
+    Freeze,
+    Pod,
+    Thaw,
+    Workloads,
+)
+
+__all__ = [
+    "Action",
+    "Around",
+    "Bridge",
+    "Cause",
+    "Channel",
+    "Choice",
+    "Claim",
+    "Diagnosis",
+    "DoctorReport",
+    "Episode",
+    "Examination",
+    "Facts",
+    "Finding",
+    "Freeze",
+    "Guest",
+    "Happening",
+    "HostClock",
+    "Inside",
+    "Member",
+    "Offset",
+    "Outcome",
+    "Pause",
+    "Pod",
+    "Policy",
+    "Reading",
+    "Report",
+    "Resync",
+    "Selected",
+    "Selection",
+    "SetReport",
+    "Snapshot",
+    "SnapshotList",
+    "SnapshotSet",
+    "Step",
+    "Summary",
+    "Thaw",
+    "TimeSource",
+    "Trouble",
+    "Verdict",
+    "What",
+    "Workloads",
+]
