@@ -209,4 +209,4 @@ def test_without_yes_the_command_only_shows(tmp_path: Path) -> None:
         [*command, "--check", "--json"], env=environment, capture_output=True, text=True, check=False
     )
     assert checked.returncode == 1
-    assert json.loads(checked.stdout)["nodes"][0]["outcome"] == "would change"
+    assert json.loads(checked.stdout)["nodes"][0]["outcome"] == "would-change"

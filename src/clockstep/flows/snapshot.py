@@ -262,7 +262,7 @@ def _continue(
     finally:
         hold.resume_all()
     if frozen:
-        cause = Cause("paused for a snapshot", behind_ns + SLACK_NS)
+        cause = Cause("paused-for-snapshot", behind_ns + SLACK_NS, detail=snapshot.name)
         with freezer.kept():
             step(world, dict.fromkeys(guests, cause), policy, proven=freezer.proven)
     return _begin(world, fresh(world.hypervisor, guests), snapshot.name, policy, freeze, behind_ns)
@@ -280,7 +280,7 @@ def _concluded(
     node: Nodes | None = None,
 ) -> SetReport:
     """Resume all and bring them right; where one failed, none keeps the snapshot."""
-    cause = Cause("paused for a snapshot", behind_ns + SLACK_NS)
+    cause = Cause("paused-for-snapshot", behind_ns + SLACK_NS, detail=snapshot.name)
     world.tell("", RUN_ON)
     with freezer.kept():
         episodes, left = hold.resume_and_step(dict.fromkeys(guests, cause), policy, freezer.proven, node)

@@ -105,4 +105,4 @@ class DoctorReport:
     host: HostClock
     general: tuple[Finding, ...]
     nodes: tuple[Diagnosis, ...]
-    schema_version: int = 1
+    schema_version: int = 2
