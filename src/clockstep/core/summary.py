@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from clockstep.core.checks import worst
+from clockstep.core.checks import ORDER
 from clockstep.model import Episode, Summary
 
 
@@ -14,7 +14,7 @@ def summarise(episodes: Sequence[Episode]) -> Summary | None:
     bounds = [max(abs(offset.earliest_ns), abs(offset.latest_ns)) for offset in offsets if offset]
     wrong = [episode.wrong_for_ns for episode in episodes if episode.wrong_for_ns is not None]
     return Summary(
-        worst(finding for episode in episodes for finding in episode.findings),
+        max((episode.verdict for episode in episodes), key=ORDER.index),
         max(bounds) if len(bounds) == len(episodes) else None,
         max(wrong, default=None),
     )
