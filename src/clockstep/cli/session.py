@@ -90,7 +90,9 @@ def opened(context: click.Context, wanted: Wanted, tell: Tell) -> World:
     parts = {address: HYPERVISORS["libvirt"](resolved(address), clock, ways) for address in addresses(wanted)}
     asking_ns = ASKING_NS if wanted.project else 0
     locks = DomainLocks(clock, tell, _state() / "locks", {ACCOUNT})
-    return World(Several(parts, called), clock, host, locks, journal(), tell, asking_ns)
+    machines = Several(parts, called)
+    context.find_root().call_on_close(machines.close)
+    return World(machines, clock, host, locks, journal(), tell, asking_ns)
 
 
 def resolved(connect: str) -> str | None:

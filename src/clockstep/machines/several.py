@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, wait
 from dataclasses import replace
 from functools import partial
-from typing import NoReturn
+from typing import NoReturn, Protocol, TypeVar, runtime_checkable
 
 from clockstep.errors import ClockstepError, HypervisorError, UsageError
 from clockstep.model import Around, Bridge, Channel, Guest, Happening, Snapshot
@@ -16,7 +16,19 @@ from clockstep.units import SECOND_NS
 NOTHING: Mapping[str, str] = {}
 PATIENCE_NS = 60 * SECOND_NS
 """For how long a command waits for a list of guests; keepalive has ended a dead connection long before."""
+CLOSING_NS = SECOND_NS // 5
 NO_HYPERVISOR = "name the machine as its hypervisor lists it, with --connect"
+
+
+T = TypeVar("T")
+
+
+@runtime_checkable
+class Closing(Protocol):
+    """What holds connections open."""
+
+    def close(self) -> None:
+        """Close them."""
 
 
 class Several:
@@ -73,6 +85,11 @@ class Several:
         for address, part in self._parts.items():
             if isinstance(part, Events):
                 part.subscribe(partial(_tell_of, address, tell))
+
+    def close(self) -> None:
+        """Close all connections; one whose other side does not answer is left to the end of the process."""
+        closing = [begun(part.close) for part in self._parts.values() if isinstance(part, Closing)]
+        wait(closing, timeout=CLOSING_NS / SECOND_NS)
 
     def reach(self, guest: Guest) -> Reach:
         """Return the way to the machine's inside."""
@@ -161,9 +178,9 @@ def lacking(guest: Guest, done: str) -> NoReturn:
     raise UsageError(f"{guest.name} cannot be {done}: no hypervisor of it is known here", NO_HYPERVISOR)
 
 
-def begun(job: Callable[[], list[Guest]]) -> "Future[list[Guest]]":
+def begun(job: Callable[[], T]) -> "Future[T]":
     """Return what a thread that begins now will answer; nothing waits for a thread that never does."""
-    future: Future[list[Guest]] = Future()
+    future: Future[T] = Future()
 
     def work() -> None:
         try:
