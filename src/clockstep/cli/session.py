@@ -14,7 +14,7 @@ from click.core import ParameterSource
 from clockstep.cli import BUG
 from clockstep.cli.options import option
 from clockstep.config import read_cluster
-from clockstep.core.selection import Project, Wanted, addresses, refuse_contradiction, select
+from clockstep.core.selection import SSH, Project, Wanted, addresses, refuse_contradiction, select
 from clockstep.core.targets import Scope
 from clockstep.errors import HostError, UsageError
 from clockstep.host.clock import SystemClock
@@ -22,9 +22,10 @@ from clockstep.host.locks import DomainLocks
 from clockstep.host.systemd_unit import ACCOUNT
 from clockstep.host.timex import read_host_clock
 from clockstep.machines import HYPERVISORS
+from clockstep.machines.hosts import SshHosts
 from clockstep.machines.several import Several
 from clockstep.model import Episode, Guest, Policy, SetReport, Verdict
-from clockstep.ports import Clock, Tell, Ways, World
+from clockstep.ports import Clock, Machines, Tell, Ways, World
 from clockstep.render.output import Repaint, print_json, print_json_line, print_page
 from clockstep.render.text import Page
 from clockstep.state.journal import FileDefinitions, FileJournal, state_folder
@@ -44,11 +45,15 @@ def asked(context: click.Context, names: Sequence[str] = (), *, everything: bool
 
     Raises UsageError where these contradict each other, or where a configuration or a project cannot be read.
     """
+    hosts = tuple(context.params.get("hosts") or ())
+    alone = Wanted(tuple(names), everything, option(context, "connect") or (), hosts=hosts)
+    if alone.hosts_alone and not option(context, "cluster"):
+        return alone
     project = _project(context)
     folders = (Path(), *([Path(project.folder)] if project else []))
     cluster = read_cluster(option(context, "config"), option(context, "cluster"), folders)
     connect, paused = option(context, "connect") or (), frozenset(journal().pauses())
-    wanted = Wanted(tuple(names), everything, connect, cluster, project, paused)
+    wanted = Wanted(tuple(names), everything, connect, cluster, project, paused, hosts)
     refuse_contradiction(wanted)
     return wanted
 
@@ -87,10 +92,18 @@ def opened(context: click.Context, wanted: Wanted, tell: Tell) -> World:
     ways = Ways(context.params.get("ssh_config"), context.params.get("reach"), guards=guards, called=called)
     if wanted.project:
         ways = ways._replace(vagrant=VagrantLogins(wanted.project, _state(), tell))
-    parts = {address: HYPERVISORS["libvirt"](resolved(address), clock, ways) for address in addresses(wanted)}
+    parts: dict[str, Machines] = {
+        address: HYPERVISORS["libvirt"](resolved(address), clock, ways) for address in addresses(wanted)
+    }
+    if wanted.hosts:
+        if ways.only == "agent":
+            raise UsageError("--ssh names hosts that have no guest agent here", "leave out --reach agent")
+        parts[SSH] = SshHosts(wanted.hosts, clock, ways)
     asking_ns = ASKING_NS if wanted.project else 0
     locks = DomainLocks(clock, tell, _state() / "locks", {ACCOUNT})
-    return World(Several(parts, called), clock, host, locks, journal(), tell, asking_ns)
+    machines = Several(parts, called)
+    context.find_root().call_on_close(machines.close)
+    return World(machines, clock, host, locks, journal(), tell, asking_ns)
 
 
 def resolved(connect: str) -> str | None:

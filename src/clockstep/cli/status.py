@@ -4,15 +4,18 @@ from typing import Any
 
 import click
 
-from clockstep.cli.options import examples, looking, nodes, shared, ways
+from clockstep.cli.options import examples, hosts, looking, nodes, shared, ways
 
-EXAMPLES = examples("status", "status 'node-*' --tolerance 50ms", "status --watch", "--json status")
+EXAMPLES = examples(
+    "status", "status 'node-*' --tolerance 50ms", "status --ssh db.example.org", "status --watch", "--json status"
+)
 
 
 @click.command("status", epilog=EXAMPLES)
 @nodes
 @click.option("--watch", is_flag=True, help="Look again every two seconds until interrupted.")
 @looking("5 s")
+@hosts
 @ways
 @shared
 @click.pass_context

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from clockstep.errors import ClockstepError
-from clockstep.model import Claim, Episode, HostClock, Verdict
+from clockstep.model import Claim, Episode, Guest, HostClock, Verdict
 
 SET_UP = ("apt-get", "dnf")
 """The package managers of systems that are set up; all others get the text, and are left alone."""
@@ -107,13 +107,13 @@ class SetupReport:
     schema_version: int = 2
 
 
-def reported(results: Mapping[str, SetupNode | ClockstepError]) -> tuple[SetupNode, ...]:
+def reported(results: Mapping[Guest, SetupNode | ClockstepError]) -> tuple[SetupNode, ...]:
     """Return what came of each node, an error of reaching it included."""
     return tuple(
-        SetupNode(name, SetupOutcome.UNREACHED, f"{result.message}{f'; {result.hint}' if result.hint else ''}")
+        SetupNode(guest.name, SetupOutcome.UNREACHED, f"{result.message}{f'; {result.hint}' if result.hint else ''}")
         if isinstance(result, ClockstepError)
         else result
-        for name, result in results.items()
+        for guest, result in results.items()
     )
 
 
