@@ -31,9 +31,9 @@ from clockstep.model import (
     SnapshotSet,
 )
 from clockstep.ports import Hypervisor, World
-from clockstep.reach.freezer import stands
 from clockstep.reach.guard import START_NS, start
 from clockstep.units import SECOND_NS
+from clockstep.workloads.freezer import stands
 
 RUN_ON = "letting all run on"
 LISTING_NS = 30 * SECOND_NS
