@@ -17,7 +17,7 @@ from clockstep.machines.libvirt.hypervisor import Libvirt
 from clockstep.machines.libvirt.marks import describe_snapshot
 from clockstep.model import Snapshot
 from clockstep.ports import Reach
-from clockstep.reach.freezer import HOME, LEASE_S, TAKES_NS, freeze, prepare, renew, thaw
+from clockstep.workloads.freezer import LEASE_S, TAKES_NS, freeze, prepare, renew, thaw
 from conftest import Guests, pass_time, until
 from flows.commands import all_proven, clockstep, command
 from flows.test_watch import watching
@@ -207,7 +207,7 @@ def test_a_freeze_that_is_given_up_in_its_middle_freezes_nothing_later(guests: G
         until(lambda: guests.ssh(name, f"cat {TOP}/cgroup.freeze") == "1\n", 20)
         assert thaw(way, soon(), "me") is None
         freezing.join()
-        assert guests.ssh(name, f"cat {TOP}/cgroup.freeze; ls {HOME}") == "0\nguard.sh\nuntil\n"
+        assert guests.ssh(name, f"cat {TOP}/cgroup.freeze; ls /run/clockstep/freezer") == "0\nguard.sh\nuntil\n"
     assert runs(guests, name)
 
 

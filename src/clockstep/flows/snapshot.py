@@ -32,9 +32,9 @@ from clockstep.model import (
     SnapshotSet,
 )
 from clockstep.ports import Machines, Snapshots, World
-from clockstep.reach.freezer import stands
 from clockstep.reach.guard import START_NS, start
 from clockstep.units import SECOND_NS
+from clockstep.workloads.freezer import has_frozen
 
 RUN_ON = "letting all run on"
 LISTING_NS = 30 * SECOND_NS
@@ -166,7 +166,7 @@ def guard_all(world: World, guests: Sequence[Guest], node: Nodes) -> list[Guest]
     def job(guest: Guest) -> bool:
         reach, until_ns = node(guest).reach, world.clock.monotonic_ns() + START_NS
         start(reach, until_ns)
-        return stands(reach, until_ns)
+        return has_frozen(reach, until_ns)
 
     results = side_by_side(guests, job, START_NS)
     return [guest for guest in guests if results[guest] is True]
