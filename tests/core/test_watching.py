@@ -17,7 +17,7 @@ from clockstep.errors import ReachError
 from clockstep.flows.snapshot import create
 from clockstep.flows.watch import BOOT_NS, FOUND, GUARD_EVERY_NS, SILENCE_NS, STEPPED, Orders, Watcher, drop
 from clockstep.host.locks import DomainLocks
-from clockstep.model import Decision, Episode, Guest, Happening, HostClock, Policy, Reading, Snapshot, Verdict, What
+from clockstep.model import Decision, Episode, Guest, Happening, Policy, Reading, Snapshot, Verdict, What
 from clockstep.ports import Listed, World
 from clockstep.reach.agent import AgentReach
 from clockstep.reach.guard import START
@@ -78,8 +78,10 @@ class Watch:
         self.clock = clock
         self.told: list[Episode] = []
         self.said: list[str] = []
-        host, locks = HostClock(True, 1000), DomainLocks(clock)
-        self.world = World(self.hypervisor, clock, host, locks, FileJournal(folder), lambda _node, text: self.say(text))
+        locks = DomainLocks(clock)
+        self.world = World(
+            self.hypervisor, clock, clock, locks, FileJournal(folder), lambda _node, text: self.say(text)
+        )
         self.listed: Sequence[Listed] = ()
         self.all: list[Episode] = []
         self.watcher = Watcher(self.world, Orders(lambda guest: guest.name != "other", Policy()), self)
@@ -244,7 +246,7 @@ class Silent(SimHypervisor):
             def close(self) -> None:
                 closed.set()
 
-        return Way(self.machines[guest.name], self.clock)
+        return Way(self.machines[guest.name], self.clock, self.clock)
 
 
 @pytest.mark.parametrize("happened", [[], [What.PAUSED, What.RESUMED]])

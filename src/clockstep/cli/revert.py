@@ -48,7 +48,7 @@ def command(
     with Story() as story:
         world = opened(context, wanted, story.tell)
         targets = revert.choose(world.hypervisor, scope_of(world, wanted), name, frozen=freeze)
-    confirmed(targets_line(targets.name, targets.snapshots, targets.remarks, world.clock.realtime_ns()), yes=yes)
+    confirmed(targets_line(targets.name, targets.snapshots, targets.remarks, world.reference.now().at_ns), yes=yes)
     with Story() as story:
         world = world._replace(tell=story.tell)
         report = revert.revert(world, targets, policy_of(context, wanted), keep_frozen=hold)

@@ -19,8 +19,8 @@ from clockstep.core.targets import Scope
 from clockstep.errors import HostError, UsageError
 from clockstep.host.clock import SystemClock
 from clockstep.host.locks import DomainLocks
+from clockstep.host.reference import HostReference
 from clockstep.host.systemd_unit import ACCOUNT
-from clockstep.host.timex import read_host_clock
 from clockstep.machines import HYPERVISORS
 from clockstep.machines.hosts import SshHosts
 from clockstep.machines.several import Several
@@ -82,9 +82,9 @@ def opened(context: click.Context, wanted: Wanted, tell: Tell) -> World:
 
     Raises HostError where this machine's clock is wanted to be synchronised and is not.
     """
-    clock, host = SystemClock(), read_host_clock()
+    clock, reference = SystemClock(), HostReference()
     demanding = "require_synced_host" in context.params and said(context, wanted, "require_synced_host")
-    if demanding and not host.synchronised:
+    if not reference.quality().synchronised and demanding:
         text = "this machine's clock is not synchronised, so it is not taken for the truth"
         raise HostError(text, "see to its time daemon, or leave out --require-synced-host")
     guards = bool(context.params.get("guard"))
@@ -93,17 +93,17 @@ def opened(context: click.Context, wanted: Wanted, tell: Tell) -> World:
     if wanted.project:
         ways = ways._replace(vagrant=VagrantLogins(wanted.project, _state(), tell))
     parts: dict[str, Machines] = {
-        address: HYPERVISORS["libvirt"](resolved(address), clock, ways) for address in addresses(wanted)
+        address: HYPERVISORS["libvirt"](resolved(address), clock, reference, ways) for address in addresses(wanted)
     }
     if wanted.hosts:
         if ways.only == "agent":
             raise UsageError("--ssh names hosts that have no guest agent here", "leave out --reach agent")
-        parts[SSH] = SshHosts(wanted.hosts, clock, ways)
+        parts[SSH] = SshHosts(wanted.hosts, clock, reference, ways)
     asking_ns = ASKING_NS if wanted.project else 0
     locks = DomainLocks(clock, tell, _state() / "locks", {ACCOUNT})
     machines = Several(parts, called)
     context.find_root().call_on_close(machines.close)
-    return World(machines, clock, host, locks, journal(), tell, asking_ns)
+    return World(machines, clock, reference, locks, journal(), tell, asking_ns)
 
 
 def resolved(connect: str) -> str | None:

@@ -68,7 +68,7 @@ def list_(context: click.Context, /, **_options: Any) -> int:
     with Story() as story:
         world = opened(context, asked(context), story.tell)
         snapshots = listing(world.hypervisor)
-    printed(context, snapshots, lambda listed: snapshots_page(listed, world.clock.realtime_ns()))
+    printed(context, snapshots, lambda listed: snapshots_page(listed, world.reference.now().at_ns))
     return 3 if snapshots.unread else 0
 
 

@@ -18,7 +18,11 @@ from clockstep.core.plan import SLACK_NS, consent, decide, explained
 from clockstep.core.watching import LEAPS, OFTEN, Trail, cause, follow, merged, overtakes, too_often
 from clockstep.errors import BusyError, ClockstepError, HypervisorError, InternalError, ReachError
 from clockstep.flows.freeze import GONE, Freezer
-from clockstep.loop.heal import Company, anchored, heal, jumped, unreached
+from clockstep.loop.company import Company
+from clockstep.loop.episodes import unreached
+from clockstep.loop.prove import prove
+from clockstep.loop.run import begin
+from clockstep.loop.settle import settle
 from clockstep.model import (
     Cause,
     Decision,
@@ -148,7 +152,7 @@ class Watcher:
         self._company = Company()
         self._inbox: queue.SimpleQueue[Happening | Done] = queue.SimpleQueue()
         self._watched: dict[Key, Watched] = {}
-        self._anchor = anchored(self._clock)
+        self._anchor = world.reference.anchor()
         self._asleep = slept(self._clock)
 
     def run(self, every_ns: int, over: Flag) -> None:
@@ -218,11 +222,11 @@ class Watcher:
         away_ns = asleep - self._asleep
         self._asleep = asleep
         if away_ns > SLEPT_NS:
-            self._anchor = anchored(self._clock)
+            self._anchor = self._world.reference.anchor()
             self._world.tell("", f"this machine has slept for {show_duration(away_ns)}")
             return Cause("host-woke", away_ns + SLACK_NS)
-        if moved_ns := jumped(anchor, self._clock):
-            self._anchor = anchored(self._clock)
+        if moved_ns := self._world.reference.moved_since(anchor):
+            self._anchor = self._world.reference.anchor()
             self._world.tell("", f"this machine's own clock was set by {show_duration(abs(moved_ns))}")
             return Cause("host-clock-set")
         return None
@@ -265,9 +269,9 @@ class Watcher:
         except BusyError:
             done = Done(guest.key, left=trail)  # another clockstep has it; the next sweep looks again
         except ClockstepError as error:
-            done = Done(guest.key, unreached(guest.name, why, error, self._clock), trail)
+            done = Done(guest.key, unreached(guest.name, why, error, self._world.reference), trail)
         except Exception as error:  # noqa: BLE001 - a bug in the work on one guest is told, and ends nothing
-            done = Done(guest.key, unreached(guest.name, why, InternalError(error), self._clock), trail)
+            done = Done(guest.key, unreached(guest.name, why, InternalError(error), self._world.reference), trail)
         self._inbox.put(done)
 
     def _dealt_with(self, watched: Watched, trail: Trail | None, found: Cause, act: bool) -> Done:
@@ -310,16 +314,10 @@ class Watcher:
             freezer.adopt({guest: snapshot})
         node, world = Node(guest.name, self._reach(watched)), self._world
         with freezer.kept():
-            episode = heal(
-                node,
-                why,
-                self.orders.policy,
-                self._clock,
-                world.tell,
-                self._company,
-                lambda: freezer.proven(guest, node),
-                lambda: overtakes(watched.trail, began_ns),
-            )
+            run = begin(node, why, self.orders.policy, self._clock, world.reference, world.tell, self._company)
+            if prove(run):
+                freezer.thaw(guest, run)
+            episode = settle(run, lambda: overtakes(watched.trail, began_ns))
         for one in freezer.report():
             self._tell_of_workloads(one, episode, trail)
         return episode
@@ -340,12 +338,12 @@ class Watcher:
 
     def _glance(self, watched: Watched, found: Cause) -> Episode:
         """Return what one look at the clock alone says."""
-        began_ns, at_ns = self._clock.monotonic_ns(), self._clock.realtime_ns()
+        began_ns, at_ns = self._clock.monotonic_ns(), self._world.reference.now().at_ns
         try:
             facts = Facts((self._reach(watched).clock(self.orders.policy.tolerance_ns),))
         except ReachError as error:
             drop(watched)  # there may be another way the next time
-            return unreached(watched.guest.name, found, error, self._clock)
+            return unreached(watched.guest.name, found, error, self._world.reference)
         policy = explained(self.orders.policy, found)
         findings = judge(facts, policy)
         offset = measured(facts)
@@ -429,7 +427,7 @@ class Watcher:
         return None
 
     def _age(self, snapshot: Snapshot | None) -> int | None:
-        return None if snapshot is None else max(0, self._clock.realtime_ns() - snapshot.created_ns)
+        return None if snapshot is None else max(0, self._world.reference.now().at_ns - snapshot.created_ns)
 
 
 def drop(watched: Watched) -> None:
