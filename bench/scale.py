@@ -35,7 +35,8 @@ EACH = 50
 SIZES = (10, 100, 1000)
 SICK = 0.01
 BEHIND_NS = 20 * SECOND_NS
-DEADLINE_S = 5
+DEADLINE_S = {"status": 5, "step": 30 + 7}
+"""The ordinary ones; with what a step may take to wait for an agent's last answer."""
 IDLE_S = 30
 REVERTS = 7
 
@@ -71,7 +72,7 @@ def run_once(part: str, machines: int) -> dict[str, Any]:
     ended: dict[tuple[str, str], float] = {}
     timed(ended)
     answering = {machine.uuid for machine in made.machines if not machine.hangs}
-    words = command(made, "--json", part, "--all", "--deadline", f"{DEADLINE_S}s")
+    words = command(made, "--json", part, "--all")
     began, printed = time.monotonic(), io.StringIO()
     with redirect_stdout(printed):
         cli.run(words)
@@ -84,6 +85,8 @@ def run_once(part: str, machines: int) -> dict[str, Any]:
     used = resource.getrusage(resource.RUSAGE_SELF)
     return {
         "decided_s": max(decided) if len(decided) == len(answering) and good == sound else None,
+        "last_s": max(decided),
+        "unsure": sum(episode["verdict"] == "unsure" for episode in episodes),
         "undecided": len(answering) - len(decided),
         "good": good,
         "unreachable": unreachable,
@@ -167,7 +170,7 @@ def commands(results: Results, part: str, sizes: tuple[int, ...]) -> None:
             results.goal(f"{part}_1000_s", found["decided_s"], 2 if part == "status" else 5)
             results.goal(f"{part}_1000_rss_mb" if part == "step" else "rss_1000_mb", found["rss_mb"], 150)
             results.goal(f"{part}_1000_connections", found["connections"], 16)
-            results.goal(f"{part}_1000_whole_s", found["took_s"], DEADLINE_S + 2 + (7 if part == "step" else 0))
+            results.goal(f"{part}_1000_whole_s", found["took_s"], DEADLINE_S[part] + 1)
 
 
 def watching(results: Results, sizes: tuple[int, ...]) -> None:

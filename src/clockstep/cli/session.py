@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterable, Sequence, Set
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
@@ -23,7 +24,7 @@ from clockstep.host.systemd_unit import ACCOUNT
 from clockstep.host.timex import read_host_clock
 from clockstep.machines import HYPERVISORS
 from clockstep.machines.hosts import SshHosts
-from clockstep.machines.several import Several
+from clockstep.machines.several import Several, begun
 from clockstep.model import Episode, Guest, Policy, SetReport, Verdict
 from clockstep.ports import Clock, Machines, Tell, Ways, World
 from clockstep.render.output import Repaint, print_json, print_json_line, print_page
@@ -92,9 +93,10 @@ def opened(context: click.Context, wanted: Wanted, tell: Tell) -> World:
     ways = Ways(context.params.get("ssh_config"), context.params.get("reach"), guards=guards, called=called)
     if wanted.project:
         ways = ways._replace(vagrant=VagrantLogins(wanted.project, _state(), tell))
-    parts: dict[str, Machines] = {
-        address: HYPERVISORS["libvirt"](resolved(address), clock, ways) for address in addresses(wanted)
+    connecting = {
+        address: begun(partial(HYPERVISORS["libvirt"], resolved(address), clock, ways)) for address in addresses(wanted)
     }
+    parts: dict[str, Machines] = {address: part.result() for address, part in connecting.items()}
     if wanted.hosts:
         if ways.only == "agent":
             raise UsageError("--ssh names hosts that have no guest agent here", "leave out --reach agent")
