@@ -2,9 +2,9 @@
 
     bench/scale.py [--part status|step|watch] [--machines N]
 
-Hosts have 50 machines; one of a hundred hangs and one lies. All else is the product's own, from the command line down
-to the calls of libvirt's module. A machine that answers is decided when the work on it has ended. Each size is measured
-in a process of its own. The stand-in takes processor time of the same process; the watcher's is counted without it.
+A host has 50 machines; one of a hundred hangs and one lies. All else is the product's own, from the command line down
+to the calls of libvirt's module. A machine is decided when the work on it has ended. Each size is measured in a
+process of its own. The stand-in takes processor time of the same process; the watcher's is counted without it.
 """
 
 import argparse
@@ -19,7 +19,6 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import redirect_stdout
-from pathlib import Path
 from typing import Any
 
 import libvirt
@@ -78,19 +77,14 @@ def run_once(part: str, machines: int) -> dict[str, Any]:
         cli.run(words)
     took_s = time.monotonic() - began
     episodes = json.loads(printed.getvalue())["episodes"]
-    decided = [at - began for (_, uuid), at in ended.items() if uuid in answering]
     good = sum(episode["verdict"] == "good" for episode in episodes)
-    sound = sum(not (machine.hangs or machine.lies) for machine in made.machines)
-    unreachable = sum(episode["verdict"] == "unreachable" for episode in episodes)
+    sound = {machine.uuid for machine in made.machines if not (machine.hangs or machine.lies)}
+    decided = {uuid: at - began for (_, uuid), at in ended.items()}
     used = resource.getrusage(resource.RUSAGE_SELF)
     return {
-        "decided_s": max(decided) if len(decided) == len(answering) and good == sound else None,
-        "last_s": max(decided),
-        "unsure": sum(episode["verdict"] == "unsure" for episode in episodes),
-        "undecided": len(answering) - len(decided),
-        "good": good,
-        "unreachable": unreachable,
-        "machines": len(episodes),
+        "sound_s": max(decided[uuid] for uuid in sound) if good == len(sound) <= len(decided) else None,
+        "answering_s": max(decided[uuid] for uuid in answering) if answering <= decided.keys() else None,
+        "named": len(episodes),
         "took_s": took_s,
         "rss_mb": used.ru_maxrss * 1024 / 1e6,
         "cpu_s": used.ru_utime + used.ru_stime,
@@ -160,17 +154,28 @@ def measured(part: str, machines: int) -> dict[str, Any]:
 def commands(results: Results, part: str, sizes: tuple[int, ...]) -> None:
     for size in sizes:
         found = measured(part, size)
+        assert found["named"] == size
         label = f"clockstep {part}, {size} machines"
-        results.add(label, "all that answer decided", [found["decided_s"]])
+        results.add(label, "all sound ones good", [found["sound_s"]])
+        results.add(label, "all that answer decided", [found["answering_s"]])
         results.add(label, "the whole command", [found["took_s"]])
         results.add(label, "processor, stand-in too", [found["cpu_s"]])
         results.add(label, "memory, stand-in too", [found["rss_mb"]], "MB")
         results.add(label, "connections to a host", [found["connections"]], "")
-        if size == SIZES[-1]:
-            results.goal(f"{part}_1000_s", found["decided_s"], 2 if part == "status" else 5)
-            results.goal(f"{part}_1000_rss_mb" if part == "step" else "rss_1000_mb", found["rss_mb"], 150)
-            results.goal(f"{part}_1000_connections", found["connections"], 16)
-            results.goal(f"{part}_1000_whole_s", found["took_s"], DEADLINE_S[part] + 1)
+        if size != SIZES[-1]:
+            continue
+        if part == "status":
+            results.goal("status_1000_s", max_or_none(found["sound_s"], found["answering_s"]), 2)
+        else:  # one that lies is looked at again and again until the deadline
+            results.goal("step_1000_s", found["sound_s"], 8)
+            results.goal("rss_1000_mb", found["rss_mb"], 150)
+        results.goal(f"{part}_1000_whole_s", found["took_s"], DEADLINE_S[part] + 1)
+        results.goal(f"{part}_1000_connections", found["connections"], 16)
+
+
+def max_or_none(*values: float | None) -> float | None:
+    """The greatest of these; None where one was never reached."""
+    return None if None in values else max(value for value in values if value is not None)
 
 
 def watching(results: Results, sizes: tuple[int, ...]) -> None:
@@ -207,7 +212,7 @@ def main() -> None:
             watching(results, sizes)
         else:
             commands(results, part, sizes)
-    results.write(whole=not options.machines, instead=options.part is not None and Path(__file__).exists())
+    results.write(whole=not options.machines, instead=options.part is not None)
 
 
 if __name__ == "__main__":

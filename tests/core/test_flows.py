@@ -1,6 +1,7 @@
 """Many nodes together: in one barrier, and with nothing left half done."""
 
 import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -23,7 +24,7 @@ from clockstep.flows.revert import choose
 from clockstep.flows.snapshot import create, delete, having, listing
 from clockstep.flows.step import ASKED, status, step
 from clockstep.host.locks import DomainLocks
-from clockstep.loop.fleet import side_by_side
+from clockstep.loop.fleet import AT_ONCE, side_by_side
 from clockstep.model import Guest, HostClock, Outcome, Pause, Policy, Reading, SetReport, Snapshot, Verdict
 from clockstep.ports import World
 from clockstep.reach.agent import AgentReach
@@ -299,6 +300,36 @@ def test_a_job_that_hangs_is_left_behind_and_named() -> None:
     forever.set()
     assert results[guests[0]] == "done"
     assert isinstance(results[guests[1]], DeadlineError)
+
+
+def test_few_of_many_jobs_are_under_way_at_once() -> None:
+    under_way, most = set[Guest](), 0
+
+    def job(guest: Guest) -> None:
+        nonlocal most
+        under_way.add(guest)
+        most = max(most, len(under_way))
+        time.sleep(0.001)
+        under_way.discard(guest)
+
+    guests = [Guest(str(number), str(number), "running") for number in range(5 * AT_ONCE)]
+    assert list(side_by_side(guests, job, 20 * SECOND)) == guests
+    assert most <= 2 * AT_ONCE
+
+
+def test_however_many_jobs_hang_the_others_are_done_and_all_are_named() -> None:
+    forever = threading.Event()
+    guests = [Guest(str(number), str(number), "running") for number in range(5 * AT_ONCE)]
+
+    def job(guest: Guest) -> str:
+        if int(guest.uuid) < 3 * AT_ONCE:
+            forever.wait()
+        return "done"
+
+    results = side_by_side(guests, job, SECOND)
+    forever.set()
+    assert [guest for guest, result in results.items() if result == "done"] == guests[3 * AT_ONCE :]
+    assert all(isinstance(results[guest], DeadlineError) for guest in guests[: 3 * AT_ONCE])
 
 
 def test_it_is_told_how_many_are_done_while_others_are_not(world: World, hypervisor: SimHypervisor) -> None:
