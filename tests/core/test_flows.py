@@ -4,6 +4,8 @@ import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import cast
+from uuid import uuid4
 
 import pytest
 
@@ -19,14 +21,15 @@ from clockstep.errors import (
     UsageError,
 )
 from clockstep.flows import revert as reverts
+from clockstep.flows.hold import Hold
 from clockstep.flows.pause import pause, resume
 from clockstep.flows.revert import choose
-from clockstep.flows.snapshot import create, delete, having, listing
+from clockstep.flows.snapshot import create, delete, having, listing, outcomes
 from clockstep.flows.step import ASKED, status, step
 from clockstep.host.locks import DomainLocks
 from clockstep.loop.fleet import AT_ONCE, side_by_side
 from clockstep.model import Guest, HostClock, Outcome, Pause, Policy, Reading, SetReport, Snapshot, Verdict
-from clockstep.ports import World
+from clockstep.ports import Hypervisor, World
 from clockstep.reach.agent import AgentReach
 from clockstep.state.journal import FileJournal
 from conftest import until
@@ -300,6 +303,24 @@ def test_a_job_that_hangs_is_left_behind_and_named() -> None:
     forever.set()
     assert results[guests[0]] == "done"
     assert isinstance(results[guests[1]], DeadlineError)
+
+
+class Twins:
+    """Machines that can be paused, but for those of one connection."""
+
+    def pause(self, guest: Guest) -> None:
+        if guest.connection == "there":
+            raise HypervisorError("no")
+
+
+def test_two_machines_of_one_name_do_not_stand_for_each_other(world: World) -> None:
+    here, there = (Guest("web", str(uuid4()), "running", connection) for connection in ("here", "there"))
+    hold = Hold(world._replace(hypervisor=cast("Hypervisor", Twins())), [here, there], "pause")
+    failed = hold.pause_all()
+    assert list(failed) == [there]
+    assert hold.still() == [here]
+    members = outcomes([here, there], failed, Outcome.NOT_PAUSED, Outcome.PAUSED)
+    assert [member.outcome for member in members] == [Outcome.PAUSED, Outcome.NOT_PAUSED]
 
 
 def test_few_of_many_jobs_are_under_way_at_once() -> None:

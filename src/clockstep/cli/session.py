@@ -1,6 +1,7 @@
 """What every command that talks to machines does first, and what it prints and exits with last."""
 
 import os
+import resource
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Sequence, Set
@@ -83,6 +84,7 @@ def opened(context: click.Context, wanted: Wanted, tell: Tell) -> World:
 
     Raises HostError where this machine's clock is wanted to be synchronised and is not.
     """
+    _allow_many_files()
     clock, host = SystemClock(), read_host_clock()
     demanding = "require_synced_host" in context.params and said(context, wanted, "require_synced_host")
     if demanding and not host.synchronised:
@@ -106,6 +108,13 @@ def opened(context: click.Context, wanted: Wanted, tell: Tell) -> World:
     machines = Several(parts, called)
     context.find_root().call_on_close(machines.close)
     return World(machines, clock, host, locks, journal(), tell, asking_ns)
+
+
+def _allow_many_files() -> None:
+    """Allow this process as many open files as it may have: each lock is one, and each ssh takes three."""
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    if most != resource.RLIM_INFINITY:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def resolved(connect: str) -> str | None:
