@@ -1,10 +1,12 @@
 """What every command that talks to machines does first, and what it prints and exits with last."""
 
 import os
+import resource
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Sequence, Set
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
@@ -23,7 +25,7 @@ from clockstep.host.reference import HostReference
 from clockstep.host.systemd_unit import ACCOUNT
 from clockstep.machines import HYPERVISORS
 from clockstep.machines.hosts import SshHosts
-from clockstep.machines.several import Several
+from clockstep.machines.several import Several, begun
 from clockstep.model import Episode, Guest, Policy, SetReport, Verdict
 from clockstep.ports import Clock, Machines, Tell, Ways, World
 from clockstep.render.output import Repaint, print_json, print_json_line, print_page
@@ -82,6 +84,7 @@ def opened(context: click.Context, wanted: Wanted, tell: Tell) -> World:
 
     Raises HostError where this machine's clock is wanted to be synchronised and is not.
     """
+    _allow_many_files()
     clock, reference = SystemClock(), HostReference()
     demanding = "require_synced_host" in context.params and said(context, wanted, "require_synced_host")
     if not reference.quality().synchronised and demanding:
@@ -92,9 +95,11 @@ def opened(context: click.Context, wanted: Wanted, tell: Tell) -> World:
     ways = Ways(context.params.get("ssh_config"), context.params.get("reach"), guards=guards, called=called)
     if wanted.project:
         ways = ways._replace(vagrant=VagrantLogins(wanted.project, _state(), tell))
-    parts: dict[str, Machines] = {
-        address: HYPERVISORS["libvirt"](resolved(address), clock, reference, ways) for address in addresses(wanted)
+    connecting = {
+        address: begun(partial(HYPERVISORS["libvirt"], resolved(address), clock, reference, ways))
+        for address in addresses(wanted)
     }
+    parts: dict[str, Machines] = {address: part.result() for address, part in connecting.items()}
     if wanted.hosts:
         if ways.only == "agent":
             raise UsageError("--ssh names hosts that have no guest agent here", "leave out --reach agent")
@@ -104,6 +109,13 @@ def opened(context: click.Context, wanted: Wanted, tell: Tell) -> World:
     machines = Several(parts, called)
     context.find_root().call_on_close(machines.close)
     return World(machines, clock, reference, locks, journal(), tell, asking_ns)
+
+
+def _allow_many_files() -> None:
+    """Allow this process as many open files as it may have: each lock is one, and each ssh takes three."""
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    if most != resource.RLIM_INFINITY:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def resolved(connect: str) -> str | None:

@@ -31,10 +31,11 @@ def combine(offsets: Sequence[Offset]) -> Offset | None:
     """
     if not offsets:
         return None
-    for needed in (len(offsets), len(offsets) // 2 + 1):
-        if common := _allowed_by(needed, offsets):
-            return common
-    return spanning(min(0, *(one.earliest_ns for one in offsets)), max(0, *(one.latest_ns for one in offsets)))
+    latest_begin, earliest_end = max(o.earliest_ns for o in offsets), min(o.latest_ns for o in offsets)
+    if latest_begin <= earliest_end:
+        return spanning(latest_begin, earliest_end)
+    whole = spanning(min(0, *(o.earliest_ns for o in offsets)), max(0, *(o.latest_ns for o in offsets)))
+    return _allowed_by(len(offsets) // 2 + 1, offsets) or whole
 
 
 def _allowed_by(needed: int, offsets: Sequence[Offset]) -> Offset | None:

@@ -25,6 +25,8 @@ GRACE_NS = 7 * SECOND_NS
 BEGIN_NS = 40 * SECOND_NS
 """How long it may take to bring a guest to where the loop can begin: libvirtd may be away for half a minute."""
 
+MANY = 50
+
 
 def status(world: World, guests: Sequence[Guest], policy: Policy) -> tuple[Episode, ...]:
     """Look at every guest once and change nothing; one that does not answer by the deadline is unreachable."""
@@ -33,6 +35,7 @@ def status(world: World, guests: Sequence[Guest], policy: Policy) -> tuple[Episo
 
 def watch(world: World, guests: Sequence[Guest], policy: Policy) -> Iterator[tuple[Episode, ...]]:
     """Look at every guest each time that it is asked for, over ways that stay open meanwhile."""
+    policy = fitting(policy, len(guests))
     with nodes(world, guests) as node:
 
         def job(guest: Guest) -> Episode:
@@ -73,7 +76,7 @@ class Pass:
 
     def __init__(self, world: World, causes: Mapping[Guest, Cause], policy: Policy, node: Nodes) -> None:
         self.node = node
-        self._world, self._causes, self._policy = world, causes, policy
+        self._world, self._causes, self._policy = world, causes, fitting(policy, len(causes))
         self._company, self._over = Company(), threading.Event()
         self._called_ns = world.clock.monotonic_ns()
 
@@ -100,6 +103,11 @@ class Pass:
         until_ns = (self._called_ns if since_ns is None else since_ns) + self._policy.deadline_ns
         left = replace(self._policy, deadline_ns=until_ns - world.clock.monotonic_ns())
         return begin(self.node(guest), cause, left, world.clock, world.reference, world.tell, self._company)
+
+
+def fitting(policy: Policy, count: int) -> Policy:
+    """Return the policy for so many nodes: many are measured no better than their verdicts need."""
+    return replace(policy, glance=True) if count > MANY else policy
 
 
 def find_ways(world: World, guests: Sequence[Guest]) -> None:

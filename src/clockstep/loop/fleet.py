@@ -8,7 +8,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from itertools import islice
 from typing import TypeVar
 
 from clockstep.errors import ClockstepError, DeadlineError, InternalError
@@ -17,10 +17,8 @@ from clockstep.units import SECOND_NS, show_duration
 
 T = TypeVar("T")
 
-WIDTH = 100
-"""How many jobs are begun at once."""
-SLOW_NS = SECOND_NS // 2
-"""A job that takes longer makes room for another, so that those that hang delay nobody by more than this."""
+AT_ONCE, STALLED_NS = 100, SECOND_NS // 20
+"""How many jobs are begun at once; and after how long in which none has ended as many are begun again."""
 
 
 def side_by_side(
@@ -31,62 +29,32 @@ def side_by_side(
 ) -> dict[Guest, T | ClockstepError]:
     """Do the job on every guest, on a thread of its own, and return what each came to, an error of ours included.
 
-    At most WIDTH begin at once; see `rest`.
-
     The result always has all guests. One whose job has not ended `within_ns` from now comes to a DeadlineError and is
     left behind. Any other exception is a bug, and that guest's result as an InternalError. An interrupt is raised.
     `ended_so_far` is told how many have ended, each time that one has and others have not.
     """
     ended: queue.SimpleQueue[tuple[Guest, T | ClockstepError | _Interrupt]] = queue.SimpleQueue()
-    until = time.monotonic_ns() + within_ns
-    gate = _Gate()
-    for guest in guests:
-        gate.enter(guest)
-        threading.Thread(target=_work, args=(guest, job, ended, gate), name=guest.name, daemon=True).start()
+    until_ns = time.monotonic_ns() + within_ns
+    waiting = iter(guests)
+
+    def begin(count: int) -> None:
+        for guest in islice(waiting, count):
+            threading.Thread(target=_work, args=(guest, job, ended), name=guest.name, daemon=True).start()
+
+    begin(AT_ONCE)
     results: dict[Guest, T | ClockstepError | _Interrupt] = {}
-    with suppress(queue.Empty):
-        while len(results) < len(guests):
-            guest, result = ended.get(timeout=max(0, until - time.monotonic_ns()) / SECOND_NS)
-            results[guest] = result
-            if len(results) < len(guests):
-                ended_so_far(len(results))
+    while len(results) < len(guests) and (left_ns := until_ns - time.monotonic_ns()) > 0:
+        try:
+            guest, result = ended.get(timeout=min(left_ns, STALLED_NS) / SECOND_NS)
+        except queue.Empty:
+            begin(AT_ONCE)  # those that are under way wait for something, and cost the others nothing
+            continue
+        results[guest] = result
+        begin(1)
+        if len(results) < len(guests):
+            ended_so_far(len(results))
     late = DeadlineError(f"did not answer within {show_duration(within_ns)}", "allow it more time with --deadline")
     return {guest: _checked(results.get(guest, late)) for guest in guests}
-
-
-def rest() -> None:
-    """Say in a job that from now on it mostly waits, so that another one may begin."""
-    if leave := getattr(_own, "leave", None):
-        leave()
-
-
-class _Gate:
-    """Lets at most WIDTH jobs begin at once: one that ends, rests or takes SLOW_NS makes room for another."""
-
-    def __init__(self) -> None:
-        self._began_ns: dict[Guest, int] = {}
-        self._room = threading.Condition()
-
-    def enter(self, guest: Guest) -> None:
-        """Wait for room, and take it."""
-        with self._room:
-            while len(self._began_ns) >= WIDTH:
-                oldest = next(iter(self._began_ns))
-                left_ns = self._began_ns[oldest] + SLOW_NS - time.monotonic_ns()
-                if left_ns <= 0:
-                    del self._began_ns[oldest]
-                else:
-                    self._room.wait(left_ns / SECOND_NS)
-            self._began_ns[guest] = time.monotonic_ns()
-
-    def leave(self, guest: Guest) -> None:
-        """Make room."""
-        with self._room:
-            self._began_ns.pop(guest, None)
-            self._room.notify()
-
-
-_own = threading.local()
 
 
 def failures(results: Mapping[Guest, object]) -> dict[Guest, ClockstepError]:
@@ -102,12 +70,8 @@ class _Interrupt:
 
 
 def _work(
-    guest: Guest,
-    job: Callable[[Guest], T],
-    ended: queue.SimpleQueue[tuple[Guest, T | ClockstepError | _Interrupt]],
-    gate: _Gate,
+    guest: Guest, job: Callable[[Guest], T], ended: queue.SimpleQueue[tuple[Guest, T | ClockstepError | _Interrupt]]
 ) -> None:
-    _own.leave = lambda: gate.leave(guest)
     try:
         ended.put((guest, job(guest)))
     except ClockstepError as error:
@@ -116,8 +80,6 @@ def _work(
         ended.put((guest, InternalError(bug)))
     except BaseException as interrupt:  # noqa: BLE001 - raised again in the main thread
         ended.put((guest, _Interrupt(interrupt)))
-    finally:
-        gate.leave(guest)
 
 
 def _checked(result: T | ClockstepError | _Interrupt) -> T | ClockstepError:

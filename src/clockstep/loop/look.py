@@ -33,7 +33,7 @@ def look(run: Run, *, ask: bool = False) -> Facts:
 def read(run: Run, *, ask: bool) -> Facts:
     """Read the node's clock and, if `ask` or where it matters, what its daemon claims."""
     try:
-        reading = run.node.reach.clock()
+        reading = run.node.reach.clock(run.policy.tolerance_ns if run.policy.glance else None)
     except ReachError as error:
         return Facts(trouble=(trouble_of(run, error),), reference_moved_ns=run.reference.moved_since(run.anchor))
     if moved_ns := run.reference.moved_since(run.anchor):

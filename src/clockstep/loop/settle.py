@@ -11,7 +11,6 @@ from clockstep.errors import ReachError
 from clockstep.loop.act import learn, perform
 from clockstep.loop.company import PATIENCE_NS
 from clockstep.loop.episodes import conclude, unheard
-from clockstep.loop.fleet import rest
 from clockstep.loop.look import look
 from clockstep.loop.prove import BETWEEN_LOOKS_NS, pause, prove_again
 from clockstep.loop.run import Run
@@ -34,7 +33,6 @@ def settle(run: Run, superseded: Callable[[], bool] = lambda: False) -> Episode:
     meanwhile is proven again, where it may be.
     """
     run.company.leave(run)
-    rest()
     patient_until_ns = run.clock.monotonic_ns() + min(PATIENCE_NS, run.policy.deadline_ns // 4)
     if not run.proven:
         return conclude(run)
