@@ -5,7 +5,19 @@ from contextlib import AbstractContextManager
 from typing import NamedTuple, Protocol
 
 from clockstep.errors import ClockstepError
-from clockstep.model import Around, Bridge, Channel, Claim, Guest, Happening, HostClock, Pause, Reading, Snapshot
+from clockstep.model import (
+    Around,
+    Bridge,
+    Channel,
+    Claim,
+    Episode,
+    Guest,
+    Happening,
+    HostClock,
+    Pause,
+    Reading,
+    Snapshot,
+)
 
 
 class Clock(Protocol):
@@ -174,6 +186,29 @@ class Hypervisors(Hypervisor, Protocol):
 
     def survey(self, within_ns: int) -> list[Listed]:
         """Return what each connection lists by then; one that does not answer holds up none of the others."""
+
+
+class Sink(Protocol):
+    """Takes what the watcher sees. There may be several; one that fails harms neither the others nor the watch."""
+
+    def surveyed(self, listed: Sequence[Listed]) -> None:
+        """Take what the hypervisors listed."""
+
+    def seen(self, episode: Episode, *, new: bool) -> None:
+        """Take an Episode. It is `new` where a clock was stepped, or its verdict is another than before."""
+
+    def ended(self) -> None:
+        """Take that the watch is over."""
+
+
+class Sightings(Protocol):
+    """When each machine's clock was last seen within tolerance, kept for the watcher that comes after this one."""
+
+    def kept(self) -> dict[str, int]:
+        """Return the host's wall clock at that moment by UUID, as far as it can be read."""
+
+    def keep(self, within_ns: Mapping[str, int]) -> None:
+        """Keep that instead; what cannot be written is not kept, and harms nothing."""
 
 
 class Locks(Protocol):

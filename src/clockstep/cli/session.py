@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Sequence, Set
+from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
@@ -16,18 +17,20 @@ from clockstep.cli.options import option
 from clockstep.config import read_cluster
 from clockstep.core.selection import Project, Wanted, addresses, refuse_contradiction, select
 from clockstep.core.targets import Scope
-from clockstep.errors import HostError, UsageError
+from clockstep.errors import HostError, UsageError, visible
 from clockstep.host.clock import SystemClock
 from clockstep.host.locks import DomainLocks
 from clockstep.host.systemd_unit import ACCOUNT
 from clockstep.host.timex import read_host_clock
 from clockstep.machines import HYPERVISORS
 from clockstep.machines.several import Several
-from clockstep.model import Episode, Guest, Policy, SetReport, Verdict
+from clockstep.model import Entry, Episode, Guest, Policy, SetReport, Verdict
 from clockstep.ports import Clock, Tell, Ways, World
 from clockstep.render.output import Repaint, print_json, print_json_line, print_page
 from clockstep.render.text import Page
+from clockstep.state.history import FileHistory
 from clockstep.state.journal import FileDefinitions, FileJournal, state_folder
+from clockstep.state.sightings import FileSightings
 from clockstep.units import DAY_NS, SECOND_NS
 from clockstep.vagrant.logins import ASKING_S, VagrantLogins
 from clockstep.vagrant.project import find_project
@@ -116,6 +119,36 @@ def journal() -> FileJournal:
 def definitions() -> FileDefinitions:
     """Return where the definitions are kept that clockstep changed."""
     return FileDefinitions(_state())
+
+
+def history() -> FileHistory:
+    """Return where it is kept what was done to clocks."""
+    return FileHistory(_state())
+
+
+def sightings() -> FileSightings:
+    """Return where it is kept when clocks were last seen within tolerance."""
+    return FileSightings(_state())
+
+
+def kept(by: str, episodes: Sequence[Episode]) -> None:
+    """Keep the Episodes of a command; that this was not possible is a line on stderr, and no failure."""
+    if trouble := history().add([Entry(by, episode) for episode in episodes]):
+        _warn("", trouble)
+
+
+def hooked(wanted: Wanted, episodes: Sequence[Episode]) -> None:
+    """Run what the cluster wants to be run after a correction, for each of these Episodes."""
+    if wanted.cluster and wanted.cluster.on_corrected:
+        from clockstep.host.hook import Hook
+        from clockstep.sinks.hook import run_after
+
+        run_after(wanted.cluster.on_corrected, episodes, _warn, Hook())
+
+
+def _warn(_node: str, text: str) -> None:
+    with suppress(OSError):
+        print(visible(text), file=sys.stderr, flush=True)  # noqa: T201
 
 
 def _state() -> Path:

@@ -30,6 +30,10 @@ from clockstep.model.doctor import (
     Inside,
     TimeSource,
 )
+from clockstep.model.history import (
+    Entry,
+    History,
+)
 from clockstep.model.machines import (
     Bridge,
     Channel,
@@ -66,6 +70,7 @@ __all__ = [
     "Claim",
     "Diagnosis",
     "DoctorReport",
+    "Entry",
     "Episode",
     "Examination",
     "Facts",
@@ -73,6 +78,7 @@ __all__ = [
     "Freeze",
     "Guest",
     "Happening",
+    "History",
     "HostClock",
     "Inside",
     "Member",
