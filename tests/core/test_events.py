@@ -113,14 +113,14 @@ def play(acts: list[What | str | int], machine: Machine) -> None:
 
 def begin_of(events: list[Happening], last: int) -> int:
     """Return the first event of the happening that an event belongs to: what libvirt says twice has no halt in it."""
-    begin, kind = 0, What.STOPPED
+    begin, kind, off = 0, What.STOPPED, False
     for at, one in enumerate(events[: last + 1]):
         if one.what is What.ANSWERS:
             continue
         again = kind not in HALTS and one.what in {kind, What.RESUMED} and one.at_ns - events[begin].at_ns < SAME_NS
         if not again:
-            booted = one.what is What.RESUMED and kind is What.STOPPED
-            begin, kind = at, What.BOOTED if booted else one.what
+            begin, kind = at, What.BOOTED if one.what is What.RESUMED and off else one.what
+        off = one.what is What.STOPPED or (off and one.what is What.PAUSED)
     return begin
 
 
@@ -158,6 +158,8 @@ def test_no_cause_is_made_up(acts: list[What | str | int]) -> None:
         booted = What.STOPPED in before and What.RESUMED in before
         assert work.trail.why in before or (work.trail.why is What.BOOTED and booted)
         stops = [at for at, what in enumerate(before) if what is What.STOPPED]
+        if stops and What.MIGRATED in before[stops[0] :]:  # it may have left and come back, with all that it was
+            continue
         since = before[stops[-1] :] if stops else before
         assert work.trail.why in since or (work.trail.why is What.BOOTED and What.RESUMED in since), "a stop ends it"
 

@@ -37,6 +37,8 @@ from clockstep.vagrant.project import find_project
 from clockstep.vagrant.trust import untrusted
 
 LAB = "lab"
+OF_SERVICE = Path("/var/lib/clockstep-watch/.local/state/clockstep")
+"""The state folder of the system's service: in the home of its account."""
 REPAINT_NS = 2 * SECOND_NS
 ASKING_NS = (ASKING_S + 5) * SECOND_NS
 R = TypeVar("R")
@@ -124,6 +126,13 @@ def definitions() -> FileDefinitions:
 def history() -> FileHistory:
     """Return where it is kept what was done to clocks."""
     return FileHistory(_state())
+
+
+def histories() -> list[FileHistory]:
+    """Return all that may have been kept: for root also by the system's service, unless a state folder is named."""
+    if os.geteuid() or os.environ.get("CLOCKSTEP_STATE"):
+        return [history()]
+    return [history(), FileHistory(OF_SERVICE)]
 
 
 def sightings() -> FileSightings:

@@ -4,6 +4,7 @@ import queue
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 
 from clockstep.model import Episode
 from clockstep.ports import Listed, Sink, Tell
@@ -20,11 +21,17 @@ class Behind:
     """
 
     def __init__(
-        self, sink: Sink, tell: Tell, cut_off: Callable[[], None] = lambda: None, waiting: int = WAITING
+        self,
+        sink: Sink,
+        tell: Tell,
+        cut_off: Callable[[], None] = lambda: None,
+        waiting: int = WAITING,
+        last_s: float = LAST_S,
     ) -> None:
         self._sink = sink
         self._tell = tell
         self._cut_off = cut_off
+        self._last_s = last_s
         self._queue: queue.Queue[tuple[Episode, bool] | None] = queue.Queue(waiting)
         self._dropped = 0
         self._failed = False
@@ -46,8 +53,8 @@ class Behind:
     def ended(self) -> None:
         """Give the sink what waits, for a while."""
         with suppress(queue.Full):
-            self._queue.put(None, timeout=LAST_S)
-        self._thread.join(LAST_S)
+            self._queue.put(None, timeout=self._last_s)
+        self._thread.join(self._last_s)
         if self._thread.is_alive():
             self._cut_off()
             self._thread.join(1)
@@ -55,13 +62,17 @@ class Behind:
     def _give_all(self) -> None:
         while (item := self._queue.get()) is not None:
             episode, new = item
-            try:
-                self._sink.seen(episode, new=new)
-            except Exception as error:  # noqa: BLE001 - whatever it is, the next Episode is given too
-                if not self._failed:
-                    self._failed = True
-                    self._tell("", f"{type(self._sink).__name__} failed: {type(error).__name__}: {error}")
+            self._do(partial(self._sink.seen, episode, new=new))
             if self._dropped and self._queue.empty():
                 dropped, self._dropped = self._dropped, 0
                 self._tell("", f"{dropped} Episodes were not given to {type(self._sink).__name__}: it is too slow")
-        self._sink.ended()
+        self._do(self._sink.ended)
+
+    def _do(self, give: Callable[[], None]) -> None:
+        """Give the sink something; that it fails is told once, and the next Episode is given to it too."""
+        try:
+            give()
+        except Exception as error:  # noqa: BLE001 - whatever it is, it ends nothing
+            if not self._failed:
+                self._failed = True
+                self._tell("", f"{type(self._sink).__name__} failed: {type(error).__name__}: {error}")
