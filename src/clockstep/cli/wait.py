@@ -47,11 +47,13 @@ def command(
     from clockstep.model import Policy, Report
     from clockstep.render.output import Story
     from clockstep.render.text import status_page
+    from clockstep.units import DAY_NS
 
     with Story() as story:
         wanted = asked(context, names, everything=everything)
         world = opened(context, wanted, story.tell)
         guests = selected(world, wanted, changing=False)
-        episodes, done = wait.wait(world, guests, Policy(tolerance_ns=within), timeout)
+        policy = Policy(tolerance_ns=within, max_forward_ns=max(within, DAY_NS))
+        episodes, done = wait.wait(world, guests, policy, timeout)
     printed(context, Report(read_host_clock(), episodes, summarise(episodes)), status_page)
     return exit_code(episodes, complete=done)

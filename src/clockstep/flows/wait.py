@@ -8,9 +8,9 @@ from clockstep.flows.glance import glance
 from clockstep.flows.step import find_ways
 from clockstep.loop.fleet import side_by_side
 from clockstep.loop.heal import unreached
-from clockstep.model import Cause, Episode, Guest, Policy, Verdict
+from clockstep.model import Cause, Episode, Guest, Offset, Policy, Verdict
 from clockstep.ports import Node, Reach, World
-from clockstep.units import MILLISECOND_NS, SECOND_NS, show_offset
+from clockstep.units import DAY_NS, MILLISECOND_NS, SECOND_NS, show_duration
 
 AWAITED = Cause("waited for")
 BETWEEN_NS, MOST_BETWEEN_NS = 50 * MILLISECOND_NS, SECOND_NS
@@ -98,5 +98,12 @@ def _tell(world: World, episodes: Sequence[Episode], ready: int) -> None:
         offset = measured(episode.facts)
         reason = episode.facts.trouble[-1].text if episode.facts.trouble else "not read"
         state = "within tolerance" if episode.verdict is Verdict.GOOD else "waiting"
-        shown = f"{show_offset(offset.value_ns, offset.error_ns)}, {state}" if offset else f"{reason}, waiting"
-        world.tell(episode.node, shown)
+        world.tell(episode.node, f"{roughly(offset)}, {state}" if offset else f"{reason}, waiting")
+
+
+def roughly(offset: Offset) -> str:
+    """Say an offset to one digit, so that one that only drifts is not said again each second."""
+    by_ns = abs(offset.value_ns)
+    digit = 10 ** (len(str(by_ns)) - 1)
+    shown = show_duration(by_ns if by_ns > DAY_NS else by_ns // digit * digit)
+    return f"about {shown} {'behind' if offset.value_ns < 0 else 'ahead'}"
