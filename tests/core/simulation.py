@@ -241,6 +241,7 @@ class SimHypervisor:
         self.channels: set[str] = set()
         self.spanning = True
         self.machines = {name: SimGuest(clock) for name in names}
+        self.identities: dict[str, str] = {}
         self.taken: dict[str, dict[str, tuple[Snapshot, int]]] = {name: {} for name in names}
         self.broken: set[tuple[str, str]] = set()
         self.calls: list[tuple[str, str]] = []
@@ -251,7 +252,12 @@ class SimHypervisor:
 
     def guests(self) -> list[Guest]:
         return [
-            Guest(name, str(uuid5(self.id, name)), "running" if machine.running else "paused", stuck=machine.stuck)
+            Guest(
+                name,
+                self.identities.get(name) or str(uuid5(self.id, name)),
+                "running" if machine.running else "paused",
+                stuck=machine.stuck,
+            )
             for name, machine in sorted(self.machines.items())
         ]
 

@@ -21,7 +21,7 @@ def command(
 
     --all means all that clockstep has paused. What others have paused is not touched.
     """
-    from clockstep.cli.session import asked, code_of_set, held, opened, policy_of, printed
+    from clockstep.cli.session import asked, code_of_set, held, kept, opened, policy_of, printed
     from clockstep.flows.pause import resume
     from clockstep.render.output import Story
     from clockstep.render.text import set_page
@@ -31,4 +31,5 @@ def command(
         world = opened(context, wanted, story.tell)
         report = resume(world, held(world, wanted), policy_of(context, wanted), mixed=mixed)
     printed(context, report, set_page)
+    kept("resume", report.episodes)
     return code_of_set(report)

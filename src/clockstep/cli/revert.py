@@ -39,7 +39,7 @@ def command(
     snapshot of another tool needs its nodes named, or --all that have it. If one node cannot be reverted, those that
     were stay paused.
     """
-    from clockstep.cli.session import asked, code_of_set, opened, policy_of, printed, scope_of
+    from clockstep.cli.session import asked, code_of_set, hooked, kept, opened, policy_of, printed, scope_of
     from clockstep.flows import revert
     from clockstep.render.output import Story
     from clockstep.render.text import set_page, targets_line
@@ -53,4 +53,6 @@ def command(
         world = world._replace(tell=story.tell)
         report = revert.revert(world, targets, policy_of(context, wanted), keep_frozen=hold)
     printed(context, report, set_page)
+    kept("revert", report.episodes)
+    hooked(wanted, report.episodes)
     return code_of_set(report)

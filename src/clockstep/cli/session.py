@@ -5,6 +5,7 @@ import resource
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Sequence, Set
+from contextlib import suppress
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -18,7 +19,7 @@ from clockstep.cli.options import option
 from clockstep.config import read_cluster
 from clockstep.core.selection import SSH, Project, Wanted, addresses, refuse_contradiction, select
 from clockstep.core.targets import Scope
-from clockstep.errors import HostError, UsageError
+from clockstep.errors import HostError, UsageError, visible
 from clockstep.host.clock import SystemClock
 from clockstep.host.locks import DomainLocks
 from clockstep.host.reference import HostReference
@@ -26,17 +27,21 @@ from clockstep.host.systemd_unit import ACCOUNT
 from clockstep.machines import HYPERVISORS
 from clockstep.machines.hosts import SshHosts
 from clockstep.machines.several import Several, begun
-from clockstep.model import Episode, Guest, Policy, SetReport, Verdict
+from clockstep.model import Entry, Episode, Guest, Policy, SetReport, Verdict
 from clockstep.ports import Clock, Machines, Tell, Ways, World
 from clockstep.render.output import Repaint, print_json, print_json_line, print_page
 from clockstep.render.text import Page
+from clockstep.state.history import FileHistory
 from clockstep.state.journal import FileDefinitions, FileJournal, state_folder
+from clockstep.state.sightings import FileSightings
 from clockstep.units import DAY_NS, SECOND_NS
 from clockstep.vagrant.logins import ASKING_S, VagrantLogins
 from clockstep.vagrant.project import find_project
 from clockstep.vagrant.trust import untrusted
 
 LAB = "lab"
+OF_SERVICE = Path("/var/lib/clockstep-watch/.local/state/clockstep")
+"""The state folder of the system's service: in the home of its account."""
 REPAINT_NS = 2 * SECOND_NS
 ASKING_NS = (ASKING_S + 5) * SECOND_NS
 R = TypeVar("R")
@@ -141,6 +146,43 @@ def journal() -> FileJournal:
 def definitions() -> FileDefinitions:
     """Return where the definitions are kept that clockstep changed."""
     return FileDefinitions(_state())
+
+
+def history() -> FileHistory:
+    """Return where it is kept what was done to clocks."""
+    return FileHistory(_state())
+
+
+def histories() -> list[FileHistory]:
+    """Return all that may have been kept: for root also by the system's service, unless a state folder is named."""
+    if os.geteuid() or os.environ.get("CLOCKSTEP_STATE"):
+        return [history()]
+    return [history(), FileHistory(OF_SERVICE)]
+
+
+def sightings() -> FileSightings:
+    """Return where it is kept when clocks were last seen within tolerance."""
+    return FileSightings(_state())
+
+
+def kept(by: str, episodes: Sequence[Episode]) -> None:
+    """Keep the Episodes of a command; that this was not possible is a line on stderr, and no failure."""
+    if trouble := history().add([Entry(by, episode) for episode in episodes]):
+        _warn("", trouble)
+
+
+def hooked(wanted: Wanted, episodes: Sequence[Episode]) -> None:
+    """Run what the cluster wants to be run after a correction, for each of these Episodes."""
+    if wanted.cluster and wanted.cluster.on_corrected:
+        from clockstep.host.hook import Hook
+        from clockstep.sinks.hook import run_after
+
+        run_after(wanted.cluster.on_corrected, episodes, _warn, Hook())
+
+
+def _warn(_node: str, text: str) -> None:
+    with suppress(OSError):
+        print(visible(text), file=sys.stderr, flush=True)  # noqa: T201
 
 
 def _state() -> Path:

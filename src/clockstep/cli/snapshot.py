@@ -40,7 +40,7 @@ def create(
     All of them have the snapshot afterwards, or none. Workloads that are frozen stand still in it, so that after a
     revert none runs before its clock is proven right.
     """
-    from clockstep.cli.session import asked, code_of_set, frozen, opened, policy_of, printed, selected
+    from clockstep.cli.session import asked, code_of_set, frozen, kept, opened, policy_of, printed, selected
     from clockstep.flows import snapshot
     from clockstep.render.output import Story
     from clockstep.render.text import set_page
@@ -52,6 +52,7 @@ def create(
         workloads = frozen(wanted, freeze, cgroups)
         report = snapshot.create(world, guests, name, policy_of(context, wanted), workloads)
     printed(context, report, set_page)
+    kept("snapshot create", report.episodes)
     return code_of_set(report)
 
 

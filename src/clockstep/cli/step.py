@@ -30,7 +30,7 @@ def command(
 
     A step forward is at most a day, and one backward needs --allow-backward. Where it is unsure nothing is stepped.
     """
-    from clockstep.cli.session import asked, exit_code, opened, policy_of, printed, selected
+    from clockstep.cli.session import asked, exit_code, kept, opened, policy_of, printed, selected
     from clockstep.core.summary import summarise
     from clockstep.flows.step import ASKED, status, step
     from clockstep.model import Report
@@ -45,4 +45,6 @@ def command(
         done = status(world, guests, policy) if dry_run else step(world, dict.fromkeys(guests, ASKED), policy)
         report = Report(world.host, done, summarise(done))
     printed(context, report, plan_page if dry_run else step_page)
+    if not dry_run:
+        kept("step", report.episodes)
     return exit_code(report.episodes)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from clockstep.core.checks import ORDER
-from clockstep.model import Episode, Summary
+from clockstep.model import Episode, Step, Summary, What
 
 
 def summarise(episodes: Sequence[Episode]) -> Summary | None:
@@ -18,3 +18,8 @@ def summarise(episodes: Sequence[Episode]) -> Summary | None:
         max(bounds) if len(bounds) == len(episodes) else None,
         max(wrong, default=None),
     )
+
+
+def was_corrected(episode: Episode) -> bool:
+    """Whether something was done to a node's clock: it was stepped, or the node was reverted."""
+    return episode.cause.kind == What.REVERTED.value or any(isinstance(action, Step) for action in episode.actions)

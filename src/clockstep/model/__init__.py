@@ -31,6 +31,10 @@ from clockstep.model.doctor import (
     Inside,
     TimeSource,
 )
+from clockstep.model.history import (
+    Entry,
+    History,
+)
 from clockstep.model.machines import (
     Bridge,
     Channel,
@@ -68,6 +72,7 @@ __all__ = [
     "Decision",
     "Diagnosis",
     "DoctorReport",
+    "Entry",
     "Episode",
     "Examination",
     "Facts",
@@ -75,6 +80,7 @@ __all__ = [
     "Freeze",
     "Guest",
     "Happening",
+    "History",
     "HostClock",
     "Inside",
     "Member",

@@ -17,6 +17,7 @@ from clockstep.ports.machines import (
 )
 from clockstep.ports.reach import NO_PROGRAM, Login, Node, Output, Reach, Ways
 from clockstep.ports.reference import Instant, Reference
+from clockstep.ports.sinks import Sightings, Sink
 from clockstep.ports.world import Tell, World
 
 __all__ = [
@@ -39,6 +40,8 @@ __all__ = [
     "Power",
     "Reach",
     "Reference",
+    "Sightings",
+    "Sink",
     "Snapshots",
     "Tell",
     "Ways",

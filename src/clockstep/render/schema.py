@@ -5,9 +5,9 @@ from typing import Any
 import msgspec
 
 from clockstep.core.setup import SetupReport
-from clockstep.model import Action, DoctorReport, Report, Resync, Selection, SetReport, SnapshotList, Step
+from clockstep.model import Action, DoctorReport, History, Report, Resync, Selection, SetReport, SnapshotList, Step
 
-PRINTED = (Selection, Report, DoctorReport, SetupReport, SetReport, SnapshotList)
+PRINTED = (Selection, Report, DoctorReport, SetupReport, SetReport, SnapshotList, History)
 ACTIONS = (Step, Resync)
 REFERENCE = "#/$defs/{name}"
 

@@ -1,0 +1,59 @@
+"""`clockstep wait`."""
+
+from typing import Any
+
+import click
+
+from clockstep.cli.options import Duration, examples, nodes, shared, ways
+
+EXAMPLES = examples("wait node-1", "wait --all --within 50ms --timeout 10m", "step node-1 && clockstep wait node-1")
+
+
+@click.command("wait", epilog=EXAMPLES)
+@nodes
+@click.option(
+    "--within",
+    type=Duration(),
+    metavar="TIME",
+    default="10ms",
+    show_default=True,
+    help="The largest offset that counts as within tolerance.",
+)
+@click.option(
+    "--timeout", type=Duration(), metavar="TIME", default="5m", show_default=True, help="How long to wait at most."
+)
+@ways
+@shared
+@click.pass_context
+def command(
+    context: click.Context,
+    /,
+    names: tuple[str, ...],
+    *,
+    everything: bool,
+    within: int,
+    timeout: int,
+    **_options: Any,
+) -> int:
+    """Wait until the clocks of all nodes are within tolerance, in three readings in a row. Nothing is changed.
+
+    Ends with 1 if the timeout comes first, and with 3 if a node is unreachable then. Without names it waits for
+    everything that runs.
+    """
+    from clockstep.cli.session import asked, exit_code, opened, printed, selected
+    from clockstep.core.summary import summarise
+    from clockstep.flows import wait
+    from clockstep.host.timex import read_host_clock
+    from clockstep.model import Policy, Report
+    from clockstep.render.output import Story
+    from clockstep.render.text import status_page
+    from clockstep.units import DAY_NS
+
+    with Story() as story:
+        wanted = asked(context, names, everything=everything)
+        world = opened(context, wanted, story.tell)
+        guests = selected(world, wanted, changing=False)
+        policy = Policy(tolerance_ns=within, max_forward_ns=max(within, DAY_NS))
+        episodes, done = wait.wait(world, guests, policy, timeout)
+    printed(context, Report(read_host_clock(), episodes, summarise(episodes)), status_page)
+    return exit_code(episodes, complete=done)
