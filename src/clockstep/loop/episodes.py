@@ -40,7 +40,7 @@ def conclude(run: Run, *, proof: bool = True, sync: bool = True) -> Episode:
         findings=findings,
         started_at_ns=run.started_at_ns,
         took_ns=run.clock.monotonic_ns() - run.began_ns,
-        wrong_for_ns=run.right_ns if run.proven_ns is not None else None,
+        wrong_for_ns=run.first_good_ns if run.proven_ns is not None else None,
         proven_ns=run.proven_ns,
         decision=decide(facts, run.policy),
         consent=consent(facts, run.policy),

@@ -41,7 +41,7 @@ def prove_again(run: Run) -> bool:
         elif late or hopeless(facts, run.policy):
             return False
         else:
-            todo = plan(facts, run.policy, run.standing())
+            todo = plan(facts, run.policy, run.effective())
             trouble = perform(run, todo)
         if trouble and trouble.lasting:
             run.facts = replace(facts, trouble=(*facts.trouble, trouble))

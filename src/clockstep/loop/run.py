@@ -45,7 +45,7 @@ class Run:
     silences: int = 0
     claimed: Claim | None = None
     moved: Finding | None = None
-    right_ns: int | None = None
+    first_good_ns: int | None = None
     proven_ns: int | None = None
 
     @property
@@ -63,7 +63,7 @@ class Run:
         """Whether a daemon was not resynced since the last step."""
         return bool(self.done) and not isinstance(self.done[-1], Resync)
 
-    def standing(self) -> list[Action]:
+    def effective(self) -> list[Action]:
         """Return what was done, but for a resync that has had its time: chronyd ignores a burst during another."""
         stale = self.clock.monotonic_ns() - self.resynced_ns > RESYNC_TAKES_NS
         return self.done[:-1] if self.done and isinstance(self.done[-1], Resync) and stale else self.done
@@ -84,13 +84,13 @@ class Run:
         first = self.before is None
         self.before = self.before or measured(facts)
         if not self.is_good(facts):
-            self.good, self.right_ns, self.proven_ns = 0, None, None
+            self.good, self.first_good_ns, self.proven_ns = 0, None, None
             return
         self.good += 1
         self.good_at_ns = self.clock.monotonic_ns()
         since = self.began_ns if self.cause.since_ns is None else self.cause.since_ns
         if self.good == 1:
-            self.right_ns = 0 if first else self.clock.monotonic_ns() - since
+            self.first_good_ns = 0 if first else self.clock.monotonic_ns() - since
         if self.good == self.policy.looks:
             self.proven_ns = self.clock.monotonic_ns() - since
 

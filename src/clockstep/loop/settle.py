@@ -33,54 +33,46 @@ def settle(run: Run, superseded: Callable[[], bool] = lambda: False) -> Episode:
     meanwhile is proven again, where it may be.
     """
     run.company.leave(run)
-    patient_until_ns = run.clock.monotonic_ns() + min(PATIENCE_NS, run.policy.deadline_ns // 4)
     if not run.proven:
         return conclude(run)
-    while not run.is_late:
-        if not run.proven and not prove_again(run):
-            break
+    patient_until_ns = run.clock.monotonic_ns() + min(PATIENCE_NS, run.policy.deadline_ns // 4)
+    while not run.is_late and (run.proven or prove_again(run)):
         if superseded() and not run.daemon_needs_resync:
             return conclude(run, sync=False)
         if run.asked:
-            if ended := _learned(run):
-                return ended
-            continue
-        held = run.company.has_unproven() and run.clock.monotonic_ns() < patient_until_ns
-        facts = look(run, ask=not held)
-        good = run.is_good(facts)
-        if superseded() and not (run.daemon_needs_resync and good):  # what was just seen is for the next run
-            return conclude(run, sync=False)
-        run.take(facts)
-        if not good:
-            if hopeless(facts, run.policy):
+            trouble = learn_late(run)
+        else:
+            held = run.company.has_unproven() and run.clock.monotonic_ns() < patient_until_ns
+            facts = look(run, ask=not held)
+            if superseded() and not (run.daemon_needs_resync and run.is_good(facts)):
+                return conclude(run, sync=False)  # as it was before: what was just seen is for the next run
+            run.take(facts)
+            if is_over(run, facts, held=held):
                 break
-            continue
-        if run.is_late or (is_settled(run, facts) and not held):
-            break
-        todo = plan(facts, run.policy, run.standing())
-        trouble = perform(run, todo)
+            trouble = bring_along(run, facts, held=held) if run.proven else None
         if trouble and trouble.lasting:
-            return _ended_by(run, trouble)
-        if trouble or not todo:
-            run.clock.sleep_ns(HELD_NS if held else pause(run, facts))
-            await_daemon(run, facts)
+            run.facts = replace(run.facts, trouble=(*run.facts.trouble, trouble))
+            break
     return conclude(run)
 
 
-def _learned(run: Run) -> Episode | None:
-    """Ask what became of the last step; return the Episode if that is never known."""
+def learn_late(run: Run) -> Trouble | None:
+    """Ask what became of the last step of a clock that is proven already; look again if that is not said."""
     trouble = learn(run)
-    if trouble and trouble.lasting:
-        return _ended_by(run, trouble)
-    if trouble:
+    if trouble and not trouble.lasting:
         run.clock.sleep_ns(BETWEEN_LOOKS_NS)
         run.take(look(run))
-    return None
+    return trouble
 
 
-def _ended_by(run: Run, trouble: Trouble) -> Episode:
-    run.facts = replace(run.facts, trouble=(*run.facts.trouble, trouble))
-    return conclude(run)
+def bring_along(run: Run, facts: Facts, *, held: bool) -> Trouble | None:
+    """Resync the daemon if it needs that, or else wait for it; return trouble that was met."""
+    todo = plan(facts, run.policy, run.effective())
+    trouble = perform(run, todo)
+    if not todo or (trouble and not trouble.lasting):
+        run.clock.sleep_ns(HELD_NS if held else pause(run, facts))
+        await_daemon(run, facts)
+    return trouble
 
 
 def await_daemon(run: Run, facts: Facts) -> None:
@@ -92,6 +84,13 @@ def await_daemon(run: Run, facts: Facts) -> None:
     if command and until_ns < run.began_ns + run.policy.deadline_ns:
         with suppress(ReachError):
             run.node.reach.run(["/bin/sh", "-c", command], b"", until_ns)
+
+
+def is_over(run: Run, facts: Facts, *, held: bool) -> bool:
+    """Whether nothing is left to wait for, or to be done."""
+    if not run.proven:
+        return hopeless(facts, run.policy)
+    return run.is_late or (is_settled(run, facts) and not held)
 
 
 def is_settled(run: Run, facts: Facts) -> bool:
