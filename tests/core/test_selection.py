@@ -130,7 +130,7 @@ def test_a_name_that_two_connections_have_is_not_guessed() -> None:
     guests = [Guest(f"web@{at}", uuid, "running", at) for at, uuid in ((HERE, "u1"), (THERE, "u2"))]
     with pytest.raises(UsageError, match="more than one connection has a node 'web'") as caught:
         select(guests, Wanted(("web",)), changing=False)
-    assert caught.value.hint == f"say which: web@{HERE} or web@{THERE}"
+    assert caught.value.hint == f"use web@{HERE} or web@{THERE}"
     assert names(select(guests, Wanted((f"web@{THERE}",)), changing=True)) == [f"web@{THERE}"]
 
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 
-from clockstep.errors import ClockstepError
+from clockstep.errors import BusyError, ClockstepError
 from clockstep.model import Claim, Episode, HostClock, Verdict
 
 SET_UP = ("apt-get", "dnf")
@@ -33,6 +33,7 @@ class SetupOutcome(Enum):
     FAILED = "failed, and put back"
     LEFT_ALONE = "left alone"
     UNREACHED = "not reached"
+    LOCKED = "locked by another clockstep"
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,11 +111,14 @@ class SetupReport:
 def reported(results: Mapping[str, SetupNode | ClockstepError]) -> tuple[SetupNode, ...]:
     """Return what came of each node, an error of reaching it included."""
     return tuple(
-        SetupNode(name, SetupOutcome.UNREACHED, f"{result.message}{f'; {result.hint}' if result.hint else ''}")
-        if isinstance(result, ClockstepError)
-        else result
-        for name, result in results.items()
+        failed(name, result) if isinstance(result, ClockstepError) else result for name, result in results.items()
     )
+
+
+def failed(node: str, error: ClockstepError) -> SetupNode:
+    """Return what an error comes to for one node."""
+    outcome = SetupOutcome.LOCKED if isinstance(error, BusyError) else SetupOutcome.UNREACHED
+    return SetupNode(node, outcome, f"{error.message}{f'; {error.hint}' if error.hint else ''}")
 
 
 def planned(node: str, plan: SetupPlan) -> SetupNode:
@@ -188,17 +192,3 @@ def remarks(plan: SetupPlan) -> list[str]:
     if plan.interrupted:
         found.append("an earlier setup was cut short: it is gone on with")
     return found
-
-
-def exit_code(report: SetupReport, *, strict: bool) -> int:
-    """Return 3 where a node could not be reached, 1 where one is not set up as it should be, else 0.
-
-    `strict` is whether a node that would be changed counts as such.
-    """
-    outcomes = {node.outcome for node in report.nodes}
-    if SetupOutcome.UNREACHED in outcomes:
-        return 3
-    wrong = {SetupOutcome.REFUSED, SetupOutcome.FAILED, SetupOutcome.LEFT_ALONE, SetupOutcome.NOT_PUT_BACK}
-    wrong |= {SetupOutcome.WOULD_CHANGE} if strict else set()
-    unproven = any(node.outcome is SetupOutcome.UNCHANGED and node.text and node.plan for node in report.nodes)
-    return 1 if outcomes & wrong or unproven else 0

@@ -6,7 +6,7 @@ on it.
 
 from collections.abc import Callable, Iterator, Sequence
 
-from clockstep.core.setup import SetupNode, SetupOutcome, SetupPlan, SetupReport
+from clockstep.core.setup import SetupNode, SetupOutcome, SetupPlan, SetupReport, failed
 from clockstep.errors import ClockstepError
 from clockstep.model import Bridge, Guest
 from clockstep.ports import World
@@ -77,4 +77,4 @@ def _found(world: World, guests: Sequence[Guest], one: Callable[[Guest, Bridge],
                     seen.add((guest.connection, bridge.uuid))
                     yield one(guest, bridge)
         except ClockstepError as error:
-            yield SetupNode(guest.name, SetupOutcome.UNREACHED, error.message)
+            yield failed(guest.name, error)
