@@ -4,6 +4,7 @@ import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -44,17 +45,34 @@ class _Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 HINT = f"a [cluster.NAME] has {', '.join(_Table.__struct_fields__)}"
 
 
+class Source(Enum):
+    """Why a configuration is the one that is meant, from what counts first to what counts last."""
+
+    OPTION = "option"
+    VARIABLE = "variable"
+    FOLDER = "folder"
+    ABOVE = "above"
+    VAGRANT = "vagrant"
+    USER = "user"
+    SYSTEM = "system"
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a configuration may be, and by what it is known to be meant; `named` is whether somebody named the file.
-
-    `own` is whether it is in a folder of the user's or the system's own for such files.
-    """
+    """Where a configuration may be, and why it would be the one that is meant."""
 
     path: str
-    source: str
-    named: bool = False
-    own: bool = False
+    source: Source
+
+    @property
+    def named(self) -> bool:
+        """Whether somebody named the file."""
+        return self.source in {Source.OPTION, Source.VARIABLE}
+
+    @property
+    def own(self) -> bool:
+        """Whether it is in the folder that the user or the system has for it."""
+        return self.source in {Source.USER, Source.SYSTEM}
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +80,7 @@ class ConfigReport:
     """What `config show` prints: the file that is used, why it is, what it says, and where else one was looked for."""
 
     path: str
-    source: str
+    source: Source | None
     clusters: tuple[Cluster, ...]
     searched: tuple[str, ...]
     schema_version: int = 1
@@ -77,15 +95,16 @@ def places(
     user's and the system's own.
     """
     if file:
-        return (Place(file, "--config", named=True),)
+        return (Place(file, Source.OPTION),)
     if named := environ.get(VARIABLE):
-        return (Place(named, VARIABLE, named=True),)
-    above = [Place(FILE, "the current folder"), *(Place(str(one / FILE), "above") for one in here.absolute().parents)]
-    vagrant = [Place(str(project / FILE), "the Vagrant project")] if project else []
+        return (Place(named, Source.VARIABLE),)
+    folders = here.absolute().parents
+    above = [Place(str(here / FILE), Source.FOLDER), *(Place(str(one / FILE), Source.ABOVE) for one in folders)]
+    vagrant = [Place(str(project / FILE), Source.VAGRANT)] if project else []
     home = Path(environ.get("XDG_CONFIG_HOME") or Path(environ.get("HOME") or "~").expanduser() / ".config")
     owned = [
-        Place(str(home / "clockstep" / OWN), "the user's own", own=True),
-        Place(f"/etc/clockstep/{OWN}", "the system's own", own=True),
+        Place(str(home / "clockstep" / OWN), Source.USER),
+        Place(f"/etc/clockstep/{OWN}", Source.SYSTEM),
     ]
     return (*above, *vagrant, *(owned if own else ()))
 
@@ -95,7 +114,7 @@ def show(searched: Sequence[Place]) -> ConfigReport:
     looked = tuple(place.path for place in searched)
     found = find(searched)
     if found is None:
-        return ConfigReport("", "", (), looked)
+        return ConfigReport("", None, (), looked)
     return ConfigReport(found.path, found.source, tuple(_read(found).values()), looked)
 
 

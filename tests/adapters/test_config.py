@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clockstep.cli.session import frozen
-from clockstep.config import Place, find, parse, places, read_cluster, show
+from clockstep.config import Place, Source, find, parse, places, read_cluster, show
 from clockstep.core.selection import Cluster, Limits, Wanted
 from clockstep.errors import UsageError
 from clockstep.units import MILLISECOND_NS, MINUTE_NS, SECOND_NS
@@ -173,12 +173,12 @@ def test_a_file_found_upward_that_others_may_have_written_is_an_error_and_not_pa
     here.mkdir(parents=True)
     file = written(tmp_path / "open/clockstep.toml", "theirs")
     searched = places(None, home, None, here=here)
-    assert find(searched) == Place(str(file), "above")
+    assert find(searched) == Place(str(file), Source.ABOVE)
     (tmp_path / "open").chmod(0o777)
     with pytest.raises(UsageError, match=r"is not trusted: .*open may be written by everybody") as caught:
         find(searched)
     assert "--config" in caught.value.hint
-    assert find(places(str(file), home, None, here=here)) == Place(str(file), "--config", named=True)
+    assert find(places(str(file), home, None, here=here)) == Place(str(file), Source.OPTION)
 
 
 def test_an_address_that_starts_a_program_counts_in_the_users_own_file_only(
@@ -196,6 +196,6 @@ def test_an_address_that_starts_a_program_counts_in_the_users_own_file_only(
 def test_what_counts_is_shown_with_where_it_was_looked_for(tmp_path: Path, home: dict[str, str]) -> None:
     file = written(tmp_path / "c.toml", "a")
     report = show(places(str(file), home, None))
-    assert (report.path, report.source, [one.name for one in report.clusters]) == (str(file), "--config", ["a"])
-    nowhere = show([Place(str(tmp_path / "none"), "above")])
+    assert (report.path, report.source, [one.name for one in report.clusters]) == (str(file), Source.OPTION, ["a"])
+    nowhere = show([Place(str(tmp_path / "none"), Source.ABOVE)])
     assert (nowhere.path, nowhere.searched) == ("", (str(tmp_path / "none"),))

@@ -177,9 +177,9 @@ def test_a_file_of_somebody_elses_is_neither_replaced_nor_removed(tmp_path: Path
     theirs.parent.mkdir(parents=True)
     theirs.write_text("[Unit]\n")
     systemd = Systemd()
-    with pytest.raises(ClockstepError, match="not of clockstep's making"):
+    with pytest.raises(ClockstepError, match="clockstep did not write it"):
         install(service(), tmp_path, tmp_path, systemd)
-    with pytest.raises(ClockstepError, match="not of clockstep's making"):
+    with pytest.raises(ClockstepError, match="clockstep did not write it"):
         uninstall(tmp_path, tmp_path, systemd, of_user=False)
     assert theirs.read_text() == "[Unit]\n"
     assert systemd.commands == []

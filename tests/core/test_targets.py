@@ -47,7 +47,7 @@ def test_named_machines_are_those_alone() -> None:
 
 
 def test_a_snapshot_of_another_tool_needs_its_machines_named() -> None:
-    with pytest.raises(UsageError, match="name the nodes"):
+    with pytest.raises(UsageError, match="taken by another tool"):
         targets(ALL, "theirs", Scope())
     assert names(targets(ALL, "theirs", Scope(everything=True))) == ["prod-1", "prod-2", "lone"]
     assert names(targets(ALL, "theirs", OF_PROD)) == ["prod-1", "prod-2"]

@@ -108,8 +108,8 @@ def opened(context: click.Context, wanted: Wanted, tell: Tell) -> World:
     ways = Ways(context.params.get("ssh_config"), context.params.get("reach"), guards=guards, called=called)
     if wanted.project:
         ways = ways._replace(vagrant=VagrantLogins(wanted.project, _state(), tell))
+    LOG.debug("connections: %s", ", ".join(address or "libvirt's default" for address in addresses(wanted)))
     parts = {address: HYPERVISORS["libvirt"](resolved(address), clock, ways) for address in addresses(wanted)}
-    LOG.debug("connections: %s", ", ".join(address or "libvirt's default" for address in parts))
     asking_ns = ASKING_NS if wanted.project else 0
     locks = DomainLocks(clock, tell, _state() / "locks", {ACCOUNT})
     return World(Several(parts, called), clock, host, locks, journal(), tell, asking_ns)

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import NamedTuple
 
-from clockstep.config import ConfigReport
+from clockstep.config import ConfigReport, Source
 from clockstep.core.selection import Cluster
 from clockstep.host.systemd_unit import ServiceStatus
 from clockstep.model import (
@@ -232,16 +232,27 @@ def _snapshot_row(one: SnapshotSet, now_ns: int) -> tuple[str, ...]:
     return (one.name, show_duration(max(0, now_ns - one.created_ns)), " ".join(one.present), note)
 
 
+SOURCES = {
+    Source.OPTION: "named with --config",
+    Source.VARIABLE: "named by CLOCKSTEP_CONFIG",
+    Source.FOLDER: "in the current folder",
+    Source.ABOVE: "in a folder above the current one",
+    Source.VAGRANT: "in the Vagrant project",
+    Source.USER: "the user's own",
+    Source.SYSTEM: "the system's own",
+}
+
+
 def config_page(report: ConfigReport) -> Page:
     """Say which configuration is used, and what its clusters say."""
-    if not report.path:
+    if report.source is None:
         return Page(("no configuration was found", *(f"not there: {place}" for place in report.searched)), (), (), ())
     header = ("CLUSTER", "NODES", "CONNECT", "SETTINGS")
     rows = tuple(
         (one.name, " ".join(one.nodes) or "-", " ".join(one.connect) or "default", _settings(one) or "-")
         for one in report.clusters
     )
-    return Page((f"configuration: {report.path} ({report.source})",), header, rows, ())
+    return Page((f"configuration: {report.path} ({SOURCES[report.source]})",), header, rows, ())
 
 
 def _settings(cluster: Cluster) -> str:
