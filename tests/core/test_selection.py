@@ -177,3 +177,26 @@ def test_a_machine_that_another_connection_has_too_is_still_meant_by_its_name() 
     there = [Guest("web-1", "uuid-1", "running", "qemu+ssh://a/system")]
     (renamed,) = named(there, [*there, Guest("web-1", "uuid-1", "running", "qemu+ssh://b/system")], {})
     assert is_chosen(renamed, Wanted(("web-1",)))
+
+
+@pytest.mark.parametrize(
+    ("wanted", "left"),
+    [
+        (Wanted(("node-*", "web"), excluded=("node-1",)), ["node-2", "web"]),
+        (Wanted(everything=True, excluded=("n*",)), ["web"]),
+        (Wanted(cluster=CLUSTER, excluded=("*-2", "web")), ["node-1"]),
+        (Wanted(excluded=("web",)), ["node-1"]),
+    ],
+)
+def test_what_is_excluded_is_not_meant_whatever_else_names_it(wanted: Wanted, left: list[str]) -> None:
+    assert names(select(ALL, wanted, changing=False)) == left
+    meant = [guest.name for guest in ALL if is_chosen(guest, wanted)]
+    assert not {*meant} & ({guest.name for guest in ALL} - {*left, "node-2"})
+
+
+def test_a_pattern_that_excludes_nothing_is_an_error_since_it_may_be_a_typing_error() -> None:
+    with pytest.raises(UsageError, match="there is no node 'wbe', which --exclude names") as caught:
+        select(ALL, Wanted(everything=True, excluded=("wbe",)), changing=True)
+    assert caught.value.hint == "did you mean web?"
+    with pytest.raises(UsageError, match="--exclude leaves no node"):
+        select(ALL, Wanted(("web",), excluded=("w*",)), changing=True)

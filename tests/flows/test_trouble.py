@@ -153,9 +153,9 @@ def test_a_node_that_another_clockstep_works_on_is_left_to_it(guests: Guests) ->
     with DomainLocks(SystemClock()).hold([held], SECOND_NS):
         report = clockstep(guests, "step", name, other, "--deadline", "10s", code=5)
         assert verdicts(report) == {name: "unreachable", other: "good"}
-        assert "another clockstep works on" in report["episodes"][0]["facts"]["trouble"][0]["text"]
+        assert "is locked by another clockstep" in report["episodes"][0]["facts"]["trouble"][0]["text"]
         refused = clockstep(guests, "snapshot", "create", "x", name, other, "--deadline", "1s", code=5)
-        assert f"another clockstep works on {name}" in refused
+        assert f"{name} is locked by another clockstep" in refused
     assert clockstep(guests, "snapshot", "list")["snapshots"] == []
     assert guests.offset_ns(name) < -2 * SECOND_NS
 

@@ -177,7 +177,7 @@ def test_a_revert_by_clockstep_is_stepped_once_by_one_of_them(guests: Guests, tm
 def test_a_second_watcher_of_the_same_machines_refuses(guests: Guests, tmp_path: Path) -> None:
     with watching(guests, tmp_path, "--all") as watch:
         said = clockstep(guests, "watch", "--all", code=5)
-        assert f"process {watch.process.pid}" in said
+        assert f"pid {watch.process.pid} of" in said
 
 
 def test_a_libvirtd_that_is_restarted_is_listened_to_again(guests: Guests, tmp_path: Path) -> None:

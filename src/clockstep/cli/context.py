@@ -1,11 +1,14 @@
 """What was said on the command line, wherever it was said: before the command, between its words, or after them."""
 
+import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import click
 
 FORMATS = ("table", "wide", "json", "name")
+OUTPUT = re.compile(r"-[hqvy]*o=?(?P<short>.*)|--output(=(?P<long>.*))?")
+"""The option for the form, as it is on a command line."""
 COLORS = ("auto", "always", "never")
 
 
@@ -44,11 +47,7 @@ def style(context: click.Context) -> Style:
 def wants_json(words: Sequence[str]) -> bool:
     """Whether a command line asks for JSON, also one that makes no sense otherwise."""
     wanted = ""
-    for word, following in zip(words, [*words[1:], ""], strict=True):
-        if word in {"-o", "--output"}:
-            wanted = following
-        elif word.startswith("--output="):
-            wanted = word.partition("=")[2]
-        elif word.startswith("-o") and not word.startswith("--"):
-            wanted = word[2:].removeprefix("=")
+    for word, following in zip(words, [*words, ""][1:], strict=True):
+        if found := OUTPUT.fullmatch(word):
+            wanted = found["short"] or found["long"] or following
     return wanted == "json"

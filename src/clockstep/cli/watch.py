@@ -92,7 +92,7 @@ def command(context: click.Context, /, names: tuple[str, ...], *, everything: bo
     if not sys.stderr.isatty():  # a terminal that is closed ends it
         signal.signal(signal.SIGHUP, lambda _number, _frame: again.set())
     notifier = Notifier(os.environ, world.clock)
-    with world.locks.hold([Guest("the same machines", _identity(wanted), "")], SAME_WATCH_NS):
+    with world.locks.hold([Guest("this selection of nodes", _identity(wanted), "")], SAME_WATCH_NS):
         metrics = _metrics(options["metrics"], tell)
         front = _Front(notifier, metrics, lines, again, as_json=as_json(context))
         watcher = Watcher(world, _orders(context, wanted), front)

@@ -1,12 +1,13 @@
 """What setting up a node's time daemon would change, as data: what was found, to a plan, to a diff."""
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 
+from clockstep.core.summary import summarise
 from clockstep.errors import BusyError, ClockstepError
-from clockstep.model import Claim, Episode, HostClock, Verdict
+from clockstep.model import Claim, Episode, HostClock, Summary, Verdict
 
 SET_UP = ("apt-get", "dnf")
 """The package managers of systems that are set up; all others get the text, and are left alone."""
@@ -105,7 +106,14 @@ class SetupReport:
 
     host: HostClock
     nodes: tuple[SetupNode, ...]
+    summary: Summary | None = None
     schema_version: int = 1
+
+
+def report(host: HostClock, nodes: Iterable[SetupNode]) -> SetupReport:
+    """Return the report of these nodes, with a summary of the clocks that were measured."""
+    done = tuple(nodes)
+    return SetupReport(host, done, summarise([node.episode for node in done if node.episode]))
 
 
 def reported(results: Mapping[str, SetupNode | ClockstepError]) -> tuple[SetupNode, ...]:
