@@ -83,7 +83,7 @@ class ConfigReport:
     source: Source | None
     clusters: tuple[Cluster, ...]
     searched: tuple[str, ...]
-    schema_version: int = 1
+    schema_version: int = 2
 
 
 def places(

@@ -42,7 +42,7 @@ def test_help_needs_neither_libvirt_nor_rich() -> None:
 def test_shared_options_stand_before_the_command_or_after_it(capsys: pytest.CaptureFixture[str], before: bool) -> None:
     shared = [*TEST, "-o", "json"]
     run([*shared, "status"] if before else ["status", *shared])
-    assert json.loads(capsys.readouterr().out)["schema_version"] == 1
+    assert json.loads(capsys.readouterr().out)["schema_version"] == 2
 
 
 def test_status_begins_with_this_machines_own_clock_and_shows_a_bound(capsys: pytest.CaptureFixture[str]) -> None:

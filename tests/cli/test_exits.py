@@ -34,7 +34,7 @@ from clockstep.model import (
 )
 
 HOST = HostClock(synchronised=True, max_error_ns=0)
-GOOD = Episode("node", Cause("asked for"), Verdict.GOOD, None, (), None, Facts(()), (), 0, 0)
+GOOD = Episode("node", Cause("asked"), Verdict.GOOD, None, (), None, Facts(()), (), 0, 0)
 BUG = InternalError(TypeError("x"))
 
 

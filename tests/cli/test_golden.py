@@ -74,7 +74,7 @@ BEHIND = Offset(-19_619_400_000, 800_000)
 NEAR = Offset(200_000, 300_000)
 GOOD = Episode(
     "node-1",
-    Cause("reverted to snapshot before-upgrade"),
+    Cause("reverted", detail="before-upgrade"),
     Verdict.GOOD,
     BEHIND,
     (Step(19_619_400_000), Resync("chrony")),
@@ -88,7 +88,7 @@ GOOD = Episode(
 )
 BAD = Episode(
     "k8s-control-plane-01.lab.example.org",
-    Cause("asked for"),
+    Cause("asked"),
     Verdict.BAD,
     BEHIND,
     (),
@@ -104,7 +104,7 @@ BAD = Episode(
 )
 AWAY = Episode(
     "node-3",
-    Cause("asked for"),
+    Cause("asked"),
     Verdict.UNREACHABLE,
     None,
     (),

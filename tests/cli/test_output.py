@@ -53,7 +53,7 @@ ISSUES = (
 )
 EPISODE = Episode(
     NAME,
-    Cause("asked for"),
+    Cause("asked"),
     Verdict.UNSURE,
     FAR,
     (Step(1_168_695_983_313_625_000), Resync("systemd-timesyncd")),
@@ -131,8 +131,8 @@ def test_what_became_of_workloads_is_told_with_how_long_they_stood_still_and_wha
     )
     page = str(set_page(SetReport(HostClock(True, 0), None, True, (), freezes=freezes)))
     for line in (
-        "node-1: kubepods.slice thawed, the clock proven right, after 812 ms",
-        "node-2: kubepods.slice/a frozen still; run on: kube-system/etcd: not proven (clockstep thaw)",
+        "node-1: kubepods.slice thawed, clock verified, after 812 ms",
+        "node-2: kubepods.slice/a still frozen; run on: kube-system/etcd: not proven (clockstep thaw)",
         "node-3: nothing frozen: it has 1 static pods",
         "node-4: nothing frozen: it has no workloads to freeze",
     ):

@@ -134,7 +134,7 @@ def test_a_revert_ends_with_every_clock_right_and_knows_how_wrong_they_were(
     for episode in report.episodes:
         assert episode.before is not None
         assert episode.before.surely_beyond(3600 * SECOND)
-        assert episode.cause.text == "reverted to snapshot base"
+        assert (episode.cause.kind, episode.cause.detail) == ("reverted", "base")
         assert episode.wrong_for_ns is not None
     assert all(abs(machine.offset_ns) < MILLISECOND for machine in hypervisor.machines.values())
 

@@ -16,7 +16,7 @@ from clockstep.host.clock import SystemClock
 from clockstep.machines.libvirt.hypervisor import Libvirt, describe_snapshot
 from clockstep.model import Snapshot
 from clockstep.ports import Reach
-from clockstep.reach.freezer import HOME, LEASE_S, TAKES_NS, freeze, prepare, renew, thaw
+from clockstep.workloads.freezer import LEASE_S, TAKES_NS, freeze, prepare, renew, thaw
 from conftest import Guests, pass_time, until
 from flows.commands import all_proven, clockstep, command
 from flows.test_watch import watching
@@ -26,9 +26,9 @@ pytestmark = pytest.mark.usefixtures("stamps")
 TOP = "/sys/fs/cgroup/kubepods.slice"
 WRONG_NS = 1_000_000_000
 """Less than any revert here leaves a clock behind by, and more than the stream's delay ever is."""
-HELD = "frozen still"
+HELD = "frozen"
 LAST_LOGGED = "sed -n 's/.*clockstep: workloads thawed: //p' | tail -n 1"
-THAWED = "thawed, the clock proven right"
+THAWED = "thawed"
 
 
 def runs(guests: Guests, name: str) -> bool:
@@ -111,7 +111,7 @@ def test_the_watcher_proves_and_thaws_what_others_have_reverted(guests: Guests, 
         for name in guests.names:
             watch.until_good(name)
         until(lambda: all(stamping(guests, name) for name in guests.names), 20)
-    assert sorted(told) == [f"{name}: workloads {THAWED}\n" for name in guests.names]
+    assert sorted(told) == [f"{name}: its workloads were thawed\n" for name in guests.names]
     none_was_wrong(guests, before)
 
 
@@ -131,7 +131,7 @@ def test_a_node_whose_clock_is_not_proven_stays_frozen_until_somebody_says_so(gu
     assert runs(guests, first)
     rest = clockstep(guests, "thaw", "--all")
     all_proven(guests, rest["episodes"])
-    assert [one["outcome"] for one in rest["members"]] == ["nothing was frozen by clockstep", "thawed", "thawed"]
+    assert [one["outcome"] for one in rest["members"]] == ["nothing-frozen", "thawed", "thawed"]
     assert all(runs(guests, name) for name in guests.names)
 
 
@@ -207,7 +207,7 @@ def test_a_freeze_that_is_given_up_in_its_middle_freezes_nothing_later(guests: G
         until(lambda: guests.ssh(name, f"cat {TOP}/cgroup.freeze") == "1\n", 20)
         assert thaw(way, soon(), "me") is None
         freezing.join()
-        assert guests.ssh(name, f"cat {TOP}/cgroup.freeze; ls {HOME}") == "0\nguard.sh\nuntil\n"
+        assert guests.ssh(name, f"cat {TOP}/cgroup.freeze; ls /run/clockstep/freezer") == "0\nguard.sh\nuntil\n"
     assert runs(guests, name)
 
 
@@ -330,7 +330,7 @@ def test_an_agent_that_is_away_leaves_them_frozen_and_they_are_proven_when_it_is
     name = guests.names[0]
     before = reverted_without_an_agent(guests, name)
     report = clockstep(guests, "thaw", name, "--deadline", "3s", code=3)
-    assert [one["outcome"] for one in report["members"]] == ["not thawed"]
+    assert [one["outcome"] for one in report["members"]] == ["not-thawed"]
     assert not stamping(guests, name)
     line = command(guests, "-o", "json", "thaw", name, "--deadline", "30s")
     with subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as thawing:

@@ -24,17 +24,17 @@ OUTVOTED = (
 class SetupOutcome(Enum):
     """What setting up a node came to."""
 
-    UNCHANGED = "nothing to change"
-    WOULD_CHANGE = "would change"
-    SET_UP = "set up and proven"
-    DEFINED = "defined anew"
-    PUT_BACK = "put back"
-    NOT_PUT_BACK = "not put back"
-    REFUSED = "refused, nothing changed"
-    FAILED = "failed, and put back"
-    LEFT_ALONE = "left alone"
-    UNREACHED = "not reached"
-    LOCKED = "locked by another clockstep"
+    UNCHANGED = "unchanged"
+    WOULD_CHANGE = "would-change"
+    SET_UP = "set-up"
+    DEFINED = "defined"
+    PUT_BACK = "undone"
+    NOT_PUT_BACK = "not-undone"
+    REFUSED = "refused"
+    FAILED = "failed"
+    LEFT_ALONE = "left-alone"
+    UNREACHED = "unreached"
+    LOCKED = "locked"
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +107,7 @@ class SetupReport:
     host: HostClock
     nodes: tuple[SetupNode, ...]
     summary: Summary | None = None
-    schema_version: int = 1
+    schema_version: int = 2
 
 
 def report(host: HostClock, nodes: Iterable[SetupNode]) -> SetupReport:

@@ -146,7 +146,7 @@ def combined(snapshots: Mapping[Guest, Snapshot]) -> Snapshot:
 
 def _cause(snapshot: Snapshot, clock: Clock) -> Cause:
     age = max(0, clock.realtime_ns() - snapshot.created_ns)
-    return Cause(f"reverted to snapshot {snapshot.name}", age + SLACK_NS)
+    return Cause("reverted", age + SLACK_NS, detail=snapshot.name)
 
 
 def _member(guest: Guest, failed: Failures, left: Failures) -> Member:

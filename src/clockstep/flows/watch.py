@@ -38,8 +38,8 @@ from clockstep.ports import Clock, Listed, Node, Reach, World
 from clockstep.reach.guard import start
 from clockstep.units import SECOND_NS, show_duration
 
-FOUND = Cause("found by the sweep")
-STEPPED = Cause("stepped by someone else")
+FOUND = Cause("found")
+STEPPED = Cause("set-by-other")
 DRIFT_PPM = 1000
 """More than any clock drifts by itself, and less than chronyd slews (83,000 ppm): what is off by more was set."""
 TICK_NS = SECOND_NS // 2
@@ -219,11 +219,11 @@ class Watcher:
         if away_ns > SLEPT_NS:
             self._anchor = anchored(self._clock)
             self._world.tell("", f"this machine has slept for {show_duration(away_ns)}")
-            return Cause("the host woke", away_ns + SLACK_NS)
+            return Cause("host-woke", away_ns + SLACK_NS)
         if moved_ns := jumped(anchor, self._clock):
             self._anchor = anchored(self._clock)
             self._world.tell("", f"this machine's own clock was set by {show_duration(abs(moved_ns))}")
-            return Cause("the host's clock was set")
+            return Cause("host-clock-set")
         return None
 
     def _happened(self, happening: Happening) -> None:
@@ -328,7 +328,7 @@ class Watcher:
         stepped = any(isinstance(action, Step) for action in episode.actions)
         if one.trouble is GONE and not (stepped and trail is not None and trail.why is What.REVERTED):
             return
-        self._world.tell("", f"{one.node}: {one.trouble.text if one.trouble else f'workloads {one.thaw.value}'}")
+        self._world.tell("", f"{one.node}: {one.trouble.text if one.trouble else 'its workloads were thawed'}")
 
     def _was_set(self, watched: Watched, glance: Episode) -> bool:
         """Whether a clock that was right at an earlier look is wrong by more than it can have drifted since."""
@@ -388,7 +388,7 @@ class Watcher:
             watched.silent_ns = None
             return False
         watched.silent_ns = watched.silent_ns or now_ns
-        patience = {FOUND.text: SILENCE_NS, What.BOOTED.value: BOOT_NS}.get(episode.cause.text, 0)
+        patience = {FOUND.kind: SILENCE_NS, What.BOOTED.value: BOOT_NS}.get(episode.cause.kind, 0)
         return now_ns - watched.silent_ns < patience
 
     def _see_to_guard(self, watched: Watched) -> None:

@@ -137,7 +137,7 @@ class ServiceStatus:
     file: str
     enabled: str
     active: str
-    schema_version: int = 1
+    schema_version: int = 2
 
 
 def files(service: Service, root: Path, home: Path) -> dict[Path, str]:

@@ -128,4 +128,4 @@ class DoctorReport:
     general: tuple[Issue, ...]
     nodes: tuple[Diagnosis, ...]
     summary: Summary | None = None
-    schema_version: int = 1
+    schema_version: int = 2

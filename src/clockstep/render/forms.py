@@ -8,6 +8,7 @@ from clockstep.core.setup import SetupReport
 from clockstep.host.systemd_unit import ServiceStatus
 from clockstep.model import DoctorReport, Episode, Report, Selection, SetReport, SnapshotList
 from clockstep.render.text import Page
+from clockstep.render.words import cause_text
 from clockstep.units import show_duration, show_moment
 
 Columns = tuple[tuple[str, ...], Sequence[tuple[str, ...]]]
@@ -30,7 +31,7 @@ def wide(record: Any, page: Page) -> Page:
 
 def _of_episodes(episodes: Sequence[Episode]) -> Columns:
     return ("SOURCE", "ROUND TRIP", "CAUSE", "TOOK"), [
-        (*_source(one), one.cause.text, show_duration(one.took_ns)) for one in episodes
+        (*_source(one), cause_text(one.cause), show_duration(one.took_ns)) for one in episodes
     ]
 
 

@@ -28,6 +28,7 @@ from clockstep.model import (
     Step,
     Verdict,
 )
+from clockstep.render.words import WORDS, cause_text
 from clockstep.units import show_bound, show_duration, show_moment, show_offset, show_shift
 
 ORDINARY = ("Normal", "0")
@@ -98,7 +99,7 @@ def episode_line(episode: Episode) -> str:
     after = f", right after {_after(episode)}" if episode.wrong_for_ns else ""
     done = f"{_actions(episode, episode.actions)}, now {offset_text(episode.after)}{after}; " if episode.actions else ""
     said = "".join(f"; {text}" for text in _remarks([episode]))
-    head = f"{show_moment(episode.started_at_ns)}  {episode.node}  {episode.cause.text}"
+    head = f"{show_moment(episode.started_at_ns)}  {episode.node}  {cause_text(episode.cause)}"
     return f"{head}: {offset_text(episode.before)}; {done}{episode.verdict.value}{said}"
 
 
@@ -218,12 +219,12 @@ def _freeze_line(freeze: Freeze) -> str:
     trouble = f": {freeze.trouble.text}{hint}" if freeze.trouble else ""
     if not freeze.cgroups:
         return f"{freeze.node}: nothing frozen{trouble or ': it has no workloads to freeze'}"
-    return f"{freeze.node}: {', '.join(freeze.cgroups)} {freeze.thaw.value}{still}{left}{trouble}"
+    return f"{freeze.node}: {', '.join(freeze.cgroups)} {WORDS[freeze.thaw]}{still}{left}{trouble}"
 
 
 def _member_line(member: Member) -> str:
     trouble = f": {member.trouble.text}" if member.trouble else ""
-    return f"{member.node}: {member.outcome.value}{trouble}"
+    return f"{member.node}: {WORDS[member.outcome]}{trouble}"
 
 
 def _snapshot_row(one: SnapshotSet, now_ns: int) -> tuple[str, ...]:

@@ -5,23 +5,23 @@ It says what is there in sections, each begun by a marked line; files come line 
 """
 
 import shlex
-from importlib.resources import files
 
 from clockstep.core.diagnosis import HOST_CLOCKS
 from clockstep.core.foreign import understood
 from clockstep.core.sections import LAST, sections
 from clockstep.core.setup import FileChange, SetupPlan
-from clockstep.daemons import PROGRAMS, RUNNING
+from clockstep.daemons import PROGRAMS
+from clockstep.guest import program
 
-PARTS = ("look", "servers", "want", "plan", "act", "back")
+EMBEDDED = ("ahead", "answers")
+"""What the script does by perl or python3, whichever is there."""
 FOLDER = "/var/lib/clockstep-setup"
 """Not below /var/lib/clockstep: where the watcher is a service, that is its account's, and it is root who runs this."""
 FILE = f"{FOLDER}/setup.sh"
 LOG = f"{FOLDER}/log"
 BEFORE, AFTER = "before ", "after "
 
-STORE = f"umask 077; mkdir -p {FOLDER} && cat >{FILE}.part && mv -f {FILE}.part {FILE}"
-"""Takes the script from its input; what is run there must outlive the connection, and another one that still runs."""
+STORE = program("setup/store.sh", FOLDER=FOLDER, FILE=FILE)
 START = f"/bin/sh {FILE} start"
 STATUS = f"/bin/sh {FILE} status"
 CLEAR = f"/bin/sh {FILE} clear"
@@ -39,14 +39,16 @@ def script(phc: str = "", *, trust: bool = False, short_polls: bool = False) -> 
 
     With `short_polls` time servers are asked every 64 s, where no clock can be followed.
     """
-    here = files(__package__)
-    first, *rest = (here.joinpath(f"{part}.sh").read_text(encoding="utf-8") for part in PARTS)
-    about, _, body = first.partition("\n\nROOT=")
-    clocks = "\n".join(HOST_CLOCKS)
-    settings = f"PHC={shlex.quote(phc)} TRUST={'yes' if trust else 'no'}\nHOST_CLOCKS={shlex.quote(clocks)}"
-    settings += f"\nPOLLS={'short' if short_polls else 'as-they-are'}"
-    programs = f"PROGRAMS='{' '.join(PROGRAMS)}'"
-    return "\n".join(["#!/bin/sh", about, "", settings, programs, f"ROOT={body}", RUNNING, *rest])
+    text = program(
+        "setup/setup.sh",
+        PHC=shlex.quote(phc),
+        TRUST="yes" if trust else "no",
+        HOST_CLOCKS=shlex.quote("\n".join(HOST_CLOCKS)),
+        POLLS="short" if short_polls else "as-they-are",
+        PROGRAMS=shlex.quote(" ".join(PROGRAMS)),
+        **{f"{name}_{kind}".upper(): program(f"setup/{name}.{kind}") for name in EMBEDDED for kind in ("pl", "py")},
+    )
+    return f"{text}\n"
 
 
 def parse(output: str) -> SetupPlan | None:

@@ -1,3 +1,8 @@
+# shellcheck disable=SC2015  # `broken` where nothing could be put back
+# shellcheck disable=SC2046,SC2086  # lists of words: packages, units, files
+# shellcheck disable=SC2015  # `broken` where nothing could be restored
+# shellcheck disable=SC2005  # lines are joined to one
+# shellcheck disable=SC2046,SC2086  # lists of words: packages, units, files
 # Doing it.
 
 note() { echo "$*" | tee "$STATE/doing"; }

@@ -1,3 +1,9 @@
+# shellcheck disable=SC2015  # `result` does not fail
+# shellcheck disable=SC2034  # a loop that only counts
+# shellcheck disable=SC2046,SC2086  # lists of words: packages, units, files
+# shellcheck disable=SC2015  # `broken` where nothing could be restored
+# shellcheck disable=SC2034  # a loop that only counts
+# shellcheck disable=SC2046,SC2086  # lists of words: packages, units, files
 # Putting it back, and the way in.
 
 # How it was before this run: an earlier setup, or none and, where this run installed chrony, the packages.

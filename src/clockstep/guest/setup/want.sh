@@ -1,3 +1,5 @@
+# shellcheck disable=SC2086  # lists of words: packages, units, files
+# shellcheck disable=SC2086  # lists of words: packages, units, files
 # What should be there, and what forbids it.
 
 # Writes into the folder $wanted, under the paths they are to have, all files as they should be.

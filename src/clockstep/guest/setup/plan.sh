@@ -1,3 +1,5 @@
+# shellcheck disable=SC2086  # a unit is one word
+# shellcheck disable=SC2086  # a unit is one word
 # The plan, in sections that clockstep reads.
 
 section() { printf '\n#clockstep %s\n' "$1"; }

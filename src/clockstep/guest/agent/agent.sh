@@ -1,3 +1,5 @@
+# shellcheck disable=SC2015  # `there || missing`: printing the first does not fail
+# shellcheck disable=SC2015  # printing the first does not fail
 # Looks whether qemu-guest-agent is installed in a node, installs it, or removes it again if it was installed so.
 # The last line of what it prints is the result.
 STATE=/var/lib/clockstep-setup
