@@ -298,8 +298,8 @@ def test_a_job_that_hangs_is_left_behind_and_named() -> None:
 
     results = side_by_side(guests, job, SECOND // 5)
     forever.set()
-    assert results["quick"] == "done"
-    assert isinstance(results["stuck"], DeadlineError)
+    assert results[guests[0]] == "done"
+    assert isinstance(results[guests[1]], DeadlineError)
 
 
 def test_it_is_told_how_many_are_done_while_others_are_not(world: World, hypervisor: SimHypervisor) -> None:
@@ -317,8 +317,8 @@ def test_an_error_of_one_job_is_its_result() -> None:
     def job(_guest: Guest) -> str:
         raise HypervisorError("no")
 
-    results = side_by_side([Guest("one", "1", "running")], job, SECOND)
-    assert isinstance(results["one"], ClockstepError)
+    one = Guest("one", "1", "running")
+    assert isinstance(side_by_side([one], job, SECOND)[one], ClockstepError)
 
 
 def test_a_bug_in_the_work_on_one_node_is_its_result_and_costs_the_others_nothing() -> None:
@@ -327,10 +327,17 @@ def test_a_bug_in_the_work_on_one_node_is_its_result_and_costs_the_others_nothin
             raise KeyError("oops")
         return "done"
 
-    results = side_by_side([Guest("one", "1", "running"), Guest("two", "2", "running")], job, SECOND)
-    assert results["two"] == "done"
-    assert isinstance(results["one"], InternalError)
-    assert results["one"].message == "internal error: KeyError: 'oops'"
+    one, two = Guest("one", "1", "running"), Guest("two", "2", "running")
+    results = side_by_side([one, two], job, SECOND)
+    assert results[two] == "done"
+    failed = results[one]
+    assert isinstance(failed, InternalError)
+    assert failed.message == "internal error: KeyError: 'oops'"
+
+
+def test_two_machines_of_one_name_are_two_results() -> None:
+    twins = [Guest("web", "1", "running", "here"), Guest("web", "1", "running", "there")]
+    assert list(side_by_side(twins, lambda guest: guest.connection, SECOND).values()) == ["here", "there"]
 
 
 def test_an_interrupt_in_a_job_is_raised() -> None:

@@ -17,7 +17,7 @@ from clockstep.errors import ReachError
 from clockstep.flows.snapshot import create
 from clockstep.flows.watch import BOOT_NS, FOUND, GUARD_EVERY_NS, SILENCE_NS, STEPPED, Orders, Watcher, drop
 from clockstep.host.locks import DomainLocks
-from clockstep.model import Episode, Guest, Happening, HostClock, Policy, Reading, Snapshot, Verdict, What
+from clockstep.model import Decision, Episode, Guest, Happening, HostClock, Policy, Reading, Snapshot, Verdict, What
 from clockstep.ports import Listed, World
 from clockstep.reach.agent import AgentReach
 from clockstep.reach.guard import START
@@ -153,7 +153,7 @@ def test_a_revert_explains_no_more_than_the_snapshots_age(watch: Watch) -> None:
     watch.put_behind("node1", 7200)
     watch.happens("node1", What.REVERTED)
     (episode,) = watch.settle(1)
-    assert episode.verdict is Verdict.UNSURE
+    assert (episode.verdict, episode.decision) == (Verdict.BAD, Decision.CONSENT)
     assert episode.actions == ()
     for _ in range(3):  # and a sweep does not make it explain more
         watch.sweep()

@@ -15,7 +15,7 @@ from click.core import ParameterSource
 
 from clockstep.cli.context import option, output, style
 from clockstep.config import Place, places, read_cluster
-from clockstep.core.selection import Project, Wanted, addresses, excluded, refuse_contradiction, select
+from clockstep.core.selection import SSH, Project, Wanted, addresses, excluded, refuse_contradiction, select
 from clockstep.core.targets import Scope
 from clockstep.errors import HostError, UsageError, visible
 from clockstep.host.clock import SystemClock
@@ -23,9 +23,10 @@ from clockstep.host.locks import DomainLocks
 from clockstep.host.systemd_unit import ACCOUNT
 from clockstep.host.timex import read_host_clock
 from clockstep.machines import HYPERVISORS
+from clockstep.machines.hosts import SshHosts
 from clockstep.machines.several import Several
 from clockstep.model import Guest, Policy
-from clockstep.ports import Clock, Tell, Ways, World
+from clockstep.ports import Clock, Machines, Tell, Ways, World
 from clockstep.render.forms import names, wide
 from clockstep.render.output import Repaint, Story, print_json, print_json_line, print_page
 from clockstep.render.text import Page
@@ -47,11 +48,15 @@ def asked(context: click.Context, names: Sequence[str] = (), *, everything: bool
 
     Raises UsageError if these contradict each other, or if a configuration or a project cannot be read.
     """
+    hosts = tuple(context.params.get("hosts") or ())
+    alone = Wanted(tuple(names), everything, option(context, "connect") or (), hosts=hosts)
+    if alone.hosts_alone and not option(context, "cluster"):
+        return alone
     project = _project(context)
     cluster = read_cluster(searched(context, project), option(context, "cluster"))
     connect, paused = option(context, "connect") or (), frozenset(journal().pauses())
     excluded = tuple(context.params.get("exclude") or ())
-    wanted = Wanted(tuple(names), everything, connect, cluster, project, paused, excluded)
+    wanted = Wanted(tuple(names), everything, connect, cluster, project, paused, excluded, hosts)
     refuse_contradiction(wanted)
     LOG.debug("configuration: %s; project: %s", cluster and cluster.origin, project and project.folder)
     return wanted
@@ -109,10 +114,18 @@ def opened(context: click.Context, wanted: Wanted, tell: Tell) -> World:
     if wanted.project:
         ways = ways._replace(vagrant=VagrantLogins(wanted.project, _state(), tell))
     LOG.debug("connections: %s", ", ".join(address or "libvirt's default" for address in addresses(wanted)))
-    parts = {address: HYPERVISORS["libvirt"](resolved(address), clock, ways) for address in addresses(wanted)}
+    parts: dict[str, Machines] = {
+        address: HYPERVISORS["libvirt"](resolved(address), clock, ways) for address in addresses(wanted)
+    }
+    if wanted.hosts:
+        if ways.only == "agent":
+            raise UsageError("--ssh names hosts that have no guest agent here", "leave out --reach agent")
+        parts[SSH] = SshHosts(wanted.hosts, clock, ways)
     asking_ns = ASKING_NS if wanted.project else 0
     locks = DomainLocks(clock, tell, _state() / "locks", {ACCOUNT})
-    return World(Several(parts, called), clock, host, locks, journal(), tell, asking_ns)
+    machines = Several(parts, called)
+    context.find_root().call_on_close(machines.close)
+    return World(machines, clock, host, locks, journal(), tell, asking_ns)
 
 
 def resolved(connect: str) -> str | None:

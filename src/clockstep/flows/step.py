@@ -88,7 +88,7 @@ def step(
             results = side_by_side(list(causes), job, within_ns, lambda n: world.tell("", done(n, len(causes))))
         finally:
             over.set()
-    return _episodes(results, {guest.name: cause for guest, cause in causes.items()}, world.clock)
+    return _episodes(results, causes, world.clock)
 
 
 def find_ways(world: World, guests: Sequence[Guest]) -> None:
@@ -140,9 +140,9 @@ def refuse_paused(guest: Guest, pauses: Mapping[str, Pause]) -> None:
 
 
 def _episodes(
-    results: Mapping[str, Episode | ClockstepError], causes: Mapping[str, Cause], clock: Clock
+    results: Mapping[Guest, Episode | ClockstepError], causes: Mapping[Guest, Cause], clock: Clock
 ) -> tuple[Episode, ...]:
     return tuple(
-        unreached(name, causes[name], result, clock) if isinstance(result, ClockstepError) else result
-        for name, result in results.items()
+        unreached(guest.name, causes[guest], result, clock) if isinstance(result, ClockstepError) else result
+        for guest, result in results.items()
     )
