@@ -162,9 +162,9 @@ def test_a_definition_that_a_revert_has_put_back_is_put_back_already(world: Worl
     world.hypervisor.define(guest, before)
     report = flow.undo(world, [guest], kept)
     assert (report.nodes[0].outcome, of_setup(report, strict=False)) == (SetupOutcome.UNCHANGED, 0)
-    assert "a revert has put its old definition back" in report.nodes[0].text
+    assert "a revert has restored its old definition" in report.nodes[0].text
     (again,) = flow.undo(world, [guest], kept).nodes
-    assert again.text == "clockstep has not defined it anew"
+    assert again.text == "clockstep has not changed it"
 
 
 def test_what_no_vagrantfile_can_say_is_defined_and_the_rest_is_said(world: World, kept: FileDefinitions) -> None:

@@ -252,7 +252,7 @@ def test_what_is_advised_about_a_phc_is_what_can_be_done_there() -> None:
     def advice(inside: Inside) -> str:
         return next(finding.remedy for finding in diagnose(seen(inside), Policy()) if finding.check == "no-phc")
 
-    assert "setup apply --trust has it follow /dev/ptp0" in advice(but(refclocks=()))
+    assert "setup apply --trust makes it follow /dev/ptp0" in advice(but(refclocks=()))
     assert "loads ptp_kvm" in advice(but(refclocks=(), ptp=()))
     assert advice(but(refclocks=(), ptp=(), has_ptp_kvm=False)).startswith(OUTSIDE)
     assert advice(but(refclocks=(), daemons=("systemd-timesyncd",))).startswith(OUTSIDE)

@@ -127,7 +127,7 @@ def test_after_a_power_cut_in_its_middle_it_is_run_again_and_gets_there(full: Gu
     cut_short.wait(60)
     full.domain(name).create()
     until(lambda: full.greets(name), BOOT_S)
-    assert "an earlier setup was cut short" in run(full, "setup", "check", name, *by_ssh(full)).stdout
+    assert "an earlier setup was interrupted" in run(full, "setup", "check", name, *by_ssh(full)).stdout
     way = by_ssh(full) if full.lab.image == "debian-12" else []
     (node,) = clockstep(full, "setup", "apply", name, "--yes", *way)["nodes"]
     assert node["outcome"] == "set-up"

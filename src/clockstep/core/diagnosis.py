@@ -89,7 +89,7 @@ def check_two_daemons(found: Examination) -> Finding | None:
     text = f"several programs set the clock: {', '.join((*daemons, *inside.others))}"
     kept, *rest = (*daemons, *inside.others)
     ends = "; ".join(SWITCH_OFF[name] for name in rest)
-    return Finding("two-daemons", verdict, text, f"leave {kept} running: {ends}")
+    return Finding("two-daemons", verdict, text, f"keep {kept}: {ends}")
 
 
 def check_may_step(found: Examination) -> Finding | None:
@@ -109,9 +109,9 @@ def check_one_source(found: Examination) -> Finding | None:
     answering = [source for source in _sources(found) if source.reach]
     if len(answering) != 1:
         return None
-    text = f"chronyd has one source only that answers: {answering[0].name}"
+    text = f"chronyd has only one source that answers: {answering[0].name}"
     add = ADD_NTS if found.inside and found.inside.nts else ADD_SERVERS
-    return Finding("one-source", Verdict.GOOD, text, f"add some, so that a wrong one can be outvoted: {add}")
+    return Finding("one-source", Verdict.GOOD, text, f"add more, so that a false one can be outvoted: {add}")
 
 
 def check_falsetickers(found: Examination) -> Finding | None:
@@ -121,11 +121,16 @@ def check_falsetickers(found: Examination) -> Finding | None:
     wrong = [source for source in sources if source.state == "x" or (source.state == "~" and not selected)]
     if not wrong:
         return None
-    text = f"chronyd takes these for wrong: {', '.join(f'{one.mode}{one.state} {one.name}' for one in wrong)}"
+    text = f"chronyd rejects these sources: {', '.join(f'{one.mode}{one.state} {one.name}' for one in wrong)}"
     right = offset is None or not offset.surely_beyond(WRONG_HOST_NS)
     if selected and right and not any(source.mode == "#" for source in wrong):
-        return Finding("falseticker", Verdict.GOOD, text, "see whether they are wrong; the others outvote them")
-    return Finding("falseticker", Verdict.BAD, text, "clockstep step has it measure anew; else see which is right")
+        return Finding("falseticker", Verdict.GOOD, text, "check them; the others outvote them")
+    return Finding(
+        "falseticker",
+        Verdict.BAD,
+        text,
+        "clockstep step makes it resample; if that does not help, check which source is correct",
+    )
 
 
 def check_unreachable_sources(found: Examination) -> Finding | None:
@@ -139,7 +144,7 @@ def check_unreachable_sources(found: Examination) -> Finding | None:
         return Finding("no-answer", Verdict.BAD, text, ASK_AGAIN_BY_NTS if nts else ASK_AGAIN)
     if found.inside and claim and claim.daemon == "chrony":
         return Finding(
-            "no-answer", Verdict.BAD, "chronyd has no sources", f"chronyc refresh, if it is by its DNS; {ADD_SERVERS}"
+            "no-answer", Verdict.BAD, "chronyd has no sources", f"chronyc refresh, if DNS is the cause; {ADD_SERVERS}"
         )
     return None
 
@@ -149,9 +154,9 @@ def check_makestep(found: Examination) -> Finding | None:
     inside = found.inside
     if inside is None or "chronyd" not in _daemons(found) or not inside.configured or _steps(inside.makestep):
         return None
-    said = f"its `makestep {inside.makestep}` is not for that" if inside.makestep else "it has no makestep"
+    said = f"its `makestep {inside.makestep}` does not apply then" if inside.makestep else "it has no makestep"
     text = f"chronyd only slews a clock that a revert leaves behind: {said}"
-    return Finding("makestep", Verdict.UNSURE, text, "clockstep setup apply has it step at any time: `makestep 1 -1`")
+    return Finding("makestep", Verdict.UNSURE, text, "clockstep setup apply makes it step at any time: `makestep 1 -1`")
 
 
 def _steps(makestep: str | None) -> bool:
@@ -170,21 +175,21 @@ def check_reference(found: Examination) -> Finding | None:
         return None
     of_host = [file for file, name in _followed(inside) if is_hosts(name)]
     if any(file in inside.trusted for file in of_host):
-        text = f"it trusts the hypervisor's clock ({of_host[0]}): a revert is seen within some {SEEN_S} s, and a wrong "
-        return Finding("trusted-phc", Verdict.GOOD, f"{text}host makes it wrong")
+        text = (
+            f"it trusts the hypervisor's clock ({of_host[0]}): it notices a revert within some {SEEN_S} s, and follows "
+        )
+        return Finding("trusted-phc", Verdict.GOOD, f"{text}a host whose clock is off")
     if of_host:
-        text = f"the hypervisor's clock ({of_host[0]}) is outvoted by servers after a revert, for 6 to 16 min"
+        text = f"servers outvote the hypervisor's clock ({of_host[0]}) after a revert, for 6 to 16 min"
         return Finding("outvoted-phc", Verdict.GOOD, text, "clockstep setup apply --trust, or run clockstep watch")
     polls = [source.poll_s for source in _sources(found) if source.mode == "^"] or [TIMESYNCD_POLL_S]
     unseen = show_duration(int(max(polls) + MEASURES_ANEW_S) * SECOND_NS)
-    text = f"a revert stays unseen for up to {unseen}: no hypervisor's clock (PHC) is among its daemon's sources"
+    text = f"a revert goes unnoticed for up to {unseen}: its daemon does not use the hypervisor's clock (PHC)"
     there = next((file for file, name in inside.ptp if is_hosts(name)), "")
     if there and "chronyd" in _daemons(found):
-        remedy = f"clockstep setup apply --trust has it follow {there}; or run clockstep watch"
+        remedy = f"clockstep setup apply --trust makes it follow {there}; or run clockstep watch"
     elif inside.has_ptp_kvm and "chronyd" in _daemons(found):
-        remedy = (
-            "run clockstep watch; clockstep setup apply loads ptp_kvm, and has it followed if /dev/ptp_kvm comes of it"
-        )
+        remedy = "run clockstep watch; clockstep setup apply loads ptp_kvm, and follows /dev/ptp_kvm if it appears"
     else:
         remedy = "run clockstep watch; or clockstep setup apply --short-polls, if the servers are yours"
     return Finding("no-phc", Verdict.UNSURE, text, remedy)
@@ -198,12 +203,12 @@ def check_phc(found: Examination) -> Finding | None:
         if not name and file in found.inside.optional:
             continue
         if not name:
-            text = f"chronyd is to follow {file}, which is not there"
-            remedy = "take the line out, or load its module: chronyd before 4.9 does not start without it"
+            text = f"chronyd is configured to follow {file}, which does not exist"
+            remedy = "remove the line, or load its module: chronyd before 4.9 does not start without it"
             return Finding("wrong-phc", Verdict.BAD, text, remedy)
         if not is_hosts(name):
             text = f"chronyd follows {file}, which is {name!r} and not known as a hypervisor's clock"
-            remedy = "make sure that it is no emulated card's; name the hypervisor's by its link, as /dev/ptp_kvm"
+            remedy = "check that it is not an emulated card's; name the hypervisor's by its link, such as /dev/ptp_kvm"
             return Finding("wrong-phc", Verdict.BAD, text, remedy)
     return None
 
@@ -224,10 +229,8 @@ def check_clocksource(found: Examination) -> Finding | None:
     inside = found.inside
     if inside is None or inside.clocksource not in SLOW_CLOCKSOURCES:
         return None
-    text = f"its kernel counts by {inside.clocksource}, which is slow to read, or coarse"
-    return Finding(
-        "clocksource", Verdict.GOOD, text, "kvm-clock or tsc is better; see whether kvmclock is switched off"
-    )
+    text = f"its kernel uses the clocksource {inside.clocksource}, which is slow to read, or coarse"
+    return Finding("clocksource", Verdict.GOOD, text, "kvm-clock or tsc is better; check whether kvmclock is disabled")
 
 
 def check_agent(found: Examination) -> Finding | None:
@@ -235,7 +238,7 @@ def check_agent(found: Examination) -> Finding | None:
     if found.around is None or found.around.agent_channel:
         return None
     text = "its domain has no channel for a guest agent"
-    return Finding("no-agent", Verdict.GOOD, text, "clockstep setup apply --guest-agent adds both; or keep ssh working")
+    return Finding("no-agent", Verdict.GOOD, text, "clockstep setup apply --guest-agent adds it; or keep ssh working")
 
 
 def check_spanning(found: Examination) -> Finding | None:
@@ -244,7 +247,7 @@ def check_spanning(found: Examination) -> Finding | None:
     if found.around is None or not found.around.spanning or by_agent:
         return None
     networks = ", ".join(found.around.spanning)
-    text = f"its network {networks} has a spanning tree: for 4 s after a revert or a start nothing reaches it by that"
+    text = f"its network {networks} has a spanning tree: for 4 s after a revert or a start it cannot be reached there"
     remedy = "clockstep domain apply --spanning-tree shows who is on it, asks, and switches it off (stp='off')"
     return Finding("spanning-tree", Verdict.GOOD, text, remedy)
 
@@ -271,8 +274,8 @@ def check_interpreter(found: Examination) -> Finding | None:
     if found.inside is None or found.inside.interpreter:
         return None
     text = (
-        "neither perl nor python is there, so its clock is set instead of stepped: by the agent within about half of "
-        "what that takes, by date over ssh within a second where it knows no nanoseconds"
+        "it has neither perl nor python, so its clock is set instead of stepped: by the agent to within about half of "
+        "the time that takes, by date over ssh to within a second if that knows no nanoseconds"
     )
     return Finding("no-interpreter", Verdict.GOOD, text, "install perl or python3 in the node")
 
@@ -282,7 +285,12 @@ def check_generation(found: Examination) -> Finding | None:
     if found.around is None or found.around.generation_id:
         return None
     text = "its domain has no generation id, so its kernel does not learn of a revert"
-    return Finding("no-genid", Verdict.GOOD, text, "clockstep domain apply adds <genid/>, from the next cold start on")
+    return Finding(
+        "no-genid",
+        Verdict.GOOD,
+        text,
+        "clockstep domain apply adds <genid/>, which takes effect at the next cold start",
+    )
 
 
 def check_rtc(found: Examination) -> Finding | None:
@@ -292,12 +300,12 @@ def check_rtc(found: Examination) -> Finding | None:
         return None
     if around and around.rtc_track == "guest":
         text = (
-            "its RTC stands still with the guest (<timer name='rtc' track='guest'>), so a boot after a pause is wrong"
+            "its RTC stops with the guest (<timer name='rtc' track='guest'>): after a pause it boots with a late clock"
         )
-        return Finding("rtc", Verdict.UNSURE, text, "clockstep domain apply has it go on")
+        return Finding("rtc", Verdict.UNSURE, text, "clockstep domain apply keeps it running")
     if around and around.rtc_offset != "utc":
         text = f"its RTC is not kept in UTC (<clock offset='{around.rtc_offset}'>)"
-        return Finding("rtc", Verdict.UNSURE, text, "clockstep domain apply has it in UTC")
+        return Finding("rtc", Verdict.UNSURE, text, "clockstep domain apply keeps it in UTC")
     if inside and inside.rtc_local:
         text = "its system keeps the RTC in local time (/etc/adjtime)"
         return Finding("rtc", Verdict.UNSURE, text, "timedatectl set-local-rtc 0")
@@ -312,9 +320,9 @@ def check_rtc_written(found: Examination) -> Finding | None:
     off_ns = abs(inside.rtc_ahead_s * SECOND_NS + offset.value_ns)
     if off_ns <= RTC_APART_NS:
         return None
-    by_daemon = ", and rtcsync has its daemon write it" if inside.rtcsync else ""
+    by_daemon = ", and rtcsync makes its daemon write it" if inside.rtcsync else ""
     text = f"its RTC is {show_duration(off_ns)} off{by_daemon}"
-    return Finding("rtc-wrong", Verdict.BAD, text, "bring the clock right, then run hwclock --systohc in the node")
+    return Finding("rtc-wrong", Verdict.BAD, text, "correct the clock, then run hwclock --systohc in the node")
 
 
 def check_tai(found: Examination) -> Finding | None:
@@ -322,9 +330,9 @@ def check_tai(found: Examination) -> Finding | None:
     inside = found.inside
     if inside is None or inside.tai_s in {None, 0, found.host_tai_s} or not found.host_tai_s:
         return None
-    text = f"its kernel takes TAI to be {inside.tai_s} s from UTC, this machine's {found.host_tai_s} s"
+    text = f"its kernel takes TAI to be {inside.tai_s} s from UTC, this host's {found.host_tai_s} s"
     return Finding(
-        "tai", Verdict.UNSURE, text, "see leapsectz or leapseclist in chrony.conf, and a PHC that counts TAI"
+        "tai", Verdict.UNSURE, text, "check leapsectz or leapseclist in chrony.conf, and for a PHC that counts TAI"
     )
 
 

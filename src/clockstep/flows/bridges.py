@@ -61,7 +61,7 @@ def _looked(bridge: Bridge) -> SetupNode:
 
 def _said(bridge: Bridge, later: str = "") -> str:
     on_it = f"on it: {', '.join(bridge.members) or 'nobody'}"
-    return f"it counts from the network's next start on, because {later}; {on_it}" if later else on_it
+    return f"takes effect at the network's next start, because {later}; {on_it}" if later else on_it
 
 
 def _each(world: World, guests: Sequence[Guest], one: Callable[[Guest, Bridge], SetupNode]) -> SetupReport:

@@ -266,7 +266,7 @@ def refuse_unreadable(file: Path) -> None:
         needed = 0o1 if part.is_dir() else 0o4
         if part.exists() and not part.stat().st_mode & needed:
             text = f"the service runs as the user {ACCOUNT}, who may not read {file}, because of {part}"
-            raise UsageError(text, "put it where all may read it, as in /etc or /opt")
+            raise UsageError(text, "put it where everybody may read it, such as /etc or /opt")
 
 
 def refuse_writable(service: Service) -> None:
