@@ -68,9 +68,9 @@ def cause(trail: Trail, snapshot_age_ns: int | None = None) -> Cause:
         still_ns = trail.since_ns - trail.still_ns
     known = {What.REVERTED: snapshot_age_ns, What.RESUMED: still_ns, What.RESTORED: still_ns}
     explains_ns = known.get(trail.why) if trail.why else None
-    text = trail.why.value if trail.why else What.ANSWERS.value
+    kind = trail.why.value if trail.why else What.ANSWERS.value
     since_ns = None if trail.why is What.BOOTED else trail.since_ns  # a clock is not wrong while there is none yet
-    return Cause(text, DAY_NS if explains_ns is None else explains_ns + SLACK_NS, since_ns)
+    return Cause(kind, DAY_NS if explains_ns is None else explains_ns + SLACK_NS, since_ns)
 
 
 def too_often(steps_ns: Sequence[int], now_ns: int) -> bool:

@@ -12,15 +12,16 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple, Protocol
 
-from clockstep.core.checks import judge, measured, worst
+from clockstep.core.checks import MAX_FORWARD, judge, measured, worst
 from clockstep.core.offset import sandwich
-from clockstep.core.plan import SLACK_NS, explained
+from clockstep.core.plan import SLACK_NS, consent, decide, explained
 from clockstep.core.watching import LEAPS, OFTEN, Trail, cause, follow, merged, overtakes, too_often
 from clockstep.errors import BusyError, ClockstepError, HypervisorError, InternalError, ReachError
 from clockstep.flows.freeze import GONE, Freezer
 from clockstep.loop.heal import Company, anchored, heal, jumped, unreached
 from clockstep.model import (
     Cause,
+    Decision,
     Episode,
     Facts,
     Finding,
@@ -38,8 +39,8 @@ from clockstep.ports import Clock, Listed, Node, Reach, World
 from clockstep.reach.guard import start
 from clockstep.units import SECOND_NS, show_duration
 
-FOUND = Cause("found by the sweep")
-STEPPED = Cause("stepped by someone else")
+FOUND = Cause("found")
+STEPPED = Cause("set-by-other")
 DRIFT_PPM = 1000
 """More than any clock drifts by itself, and less than chronyd slews (83,000 ppm): what is off by more was set."""
 TICK_NS = SECOND_NS // 2
@@ -219,11 +220,11 @@ class Watcher:
         if away_ns > SLEPT_NS:
             self._anchor = anchored(self._clock)
             self._world.tell("", f"this machine has slept for {show_duration(away_ns)}")
-            return Cause("the host woke", away_ns + SLACK_NS)
+            return Cause("host-woke", away_ns + SLACK_NS)
         if moved_ns := jumped(anchor, self._clock):
             self._anchor = anchored(self._clock)
             self._world.tell("", f"this machine's own clock was set by {show_duration(abs(moved_ns))}")
-            return Cause("the host's clock was set")
+            return Cause("host-clock-set")
         return None
 
     def _happened(self, happening: Happening) -> None:
@@ -282,7 +283,7 @@ class Watcher:
                 glance = replace(glance, cause=found)
             if act and glance.verdict is Verdict.GOOD:
                 self._see_to_guard(watched)
-            if not act or glance.verdict is not Verdict.BAD:
+            if not act or glance.verdict is not Verdict.BAD or glance.decision is Decision.CONSENT:
                 return Done(guest.key, glance)
         elif not self._runs_soon(guest):
             return Done(guest.key, left=replace(trail, due=False))
@@ -290,7 +291,7 @@ class Watcher:
             snapshot = self._snapshot(guest)
             episode = self._healed(watched, trail, found, snapshot)
             reverted = trail is not None and trail.why is What.REVERTED
-            if reverted and episode.verdict is Verdict.UNSURE and (another := self._another(guest, snapshot)):
+            if reverted and unexplained(episode) and (another := self._another(guest, snapshot)):
                 episode = self._healed(watched, trail, found, another)
             return Done(guest.key, episode, trail if episode.verdict is Verdict.UNREACHABLE else None)
 
@@ -328,7 +329,7 @@ class Watcher:
         stepped = any(isinstance(action, Step) for action in episode.actions)
         if one.trouble is GONE and not (stepped and trail is not None and trail.why is What.REVERTED):
             return
-        self._world.tell("", f"{one.node}: {one.trouble.text if one.trouble else f'workloads {one.thaw.value}'}")
+        self._world.tell("", f"{one.node}: {one.trouble.text if one.trouble else 'its workloads were thawed'}")
 
     def _was_set(self, watched: Watched, glance: Episode) -> bool:
         """Whether a clock that was right at an earlier look is wrong by more than it can have drifted since."""
@@ -345,11 +346,13 @@ class Watcher:
         except ReachError as error:
             drop(watched)  # there may be another way the next time
             return unreached(watched.guest.name, found, error, self._clock)
-        findings = judge(facts, explained(self.orders.policy, found))
+        policy = explained(self.orders.policy, found)
+        findings = judge(facts, policy)
         offset = measured(facts)
         took_ns = self._clock.monotonic_ns() - began_ns
         name, verdict = watched.guest.name, worst(findings)
-        return Episode(name, found, verdict, offset, (), offset, facts, findings, at_ns, took_ns)
+        seen = Episode(name, found, verdict, offset, (), offset, facts, findings, at_ns, took_ns)
+        return replace(seen, decision=decide(facts, policy), consent=consent(facts, policy))
 
     def _ended(self, done: Done) -> None:
         watched = self._watched.get(done.key)
@@ -367,13 +370,14 @@ class Watcher:
     def _account(self, watched: Watched, episode: Episode, *, happened_since: bool) -> None:
         """Remember what was done, and tell it; a node that something has happened to since is seen to next."""
         now_ns = self._clock.monotonic_ns()
-        watched.unsure = episode.cause if episode.verdict is Verdict.UNSURE else None
+        watched.unsure = episode.cause if unexplained(episode) else None
         if episode.verdict is Verdict.GOOD:
             watched.right_ns = now_ns
         if episode.cause in {FOUND, STEPPED} and any(isinstance(action, Step) for action in episode.actions):
             watched.steps_ns = [*watched.steps_ns[-OFTEN:], now_ns]
             if too_often(watched.steps_ns, now_ns):
-                episode = replace(episode, findings=(*episode.findings, pulled_away()))
+                findings = (*episode.findings, pulled_away())
+                episode = replace(episode, findings=findings, decision=Decision.REFUSED)
         silenced = episode.verdict is Verdict.UNREACHABLE and happened_since
         if silenced or self._may_come(watched, episode, now_ns):
             self._listener.seen(episode, new=False)
@@ -388,7 +392,7 @@ class Watcher:
             watched.silent_ns = None
             return False
         watched.silent_ns = watched.silent_ns or now_ns
-        patience = {FOUND.text: SILENCE_NS, What.BOOTED.value: BOOT_NS}.get(episode.cause.text, 0)
+        patience = {FOUND.kind: SILENCE_NS, What.BOOTED.value: BOOT_NS}.get(episode.cause.kind, 0)
         return now_ns - watched.silent_ns < patience
 
     def _see_to_guard(self, watched: Watched) -> None:
@@ -435,11 +439,16 @@ def drop(watched: Watched) -> None:
         watched.reach = None
 
 
+def unexplained(episode: Episode) -> bool:
+    """Whether a clock may be further behind than its cause explains."""
+    return episode.verdict is Verdict.UNSURE or episode.consent == MAX_FORWARD
+
+
 def pulled_away() -> Finding:
     """Return the finding that stepping a guest again and again does not help it."""
     text = "stepped again and again, and wrong again: something pulls its clock away, so it is left alone now"
     remedy = "see whether two time daemons fight, whom its daemon follows, and whether this machine's clock is right"
-    return Finding("often", Verdict.UNSURE, text, remedy)
+    return Finding("often", Verdict.BAD, text, remedy)
 
 
 def slept(clock: Clock) -> int:

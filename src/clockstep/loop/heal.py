@@ -11,9 +11,9 @@ from dataclasses import dataclass, field, replace
 
 from clockstep.core.checks import agrees, judge, left_to_daemon, measured, resyncable, worst
 from clockstep.core.offset import sandwich
-from clockstep.core.plan import explained, hopeless, plan
+from clockstep.core.plan import consent, decide, explained, hopeless, plan
 from clockstep.daemons import DAEMONS, ask_all, parse_all
-from clockstep.errors import ClockstepError, InternalError, NotRunningError, NotSteppedError, ReachError
+from clockstep.errors import BusyError, ClockstepError, InternalError, NotRunningError, NotSteppedError, ReachError
 from clockstep.model import (
     Action,
     Cause,
@@ -407,6 +407,8 @@ def conclude(run: Run, facts: Facts, *, proof: bool = True, sync: bool = True) -
         took_ns=run.clock.monotonic_ns() - run.began_ns,
         wrong_for_ns=run.right_ns if run.proven_ns is not None else None,
         proven_ns=run.proven_ns,
+        decision=decide(facts, run.policy),
+        consent=consent(facts, run.policy),
     )
 
 
@@ -444,7 +446,7 @@ def unreached(name: str, cause: Cause, error: ClockstepError, clock: Clock) -> E
 def troubled(error: ClockstepError) -> Trouble:
     """Return an error as the fact that it is here."""
     lasting = isinstance(error, ReachError) and error.lasting
-    return Trouble(error.message, error.hint, lasting, isinstance(error, InternalError))
+    return Trouble(error.message, error.hint, lasting, isinstance(error, InternalError), isinstance(error, BusyError))
 
 
 def met(run: Run, error: ReachError) -> Trouble:

@@ -1,4 +1,4 @@
-"""The nouns: immutable records that every other room speaks of, and that `--json` prints exactly as they are.
+"""The nouns: immutable records that every other room speaks of, and that `-o json` prints exactly as they are.
 
 Time is integer nanoseconds. An offset is a node's clock minus the truth, which is the clock of the machine that runs
 clockstep; it never travels without its error.
@@ -8,6 +8,7 @@ from clockstep.model.clock import (
     Action,
     Cause,
     Claim,
+    Decision,
     Episode,
     Facts,
     Finding,
@@ -28,7 +29,13 @@ from clockstep.model.doctor import (
     DoctorReport,
     Examination,
     Inside,
+    Issue,
+    Level,
     TimeSource,
+)
+from clockstep.model.failure import (
+    ErrorReport,
+    Failure,
 )
 from clockstep.model.machines import (
     Bridge,
@@ -64,17 +71,22 @@ __all__ = [
     "Channel",
     "Choice",
     "Claim",
+    "Decision",
     "Diagnosis",
     "DoctorReport",
     "Episode",
+    "ErrorReport",
     "Examination",
     "Facts",
+    "Failure",
     "Finding",
     "Freeze",
     "Guest",
     "Happening",
     "HostClock",
     "Inside",
+    "Issue",
+    "Level",
     "Member",
     "Offset",
     "Outcome",

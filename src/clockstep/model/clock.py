@@ -8,12 +8,22 @@ from clockstep.units import DAY_NS, MILLISECOND_NS, SECOND_NS
 
 
 class Verdict(Enum):
-    """What a look says of a node, from harmless to worst. Only BAD is acted on; UNSURE never steps."""
+    """What is measured of a node's clock, from harmless to worst. What may be done about it is a `Decision`."""
 
     GOOD = "good"
     BAD = "bad"
     UNSURE = "unsure"
     UNREACHABLE = "unreachable"
+
+
+class Decision(Enum):
+    """What is to be done about a node's clock, where that is allowed."""
+
+    NOTHING = "nothing"
+    STEP = "step"
+    LEAVE = "leave-to-daemon"
+    CONSENT = "needs-consent"
+    REFUSED = "refused"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,13 +90,15 @@ class Claim:
 class Trouble:
     """Something that went wrong while a node was looked at.
 
-    `lasting`: asking again will not help. `internal`: it is a bug of clockstep's.
+    `lasting`: asking again will not help. `internal`: it is a bug of clockstep's. `locked`: by another
+    clockstep.
     """
 
     text: str
     remedy: str = ""
     lasting: bool = False
     internal: bool = False
+    locked: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,12 +139,14 @@ class Policy:
 class Cause:
     """Why a node is worked on, and how far behind that can have left its clock.
 
+    `kind` is a token, as `reverted`, and `detail` what tells it from others of its kind, as the snapshot's name.
     `since_ns` is the reading of this machine's monotonic clock when the node began to run wrong, if that is known.
     """
 
-    text: str
+    kind: str
     explains_ns: int = DAY_NS
     since_ns: int | None = None
+    detail: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +193,8 @@ class Episode:
     wall clock; the durations are from its monotonic clock. They run from the cause, or from the first look where no
     moment of the cause is known: `wrong_for_ns` to the first of the good looks that prove it (0 where the very first
     look was good), `proven_ns` to the last of them; both are None where it was not proven. `planned` is what would be
-    done, where it was only looked.
+    done, where it was only looked. `decision` is of the last look, and `consent` the option that allows a step which
+    needs it.
     """
 
     node: str
@@ -195,6 +210,8 @@ class Episode:
     wrong_for_ns: int | None = None
     proven_ns: int | None = None
     planned: tuple[Action, ...] = ()
+    decision: Decision = Decision.NOTHING
+    consent: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,4 +241,4 @@ class Report:
     host: HostClock
     episodes: tuple[Episode, ...]
     summary: Summary | None = None
-    schema_version: int = 1
+    schema_version: int = 2

@@ -15,12 +15,11 @@ from clockstep.ports.machines import (
     Power,
     Snapshots,
 )
-from clockstep.ports.reach import NO_PROGRAM, PLATFORM_PYTHON, Login, Node, Output, Reach, Ways
+from clockstep.ports.reach import NO_PROGRAM, Login, Node, Output, Reach, Ways
 from clockstep.ports.world import Tell, World
 
 __all__ = [
     "NO_PROGRAM",
-    "PLATFORM_PYTHON",
     "Clock",
     "Daemon",
     "Definition",

@@ -5,8 +5,6 @@ from typing import NamedTuple, Protocol
 
 from clockstep.model import Reading
 
-PLATFORM_PYTHON = "/usr/libexec/platform-python"
-"""The python of a stock Enterprise Linux, which is not on the path."""
 NO_PROGRAM = 127
 """What a shell answers for a program that is not there."""
 
