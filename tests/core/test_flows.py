@@ -1,9 +1,12 @@
 """Many nodes together: in one barrier, and with nothing left half done."""
 
 import threading
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
+from uuid import uuid4
 
 import pytest
 
@@ -19,14 +22,15 @@ from clockstep.errors import (
     UsageError,
 )
 from clockstep.flows import revert as reverts
+from clockstep.flows.hold import Hold
 from clockstep.flows.pause import pause, resume
 from clockstep.flows.revert import choose
-from clockstep.flows.snapshot import create, delete, having, listing
+from clockstep.flows.snapshot import create, delete, having, listing, outcomes
 from clockstep.flows.step import ASKED, status, step
 from clockstep.host.locks import DomainLocks
-from clockstep.loop.fleet import side_by_side
+from clockstep.loop.fleet import AT_ONCE, side_by_side
 from clockstep.model import Guest, HostClock, Outcome, Pause, Policy, Reading, SetReport, Snapshot, Verdict
-from clockstep.ports import World
+from clockstep.ports import Hypervisor, World
 from clockstep.reach.agent import AgentReach
 from clockstep.state.journal import FileJournal
 from conftest import until
@@ -300,6 +304,54 @@ def test_a_job_that_hangs_is_left_behind_and_named() -> None:
     forever.set()
     assert results[guests[0]] == "done"
     assert isinstance(results[guests[1]], DeadlineError)
+
+
+class Twins:
+    """Machines that can be paused, but for those of one connection."""
+
+    def pause(self, guest: Guest) -> None:
+        if guest.connection == "there":
+            raise HypervisorError("no")
+
+
+def test_two_machines_of_one_name_do_not_stand_for_each_other(world: World) -> None:
+    here, there = (Guest("web", str(uuid4()), "running", connection) for connection in ("here", "there"))
+    hold = Hold(world._replace(hypervisor=cast("Hypervisor", Twins())), [here, there], "pause")
+    failed = hold.pause_all()
+    assert list(failed) == [there]
+    assert hold.still() == [here]
+    members = outcomes([here, there], failed, Outcome.NOT_PAUSED, Outcome.PAUSED)
+    assert [member.outcome for member in members] == [Outcome.PAUSED, Outcome.NOT_PAUSED]
+
+
+def test_few_of_many_jobs_are_under_way_at_once() -> None:
+    under_way, most = set[Guest](), 0
+
+    def job(guest: Guest) -> None:
+        nonlocal most
+        under_way.add(guest)
+        most = max(most, len(under_way))
+        time.sleep(0.001)
+        under_way.discard(guest)
+
+    guests = [Guest(str(number), str(number), "running") for number in range(5 * AT_ONCE)]
+    assert list(side_by_side(guests, job, 20 * SECOND)) == guests
+    assert most <= 2 * AT_ONCE
+
+
+def test_however_many_jobs_hang_the_others_are_done_and_all_are_named() -> None:
+    forever = threading.Event()
+    guests = [Guest(str(number), str(number), "running") for number in range(5 * AT_ONCE)]
+
+    def job(guest: Guest) -> str:
+        if int(guest.uuid) < 3 * AT_ONCE:
+            forever.wait()
+        return "done"
+
+    results = side_by_side(guests, job, SECOND)
+    forever.set()
+    assert [guest for guest, result in results.items() if result == "done"] == guests[3 * AT_ONCE :]
+    assert all(isinstance(results[guest], DeadlineError) for guest in guests[: 3 * AT_ONCE])
 
 
 def test_it_is_told_how_many_are_done_while_others_are_not(world: World, hypervisor: SimHypervisor) -> None:

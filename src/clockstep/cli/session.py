@@ -2,11 +2,13 @@
 
 import logging
 import os
+import resource
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
@@ -24,7 +26,7 @@ from clockstep.host.systemd_unit import ACCOUNT
 from clockstep.host.timex import read_host_clock
 from clockstep.machines import HYPERVISORS
 from clockstep.machines.hosts import SshHosts
-from clockstep.machines.several import Several
+from clockstep.machines.several import Several, begun
 from clockstep.model import Guest, Policy
 from clockstep.ports import Clock, Machines, Tell, Ways, World
 from clockstep.render.forms import names, wide
@@ -103,6 +105,7 @@ def opened(context: click.Context, wanted: Wanted, tell: Tell) -> World:
 
     Raises HostError if this host's clock must be synchronised and is not.
     """
+    _allow_many_files()
     clock, host = SystemClock(), read_host_clock()
     demanding = "require_synced_host" in context.params and said(context, wanted, "require_synced_host")
     if demanding and not host.synchronised:
@@ -114,9 +117,10 @@ def opened(context: click.Context, wanted: Wanted, tell: Tell) -> World:
     if wanted.project:
         ways = ways._replace(vagrant=VagrantLogins(wanted.project, _state(), tell))
     LOG.debug("connections: %s", ", ".join(address or "libvirt's default" for address in addresses(wanted)))
-    parts: dict[str, Machines] = {
-        address: HYPERVISORS["libvirt"](resolved(address), clock, ways) for address in addresses(wanted)
+    connecting = {
+        address: begun(partial(HYPERVISORS["libvirt"], resolved(address), clock, ways)) for address in addresses(wanted)
     }
+    parts: dict[str, Machines] = {address: part.result() for address, part in connecting.items()}
     if wanted.hosts:
         if ways.only == "agent":
             raise UsageError("--ssh names hosts that have no guest agent here", "leave out --reach agent")
@@ -126,6 +130,13 @@ def opened(context: click.Context, wanted: Wanted, tell: Tell) -> World:
     machines = Several(parts, called)
     context.find_root().call_on_close(machines.close)
     return World(machines, clock, host, locks, journal(), tell, asking_ns)
+
+
+def _allow_many_files() -> None:
+    """Allow this process as many open files as it may have: each lock is one, and each ssh takes three."""
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    if most != resource.RLIM_INFINITY:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def resolved(connect: str) -> str | None:

@@ -31,9 +31,11 @@ def combine(offsets: Sequence[Offset]) -> Offset | None:
     """
     if not offsets:
         return None
-    for needed in (len(offsets), len(offsets) // 2 + 1):
-        if common := _allowed_by(needed, offsets):
-            return common
+    latest_begin, earliest_end = max(one.earliest_ns for one in offsets), min(one.latest_ns for one in offsets)
+    if latest_begin <= earliest_end:
+        return spanning(latest_begin, earliest_end)
+    if common := _allowed_by(len(offsets) // 2 + 1, offsets):
+        return common
     return spanning(min(0, *(one.earliest_ns for one in offsets)), max(0, *(one.latest_ns for one in offsets)))
 
 

@@ -20,6 +20,8 @@ GRACE_NS = 7 * SECOND_NS
 BEGIN_NS = 40 * SECOND_NS
 """How long it may take to bring a guest to where the loop can begin: libvirtd may be away for half a minute."""
 
+MANY = 50
+
 Begin = Callable[[Guest], int | None]
 """Brings a guest to where the loop can begin, and returns since when its clock has run wrong, if that is known."""
 
@@ -31,6 +33,7 @@ def status(world: World, guests: Sequence[Guest], policy: Policy) -> tuple[Episo
 
 def watch(world: World, guests: Sequence[Guest], policy: Policy) -> Iterator[tuple[Episode, ...]]:
     """Look at every guest each time that it is asked for, over ways that stay open meanwhile."""
+    policy = fitting(policy, len(guests))
     with nodes(world, guests) as node:
 
         def job(guest: Guest) -> Episode:
@@ -66,7 +69,7 @@ def step(
 
     The deadline counts from when it was begun, where that is known, and otherwise from now.
     """
-    company = Company()
+    company, policy = Company(), fitting(policy, len(causes))
 
     with nullcontext(ways) if ways else nodes(world, list(causes)) as node:
         called_ns, over = world.clock.monotonic_ns(), threading.Event()
@@ -89,6 +92,11 @@ def step(
         finally:
             over.set()
     return _episodes(results, causes, world.clock)
+
+
+def fitting(policy: Policy, count: int) -> Policy:
+    """Return the policy for so many nodes: many are measured no better than their verdicts need."""
+    return replace(policy, glance=True) if count > MANY else policy
 
 
 def find_ways(world: World, guests: Sequence[Guest]) -> None:

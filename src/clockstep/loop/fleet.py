@@ -8,7 +8,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from itertools import islice
 from typing import TypeVar
 
 from clockstep.errors import ClockstepError, DeadlineError, InternalError
@@ -16,6 +16,9 @@ from clockstep.model import Guest
 from clockstep.units import SECOND_NS, show_duration
 
 T = TypeVar("T")
+
+AT_ONCE, STALLED_NS = 100, SECOND_NS // 20
+"""How many jobs are begun at once; and after how long in which none has ended as many are begun again."""
 
 
 def side_by_side(
@@ -31,16 +34,25 @@ def side_by_side(
     `ended_so_far` is told how many have ended, each time that one has and others have not.
     """
     ended: queue.SimpleQueue[tuple[Guest, T | ClockstepError | _Interrupt]] = queue.SimpleQueue()
-    until = time.monotonic_ns() + within_ns
-    for guest in guests:
-        threading.Thread(target=_work, args=(guest, job, ended), name=guest.name, daemon=True).start()
+    until_ns = time.monotonic_ns() + within_ns
+    waiting = iter(guests)
+
+    def begin(count: int) -> None:
+        for guest in islice(waiting, count):
+            threading.Thread(target=_work, args=(guest, job, ended), name=guest.name, daemon=True).start()
+
+    begin(AT_ONCE)
     results: dict[Guest, T | ClockstepError | _Interrupt] = {}
-    with suppress(queue.Empty):
-        while len(results) < len(guests):
-            guest, result = ended.get(timeout=max(0, until - time.monotonic_ns()) / SECOND_NS)
-            results[guest] = result
-            if len(results) < len(guests):
-                ended_so_far(len(results))
+    while len(results) < len(guests) and (left_ns := until_ns - time.monotonic_ns()) > 0:
+        try:
+            guest, result = ended.get(timeout=min(left_ns, STALLED_NS) / SECOND_NS)
+        except queue.Empty:
+            begin(AT_ONCE)  # those that are under way wait for something, and cost the others nothing
+            continue
+        results[guest] = result
+        begin(1)
+        if len(results) < len(guests):
+            ended_so_far(len(results))
     late = DeadlineError(f"did not answer within {show_duration(within_ns)}", "allow it more time with --deadline")
     return {guest: _checked(results.get(guest, late)) for guest in guests}
 

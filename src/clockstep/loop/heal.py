@@ -204,7 +204,7 @@ def observe(node: Node, cause: Cause, policy: Policy, clock: Clock) -> Episode:
 def look(run: Run, *, ask: bool) -> Facts:
     """Read the node's clock and, where asked to or where it matters, what its daemon claims."""
     try:
-        reading = run.node.reach.clock()
+        reading = run.node.reach.clock(run.policy.tolerance_ns if run.policy.glance else None)
     except ReachError as error:
         return Facts(trouble=(met(run, error),), host_jumped_ns=jumped(run.anchor, run.clock))
     if jump := jumped(run.anchor, run.clock):

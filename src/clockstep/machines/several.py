@@ -67,7 +67,8 @@ class Several:
             for address in self._parts
         ]
         everyone = [guest for guests in self._last.values() for guest in guests]
-        return [listed._replace(guests=named(listed.guests, everyone, self._called)) for listed in surveyed]
+        by_key = {guest.key: guest for guest in named(everyone, everyone, self._called)}
+        return [one._replace(guests=[by_key[guest.key] for guest in one.guests]) for one in surveyed]
 
     def _answer(self, address: str) -> Listed:
         if not self._asked[address].done():

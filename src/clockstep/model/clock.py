@@ -121,7 +121,8 @@ class Policy:
 
     `max_forward_ns` of None leaves it to the cause to say how far behind a clock can be; `looks` is how many good
     looks in a row prove it; `require_sync` makes a daemon that is not synchronised by the deadline a failure. Without
-    `resync_idle`, a daemon that is not in sync is left alone if the clock was within tolerance all the time.
+    `resync_idle`, a daemon that is not in sync is left alone if the clock was within tolerance all the time. With
+    `glance` a clock that is seen to be within tolerance is measured no better, as is enough for many nodes at once.
     """
 
     tolerance_ns: int = 10 * MILLISECOND_NS
@@ -131,6 +132,7 @@ class Policy:
     looks: int = 3
     require_sync: bool = False
     resync_idle: bool = True
+    glance: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,6 +47,11 @@ class Lease:
             self._domains[uuid] = self.connection.lookupByUUIDString(uuid)
         return self._domains[uuid]
 
+    def close(self) -> None:
+        """Let go of the connection, and of its domains, which would keep it open."""
+        self._domains.clear()
+        close(self.connection)
+
 
 class Opening:
     """A connection that is being opened."""
@@ -92,7 +97,7 @@ class Pool:
             idle, self._idle = self._idle, []
             self._changed.notify_all()
         for lease in idle:
-            close(lease.connection)
+            lease.close()
 
     def _taken(self, uuid: str, within_ns: int) -> Lease:
         broken: list[Lease] = []
@@ -108,7 +113,7 @@ class Pool:
                     self._busy.add(lease)
         finally:
             for one in broken:
-                close(one.connection)
+                one.close()
         return lease or self._opened(opening, within_ns)
 
     def _idle_one(self, uuid: str, broken: list[Lease]) -> Lease | None:
@@ -166,4 +171,4 @@ class Pool:
             self._changed.notify()
         if not keep:
             self.losses += 1
-            close(lease.connection)
+            lease.close()
