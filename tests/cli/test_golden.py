@@ -4,6 +4,7 @@ Run as a program, it writes them: python tests/cli/test_golden.py
 """
 
 import io
+import re
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,7 @@ from clockstep.model import (
     Trouble,
     Verdict,
 )
+from clockstep.render import setup, text
 from clockstep.render.forms import wide
 from clockstep.render.output import print_page, rich_page, visible_page
 from clockstep.render.setup import done_page, explained_page, plan_page
@@ -250,6 +252,13 @@ def in_pipe(page: Page) -> str:
 @pytest.mark.parametrize("name", PAGES)
 def test_a_page_looks_as_its_golden_file_says(name: str) -> None:
     assert shown(name) == (GOLDEN / f"{name}.txt").read_text(), "run: python tests/cli/test_golden.py"
+
+
+def test_every_page_that_there_is_has_a_golden_file() -> None:
+    made = {name for module in (text, setup) for name in vars(module) if name.endswith(("_page", "_line"))}
+    used = set(re.findall(r"\b(\w+(?:_page|_line))\(", Path(__file__).read_text()))
+    helpers = {name for name in made if name.startswith("_")} | {"host_line"}
+    assert sorted(made - helpers - used) == []
 
 
 def test_there_is_no_golden_file_of_a_page_that_is_gone() -> None:

@@ -21,6 +21,7 @@ from clockstep.cli.root import root
 from clockstep.model import HostClock
 from clockstep.render.metrics import Metrics
 from clockstep.render.schema import schema
+from clockstep.render.words import CAUSES
 from clockstep_lab.cli import lab
 
 ROOT = Path(__file__).parents[2]
@@ -101,6 +102,8 @@ def options(command: click.Command, parent: click.Context | None = None) -> Iter
 
 OPTIONS = {*options(root), *options(lab)}
 DOCS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+WORDS = {"null", "proof", "saved", "ssh", "systemd-timesyncd"}
+"""Values that are no token of ours: JSON's, libvirt's, the name of a check, of a daemon, of a way."""
 THEIRS = (
     "script/",
     "bench/",
@@ -135,6 +138,23 @@ def test_every_metric_is_in_the_reference_and_none_that_there_is_not() -> None:
     exported = {name for name in names if name.startswith("clockstep_")}
     table = REFERENCE.read_text().partition("## Metrics")[2].partition("\n## ")[0]
     assert set(re.findall(r"`(clockstep_\w+)`", table)) == exported
+
+
+def test_every_token_that_the_reference_names_is_one_and_every_one_is_named() -> None:
+    reference = REFERENCE.read_text()
+    assert [cause for cause in CAUSES if f"`{cause}`" not in reference] == []
+    records = reference.partition("\n## JSON\n")[2].partition("\n## Environment variables")[0]
+    named = set(re.findall(r"`([a-z][a-z_-]*)`", records))
+    known = {word for one in SCHEMAS.values() for word in (*one.get("properties", ()), *one.get("enum", ()))}
+    commands = {word for path in COMMANDS for word in path.split()}
+    assert sorted(named - known - commands - set(CAUSES) - WORDS) == []
+
+
+def test_every_check_that_the_reference_names_is_one() -> None:
+    table = REFERENCE.read_text().partition("\nThe checks:\n")[2].partition("\n## ")[0]
+    source = "".join(file.read_text() for file in (ROOT / "src/clockstep").rglob("*.py"))
+    made = set(re.findall(r'Finding\(\s*"([a-z-]+)"', source))
+    assert sorted(set(re.findall(r"^\| `([a-z-]+)`", table, re.MULTILINE)) - made) == []
 
 
 @pytest.mark.parametrize("file", DOCS, ids=lambda file: file.name)
