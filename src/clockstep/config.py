@@ -91,14 +91,15 @@ def places(
 ) -> tuple[Place, ...]:
     """Return where a configuration is looked for, the first place first; only a file that is named need be there.
 
-    That is FILE, CLOCKSTEP_CONFIG, the current folder and those above it, the Vagrant project's and, with `own`, the
-    user's and the system's own.
+    That is FILE, CLOCKSTEP_CONFIG, the current folder and those above it, the Vagrant project's and the user's and the
+    system's own. Without `own` these two do not count, nor what is above the project: it names the nodes itself.
     """
     if file:
         return (Place(file, Source.OPTION),)
     if named := environ.get(VARIABLE):
         return (Place(named, Source.VARIABLE),)
-    folders = here.absolute().parents
+    inside = project is not None and here.absolute().is_relative_to(project)
+    folders = [one for one in here.absolute().parents if own or not inside or one.is_relative_to(str(project))]
     above = [Place(str(here / FILE), Source.FOLDER), *(Place(str(one / FILE), Source.ABOVE) for one in folders)]
     vagrant = [Place(str(project / FILE), Source.VAGRANT)] if project else []
     home = Path(environ.get("XDG_CONFIG_HOME") or Path(environ.get("HOME") or "~").expanduser() / ".config")

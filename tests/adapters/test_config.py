@@ -166,6 +166,23 @@ def test_the_first_of_the_places_counts_one_after_the_other(tmp_path: Path, home
     assert places(None, home, None)[-1].path == "/etc/clockstep/config.toml"
 
 
+def test_in_a_vagrant_project_what_is_above_it_counts_only_for_a_cluster_that_is_named(
+    tmp_path: Path, home: dict[str, str]
+) -> None:
+    project, below = tmp_path / "project", tmp_path / "project/src"
+    below.mkdir(parents=True)
+    written(tmp_path / "clockstep.toml", "above")
+    own = written(tmp_path / "home/.config/clockstep/config.toml", "own")
+
+    def sources(*, own: bool, here: Path = below) -> list[str]:
+        return [place.path for place in places(None, home, project, here=here, own=own)]
+
+    inside = [f"{below}/clockstep.toml", f"{project}/clockstep.toml", f"{project}/clockstep.toml"]
+    assert sources(own=False) == inside
+    assert {f"{tmp_path}/clockstep.toml", str(own)} <= {*sources(own=True)}
+    assert f"{tmp_path}/clockstep.toml" in sources(own=False, here=tmp_path / "elsewhere")
+
+
 def test_a_file_found_upward_that_others_may_have_written_is_an_error_and_not_passed_over(
     tmp_path: Path, home: dict[str, str]
 ) -> None:

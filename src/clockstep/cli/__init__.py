@@ -50,7 +50,7 @@ def run(argv: list[str]) -> int:
         error.show()
         return _failed(argv, error.format_message(), "see its --help", Exit.USAGE)
     except (KeyboardInterrupt, click.Abort) as error:
-        return _complain(argv, "interrupted", "", of_signal(_signal_of(error)))
+        return _complain(argv, "interrupted", "", of_signal(_signal_of(error)), trace=False)
     except ClockstepError as error:
         return _complain(argv, error.message, error.hint, of_error(error))
     except Exception as error:  # noqa: BLE001 - whatever it is, it is a bug, and it ends here
@@ -101,11 +101,11 @@ def _signal_of(error: BaseException) -> int:
     return next((number for number in raised.args if isinstance(number, int)), signal.SIGINT)
 
 
-def _complain(argv: list[str], message: str, hint: str, code: int) -> int:
+def _complain(argv: list[str], message: str, hint: str, code: int, *, trace: bool = True) -> int:
     """Print what has ended the run, with a traceback if debug log lines are printed; return the exit code."""
     from clockstep.render.stamps import ERROR, in_journal
 
-    if logging.getLogger("clockstep").isEnabledFor(logging.DEBUG):
+    if trace and logging.getLogger("clockstep").isEnabledFor(logging.DEBUG):
         import traceback
 
         traceback.print_exc()
