@@ -49,7 +49,7 @@ def test_what_is_sent_is_whole_and_without_what_only_readers_need(what: str) -> 
 @pytest.mark.parametrize(
     "text", [ssh.PERL, program("survey/tai.pl", CALL=159), *(program(name) for name in EMBEDDED_FILES)]
 )
-def test_what_stands_in_a_shells_single_quotes_has_none(text: str) -> None:
+def test_what_a_shell_quotes_has_no_single_quote(text: str) -> None:
     assert text
     assert "'" not in text
 

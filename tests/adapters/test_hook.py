@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from clockstep.config import parse, read_cluster
+from clockstep.config import parse, places, read_cluster
 from clockstep.errors import UsageError
 from clockstep.host.hook import MOST, Hook
 from clockstep.model import Cause, Episode, Facts, Offset, Step, Verdict
@@ -137,8 +137,8 @@ def test_what_cannot_be_run_is_refused(value: str) -> None:
 def test_a_configuration_that_nobody_named_starts_no_program(tmp_path: Path) -> None:
     (tmp_path / "clockstep.toml").write_text(CONFIG)
     with pytest.raises(UsageError, match=r"on_corrected of .cluster.prod. starts a program") as caught:
-        read_cluster(None, None, [tmp_path])
+        read_cluster(places(None, {}, None, here=tmp_path), None)
     assert "--config" in caught.value.hint
-    cluster = read_cluster(str(tmp_path / "clockstep.toml"), None)
+    cluster = read_cluster(places(str(tmp_path / "clockstep.toml"), {}, None), None)
     assert cluster
     assert cluster.on_corrected

@@ -91,7 +91,7 @@ def test_a_network_cards_clock_is_never_taken_unless_it_is_forced(tmp_path: Path
     assert "refclock" not in "".join(file.after or "" for file in machine.plan().files)
     forced = machine.plan("/dev/ptp0")
     assert (forced.clock, forced.forced) == ("/dev/ptp_clockstep 52:54:00:12:34:56", True)
-    assert "because you said so" in " ".join(remarks(forced))
+    assert "because of --phc" in " ".join(remarks(forced))
     assert machine.plan("/dev/ptp7").objection == "/dev/ptp7 is no hardware clock there"
 
 
@@ -333,7 +333,7 @@ def test_other_daemons_and_others_that_touch_the_clock_are_named(tmp_path: Path)
     assert (plan.replaces, plan.others) == (("ntpsec",), ("vmtoolsd",))
     assert "systemctl disable --now ntpsec" in plan.acts
     assert "replace ntpsec" in diff(plan)
-    assert "vmtoolsd may set the clock as well: switch that off there" in remarks(plan)
+    assert "vmtoolsd may set the clock too: disable that in the node" in remarks(plan)
     assert machine.run("apply").returncode == 0
     assert machine.read("/units/ntpsec") == "inactive\n"
     assert machine.run("undo").returncode == 0
@@ -346,7 +346,7 @@ def test_without_a_hypervisors_clock_it_is_said_how_well_servers_do(tmp_path: Pa
     machine.clock(0, "KVM virtual PTP", "/dev/ptp_kvm")
     assert remarks(machine.plan(trust=True)) == []
     (choice,) = remarks(machine.plan())
-    assert "--trust makes that seconds, and a wrong host makes the node wrong" in choice
+    assert "with --trust it takes seconds, but a host whose clock is off misleads the node" in choice
 
 
 def refused(machine: Machine, before: dict[str, str]) -> str:
@@ -396,7 +396,7 @@ def test_a_line_of_the_users_own_for_the_hypervisors_clock_is_kept_and_what_lack
         file.path for file in plan.files if "refclock PHC" in (file.after or "") and file.path != machine.conf
     ] == []
     assert f"[ -e {device} ]" in after(plan, UNIT)
-    assert any("by a line of somebody else's, which is kept" in said for said in remarks(plan))
+    assert any("by a line that clockstep did not write and keeps" in said for said in remarks(plan))
     before = machine.etc()
     machine.write("/sources", PHC)
     assert machine.run("apply").returncode == 0

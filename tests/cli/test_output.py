@@ -26,6 +26,8 @@ from clockstep.model import (
     Finding,
     Freeze,
     HostClock,
+    Issue,
+    Level,
     Offset,
     Report,
     Resync,
@@ -43,6 +45,10 @@ NAME = "k8s-control-plane-01.lab.example.org"
 FAR = Offset(-1_168_695_983_313_625_000, 800_000)
 WRONG = Finding("offset", Verdict.BAD, "-1168695983.3136 s ± 800 µs is beyond 10 ms", "run clockstep step")
 DOUBT = Finding("forward", Verdict.UNSURE, "more than 1 d behind: refusing to step", "allow it with --max-forward")
+ISSUES = (
+    Issue("offset", Level.ERROR, WRONG.text, WRONG.remedy),
+    Issue("forward", Level.WARNING, DOUBT.text, DOUBT.remedy),
+)
 EPISODE = Episode(
     NAME,
     Cause("asked"),
@@ -62,7 +68,7 @@ PAGES = {
     "status": status_page(Report(HOST, (EPISODE, EPISODE))),
     "step": step_page(Report(HOST, (EPISODE,))),
     "plan": plan_page(Report(HOST, (EPISODE,))),
-    "doctor": doctor_page(DoctorReport(HOST, (), (Diagnosis(NAME, (WRONG, DOUBT)), Diagnosis("node-2", (WRONG,))))),
+    "doctor": doctor_page(DoctorReport(HOST, (), (Diagnosis(NAME, ISSUES), Diagnosis("node-2", ISSUES[:1])))),
     "set": set_page(SetReport(HOST, None, True, (), (EPISODE,))),
 }
 

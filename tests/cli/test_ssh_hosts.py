@@ -31,7 +31,7 @@ def test_status_compares_a_hosts_clock_with_this_ones_and_asks_no_libvirt(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LIBVIRT_DEFAULT_URI", "qemu+unix:///session?socket=/nonexistent/libvirt-sock")
-    assert run(["--json", "status", "--ssh", "db.example.org", "--ssh", "root@web", "--ssh", "root@web"]) == 0
+    assert run(["-o", "json", "status", "--ssh", "db.example.org", "--ssh", "root@web", "--ssh", "root@web"]) == 0
     episodes = json.loads(capsys.readouterr().out)["episodes"]
     assert [episode["node"] for episode in episodes] == ["db.example.org", "root@web"]
     assert {episode["facts"]["readings"][0]["source"] for episode in episodes} == {"ssh"}
@@ -41,7 +41,7 @@ def test_a_host_is_verified_by_step_without_having_to_prove_a_uuid(
     capsys: pytest.CaptureFixture[str], ssh: Path
 ) -> None:
     (ssh / "config").write_text("Host db\n  HostName 192.0.2.1\n")
-    assert run(["--json", "step", "--ssh", "db", "--ssh-config", "config"]) == 0
+    assert run(["-o", "json", "step", "--ssh", "db", "--ssh-config", "config"]) == 0
     (episode,) = json.loads(capsys.readouterr().out)["episodes"]
     assert episode["verdict"] == "good"
     assert episode["proven_ns"] is not None
@@ -53,7 +53,7 @@ def test_a_host_is_verified_by_step_without_having_to_prove_a_uuid(
 def test_hosts_are_added_to_machines_that_are_named_and_names_in_common_stay_apart(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    run([*TEST, "--json", "status", "test", "--ssh", "test"])
+    run([*TEST, "-o", "json", "status", "test", "--ssh", "test"])
     nodes = [episode["node"] for episode in json.loads(capsys.readouterr().out)["episodes"]]
     assert nodes == ["test@test:///default", "test@ssh"]
 

@@ -218,4 +218,4 @@ def test_looking_stores_and_starts_nothing(tmp_path: Path) -> None:
     page = plan_page(SetupReport(world.host, (node,)))
     assert page.above[:3] == ("node (), would change:", "  --- /dev/null", "  +++ /etc/chrony/conf.d/zz-clockstep.conf")
     assert "  +makestep 1 -1" in page.above
-    assert any("a revert stays unseen until" in line for line in page.below)
+    assert any("notices a revert only after polling" in line for line in page.below)

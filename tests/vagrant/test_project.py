@@ -103,7 +103,7 @@ def clockstep(
 
 
 def report(project: Project, *words: str, code: int | None = 0, **environment: str) -> Any:
-    return json.loads(clockstep(project, "--json", *words, code=code, folder=FOLDER, **environment).stdout)
+    return json.loads(clockstep(project, "-o", "json", *words, code=code, folder=FOLDER, **environment).stdout)
 
 
 def verdicts(episodes: Any) -> dict[str, str]:
@@ -157,7 +157,7 @@ class Told:
 def watching(project: Project) -> Iterator[Told]:
     """What the watcher tells while the block lasts."""
     with subprocess.Popen(
-        project.inside([*CLOCKSTEP, "--json", "watch", *PATIENT]),
+        project.inside([*CLOCKSTEP, "-o", "json", "watch", *PATIENT]),
         env=project.environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -187,16 +187,16 @@ def test_the_network_s_spanning_tree_is_found_and_switched_off_and_on_again(proj
     state = "ip -d link show virbr1 | grep -o 'stp_state [01]'"
     sections = {one["check"] for node in report(project, "doctor", code=None)["nodes"] for one in node["findings"]}
     assert {"spanning-tree", "no-agent"} <= sections
-    shown = clockstep(project, "setup", "--spanning-tree", "k8s1").stdout
+    shown = clockstep(project, "domain", "plan", "--spanning-tree", "k8s1").stdout
     assert "on it: k8s-lab_k8s1, k8s-lab_k8s2" in shown
     assert project.run("sh", "-c", state) == "stp_state 1\n"
-    (network,) = report(project, "setup", "--spanning-tree", "--yes", "k8s1")["nodes"]
+    (network,) = report(project, "domain", "apply", "--spanning-tree", "--yes", "k8s1")["nodes"]
     assert (network["node"], network["outcome"]) == ("vagrant-libvirt", "defined")
     assert project.run("sh", "-c", state) == "stp_state 0\n"
     assert "stp='off'" in project.run("virsh", "net-dumpxml", "--inactive", "vagrant-libvirt")
-    (again,) = report(project, "setup", "--spanning-tree", "--yes", "k8s1")["nodes"]
+    (again,) = report(project, "domain", "apply", "--spanning-tree", "--yes", "k8s1")["nodes"]
     assert again["outcome"] == "unchanged"
-    (back,) = report(project, "setup", "--spanning-tree", "--undo", "k8s1")["nodes"]
+    (back,) = report(project, "domain", "undo", "--spanning-tree", "--yes", "k8s1")["nodes"]
     assert back["outcome"] == "undone"
     assert project.run("sh", "-c", state) == "stp_state 1\n"
     assert "stp='on'" in project.run("virsh", "net-dumpxml", "--inactive", "vagrant-libvirt")
@@ -207,7 +207,7 @@ def test_a_set_is_taken_and_reverted_by_ssh_and_the_witness_agrees(project: Proj
     assert taken["snapshot"]["members"] == ["k8s-lab_k8s1", "k8s-lab_k8s2"]
     assert verdicts(taken["episodes"]) == {"k8s1": "good", "k8s2": "good"}
     pass_time(5)
-    reverted = report(project, "revert", "--yes", *PATIENT)
+    reverted = report(project, "revert", "--latest", "--yes", *PATIENT)
     surely_near(project, *project.names)
     assert verdicts(reverted["episodes"]) == {"k8s1": "good", "k8s2": "good"}
     assert all(one["before"]["value_ns"] < -5_000_000_000 for one in reverted["episodes"])
@@ -265,10 +265,10 @@ def test_whatever_vagrant_does_to_its_machines_the_watcher_corrects_them(project
 
 
 def test_an_agent_that_is_set_up_survives_halt_and_up_and_a_boot_is_no_alarm(project: Project) -> None:
-    (checked,) = report(project, "setup", "--guest-agent", "--check", "k8s2", code=1)["nodes"]
+    (checked,) = report(project, "setup", "check", "--guest-agent", "k8s2", code=1)["nodes"]
     assert checked["plan"]["install"] == ["qemu-guest-agent"]
     report(project, "snapshot", "create", "before", "k8s2", *PATIENT)
-    (node,) = report(project, "setup", "--guest-agent", "k8s2")["nodes"]
+    (node,) = report(project, "setup", "apply", "--guest-agent", "--yes", "k8s2")["nodes"]
     assert node["outcome"] == "set-up"
     assert node["episode"]["facts"]["readings"][0]["source"] == "guest agent"
     with watching(project) as told:
@@ -289,7 +289,7 @@ def test_an_agent_that_is_set_up_survives_halt_and_up_and_a_boot_is_no_alarm(pro
         project.run("virsh", "resume", project.domain("k8s2"))
         told.until("resumed", ["k8s2"])  # so it is no dead watcher that has told nothing
     assert way_to(project, "k8s2") == "guest agent"
-    (undone,) = report(project, "setup", "--guest-agent", "--undo", "k8s2")["nodes"]
+    (undone,) = report(project, "setup", "undo", "--guest-agent", "--yes", "k8s2")["nodes"]
     assert undone["outcome"] == "undone"
     assert "guest_agent" not in project.run("virsh", "dumpxml", "k8s-lab_k8s2")
     reverted = report(project, "revert", "before", "k8s2", "--yes", *PATIENT)
@@ -325,18 +325,18 @@ def test_a_node_whose_agent_is_away_is_reached_by_ssh_and_a_channel_of_somebody_
     (project.home / "srv/vagrant/channel.xml").write_text(CHANNEL)
     project.run("virsh", "attach-device", project.domain("k8s1"), "/srv/vagrant/channel.xml", "--live", "--config")
     assert way_to(project, "k8s1") == "ssh"
-    report(project, "setup", "--guest-agent", "k8s1")
+    report(project, "setup", "apply", "--guest-agent", "--yes", "k8s1")
     until(lambda: way_to(project, "k8s1") == "guest agent", 30)
     project.tell("k8s1", "systemctl stop qemu-guest-agent")
     until(lambda: way_to(project, "k8s1") == "ssh", 30)
     project.tell("k8s1", "systemctl start qemu-guest-agent")
     until(lambda: way_to(project, "k8s1") == "guest agent", 30)
-    (undone,) = report(project, "setup", "--guest-agent", "--undo", "k8s1")["nodes"]
+    (undone,) = report(project, "setup", "undo", "--guest-agent", "--yes", "k8s1")["nodes"]
     assert undone["outcome"] == "undone"
     assert project.tell("k8s1", "command -v qemu-ga || true") == ""
     assert "guest_agent" in project.run("virsh", "dumpxml", project.domain("k8s1"))
     assert "guest_agent" in project.run("virsh", "dumpxml", "--inactive", project.domain("k8s1"))
-    (again,) = report(project, "setup", "--guest-agent", "--undo", "k8s1")["nodes"]
+    (again,) = report(project, "setup", "undo", "--guest-agent", "--yes", "k8s1")["nodes"]
     assert again["outcome"] == "unchanged"
 
 
@@ -385,7 +385,7 @@ def test_a_vagrantfile_that_does_not_parse_and_a_vagrant_that_hangs_cost_no_kept
 def test_a_project_of_somebody_else_is_not_asked_about_and_its_keys_are_not_used(project: Project) -> None:
     project.run("chown", "nobody", f"{FOLDER}/.vagrant")
     done = clockstep(project, "status", code=2)
-    assert f"is not believed: {FOLDER}/.vagrant belongs to nobody" in done.stderr
+    assert f"is not trusted: {FOLDER}/.vagrant belongs to nobody" in done.stderr
     assert "chown" in done.stderr
     assert ASKED not in done.stderr
 

@@ -10,7 +10,7 @@ from clockstep.cli.options import examples, shared
 from clockstep.errors import ClockstepError, UsageError
 from clockstep.units import SECOND_NS, parse_duration
 
-EXAMPLES = examples("history", "history 'web-*' --since 12h", "history --since 2026-11-25T18:00 --json")
+EXAMPLES = examples("history", "history 'web-*' --since 12h", "history --since 2026-11-25T18:00 -o json")
 
 
 class Moment(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.2

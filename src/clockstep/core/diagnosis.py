@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 
 from clockstep.core.checks import judge, measured
 from clockstep.errors import CONFINED_HINT
-from clockstep.model import Claim, Examination, Facts, Finding, HostClock, Inside, Policy, TimeSource, Verdict
-from clockstep.units import MINUTE_NS, SECOND_NS, show_duration, show_offset
+from clockstep.model import Examination, Finding, Inside, Policy, TimeSource, Verdict
+from clockstep.units import SECOND_NS, show_duration
 
 Check = Callable[[Examination], Finding | None]
 
@@ -65,46 +65,19 @@ def diagnose(examination: Examination, policy: Policy) -> tuple[Finding, ...]:
     return tuple(sorted(found, key=lambda finding: ORDER.index(finding.verdict)))
 
 
-def compare_snapshots(examinations: Sequence[Examination]) -> Finding | None:
-    """Nodes that would be put back to moments far apart do not belong together."""
-    ages = {one.node: one.around.snapshot_ns for one in examinations if one.around and one.around.snapshot_ns}
-    oldest, newest = min(ages, key=ages.__getitem__, default=""), max(ages, key=ages.__getitem__, default="")
-    apart_ns = ages[newest] - ages[oldest] if ages else 0
-    if apart_ns <= MINUTE_NS:
-        return None
-    text = (
-        f"the nodes' current snapshots are {show_duration(apart_ns)} apart, from that of {oldest} to that of {newest}"
-    )
-    return Finding("snapshots", Verdict.UNSURE, text, "take one of all together: clockstep snapshot create")
-
-
-def examine_host(host: HostClock, claim: Claim | None, inside: Inside | None) -> tuple[Finding, ...]:
-    """Return what is to be said of the machine that all nodes are compared with; `claim` is of its own daemon."""
-    found: list[Finding] = []
-    if claim and claim.synchronised and claim.offset and claim.offset.surely_beyond(WRONG_HOST_NS):
-        offset = show_offset(claim.offset.value_ns, claim.offset.error_ns)
-        text = f"this machine's own clock is {offset} by its own {claim.daemon}: all nodes would follow it"
-        found.append(Finding("host-wrong", Verdict.BAD, text, "bring this machine's clock right first"))
-    if not host.synchronised:
-        daemon = f"{claim.daemon} runs" if claim else "no time daemon answers here"
-        text = f"this machine's clock is not synchronised ({daemon}), and nodes are only as right as it is"
-        found.append(Finding("host-unsynchronised", Verdict.UNSURE, text, "have a time daemon keep it"))
-    here = Examination("this machine", Facts(claim=claim), None, inside)
-    return (*found, *(finding for check in HOST_CHECKS if (finding := check(here))))
-
-
 def check_asked(found: Examination) -> Finding | None:
-    """Where the node's system could not be asked, nothing found is not nothing wrong."""
+    """If the node's system could not be asked, nothing found does not mean that all is in order."""
     if not found.unasked:
         return None
-    return Finding("unasked", Verdict.UNSURE, f"its system could not be asked: {found.unasked}", "run it again")
+    remedy = "" if found.unasked_lasts else "run clockstep doctor again"
+    return Finding("unasked", Verdict.UNSURE, f"its system could not be asked: {found.unasked}", remedy)
 
 
 def check_daemon(found: Examination) -> Finding | None:
     """Nobody keeps the clock right between reverts."""
     if found.inside is None or found.inside.daemons != () or found.facts.claim or found.inside.sources:
         return None
-    return Finding("no-daemon", Verdict.BAD, "no time daemon runs in the node", "clockstep setup installs chrony")
+    return Finding("no-daemon", Verdict.BAD, "no time daemon runs in the node", "clockstep setup apply installs chrony")
 
 
 def check_two_daemons(found: Examination) -> Finding | None:
@@ -116,7 +89,7 @@ def check_two_daemons(found: Examination) -> Finding | None:
     text = f"several programs set the clock: {', '.join((*daemons, *inside.others))}"
     kept, *rest = (*daemons, *inside.others)
     ends = "; ".join(SWITCH_OFF[name] for name in rest)
-    return Finding("two-daemons", verdict, text, f"leave {kept} running: {ends}")
+    return Finding("two-daemons", verdict, text, f"keep {kept}: {ends}")
 
 
 def check_may_step(found: Examination) -> Finding | None:
@@ -136,9 +109,9 @@ def check_one_source(found: Examination) -> Finding | None:
     answering = [source for source in _sources(found) if source.reach]
     if len(answering) != 1:
         return None
-    text = f"chronyd has one source only that answers: {answering[0].name}"
+    text = f"chronyd has only one source that answers: {answering[0].name}"
     add = ADD_NTS if found.inside and found.inside.nts else ADD_SERVERS
-    return Finding("one-source", Verdict.GOOD, text, f"add some, so that a wrong one can be outvoted: {add}")
+    return Finding("one-source", Verdict.GOOD, text, f"add more, so that a false one can be outvoted: {add}")
 
 
 def check_falsetickers(found: Examination) -> Finding | None:
@@ -148,11 +121,16 @@ def check_falsetickers(found: Examination) -> Finding | None:
     wrong = [source for source in sources if source.state == "x" or (source.state == "~" and not selected)]
     if not wrong:
         return None
-    text = f"chronyd takes these for wrong: {', '.join(f'{one.mode}{one.state} {one.name}' for one in wrong)}"
+    text = f"chronyd rejects these sources: {', '.join(f'{one.mode}{one.state} {one.name}' for one in wrong)}"
     right = offset is None or not offset.surely_beyond(WRONG_HOST_NS)
     if selected and right and not any(source.mode == "#" for source in wrong):
-        return Finding("falseticker", Verdict.GOOD, text, "see whether they are wrong; the others outvote them")
-    return Finding("falseticker", Verdict.BAD, text, "clockstep step has it measure anew; else see which is right")
+        return Finding("falseticker", Verdict.GOOD, text, "check them; the others outvote them")
+    return Finding(
+        "falseticker",
+        Verdict.BAD,
+        text,
+        "clockstep step makes it resample; if that does not help, check which source is correct",
+    )
 
 
 def check_unreachable_sources(found: Examination) -> Finding | None:
@@ -166,7 +144,7 @@ def check_unreachable_sources(found: Examination) -> Finding | None:
         return Finding("no-answer", Verdict.BAD, text, ASK_AGAIN_BY_NTS if nts else ASK_AGAIN)
     if found.inside and claim and claim.daemon == "chrony":
         return Finding(
-            "no-answer", Verdict.BAD, "chronyd has no sources", f"chronyc refresh, if it is by its DNS; {ADD_SERVERS}"
+            "no-answer", Verdict.BAD, "chronyd has no sources", f"chronyc refresh, if DNS is the cause; {ADD_SERVERS}"
         )
     return None
 
@@ -176,9 +154,9 @@ def check_makestep(found: Examination) -> Finding | None:
     inside = found.inside
     if inside is None or "chronyd" not in _daemons(found) or not inside.configured or _steps(inside.makestep):
         return None
-    said = f"its `makestep {inside.makestep}` is not for that" if inside.makestep else "it has no makestep"
+    said = f"its `makestep {inside.makestep}` does not apply then" if inside.makestep else "it has no makestep"
     text = f"chronyd only slews a clock that a revert leaves behind: {said}"
-    return Finding("makestep", Verdict.UNSURE, text, "clockstep setup has it step at any time: `makestep 1 -1`")
+    return Finding("makestep", Verdict.UNSURE, text, "clockstep setup apply makes it step at any time: `makestep 1 -1`")
 
 
 def _steps(makestep: str | None) -> bool:
@@ -197,21 +175,23 @@ def check_reference(found: Examination) -> Finding | None:
         return None
     of_host = [file for file, name in _followed(inside) if is_hosts(name)]
     if any(file in inside.trusted for file in of_host):
-        text = f"it trusts the hypervisor's clock ({of_host[0]}): a revert is seen within some {SEEN_S} s, and a wrong "
-        return Finding("trusted-phc", Verdict.GOOD, f"{text}host makes it wrong")
+        text = (
+            f"it trusts the hypervisor's clock ({of_host[0]}): it notices a revert within some {SEEN_S} s, and follows "
+        )
+        return Finding("trusted-phc", Verdict.GOOD, f"{text}a host whose clock is off")
     if of_host:
-        text = f"the hypervisor's clock ({of_host[0]}) is outvoted by servers after a revert, for 6 to 16 min"
-        return Finding("outvoted-phc", Verdict.GOOD, text, "clockstep setup --trust, or run clockstep watch")
+        text = f"servers outvote the hypervisor's clock ({of_host[0]}) after a revert, for 6 to 16 min"
+        return Finding("outvoted-phc", Verdict.GOOD, text, "clockstep setup apply --trust, or run clockstep watch")
     polls = [source.poll_s for source in _sources(found) if source.mode == "^"] or [TIMESYNCD_POLL_S]
     unseen = show_duration(int(max(polls) + MEASURES_ANEW_S) * SECOND_NS)
-    text = f"a revert stays unseen for up to {unseen}: no hypervisor's clock (PHC) is among its daemon's sources"
+    text = f"a revert goes unnoticed for up to {unseen}: its daemon does not use the hypervisor's clock (PHC)"
     there = next((file for file, name in inside.ptp if is_hosts(name)), "")
     if there and "chronyd" in _daemons(found):
-        remedy = f"clockstep setup --trust has it follow {there}; or run clockstep watch"
+        remedy = f"clockstep setup apply --trust makes it follow {there}; or run clockstep watch"
     elif inside.has_ptp_kvm and "chronyd" in _daemons(found):
-        remedy = "run clockstep watch; clockstep setup loads ptp_kvm, and has it followed if /dev/ptp_kvm comes of it"
+        remedy = "run clockstep watch; clockstep setup apply loads ptp_kvm, and follows /dev/ptp_kvm if it appears"
     else:
-        remedy = "run clockstep watch; or clockstep setup --short-polls, where the servers are yours"
+        remedy = "run clockstep watch; or clockstep setup apply --short-polls, if the servers are yours"
     return Finding("no-phc", Verdict.UNSURE, text, remedy)
 
 
@@ -223,12 +203,12 @@ def check_phc(found: Examination) -> Finding | None:
         if not name and file in found.inside.optional:
             continue
         if not name:
-            text = f"chronyd is to follow {file}, which is not there"
-            remedy = "take the line out, or load its module: chronyd before 4.9 does not start without it"
+            text = f"chronyd is configured to follow {file}, which does not exist"
+            remedy = "remove the line, or load its module: chronyd before 4.9 does not start without it"
             return Finding("wrong-phc", Verdict.BAD, text, remedy)
         if not is_hosts(name):
             text = f"chronyd follows {file}, which is {name!r} and not known as a hypervisor's clock"
-            remedy = "make sure that it is no emulated card's; name the hypervisor's by its link, as /dev/ptp_kvm"
+            remedy = "check that it is not an emulated card's; name the hypervisor's by its link, such as /dev/ptp_kvm"
             return Finding("wrong-phc", Verdict.BAD, text, remedy)
     return None
 
@@ -249,10 +229,8 @@ def check_clocksource(found: Examination) -> Finding | None:
     inside = found.inside
     if inside is None or inside.clocksource not in SLOW_CLOCKSOURCES:
         return None
-    text = f"its kernel counts by {inside.clocksource}, which is slow to read, or coarse"
-    return Finding(
-        "clocksource", Verdict.GOOD, text, "kvm-clock or tsc is better; see whether kvmclock is switched off"
-    )
+    text = f"its kernel uses the clocksource {inside.clocksource}, which is slow to read, or coarse"
+    return Finding("clocksource", Verdict.GOOD, text, "kvm-clock or tsc is better; check whether kvmclock is disabled")
 
 
 def check_agent(found: Examination) -> Finding | None:
@@ -260,7 +238,7 @@ def check_agent(found: Examination) -> Finding | None:
     if found.around is None or found.around.agent_channel:
         return None
     text = "its domain has no channel for a guest agent"
-    return Finding("no-agent", Verdict.GOOD, text, "clockstep setup --guest-agent adds both; or keep ssh working")
+    return Finding("no-agent", Verdict.GOOD, text, "clockstep setup apply --guest-agent adds it; or keep ssh working")
 
 
 def check_spanning(found: Examination) -> Finding | None:
@@ -269,8 +247,8 @@ def check_spanning(found: Examination) -> Finding | None:
     if found.around is None or not found.around.spanning or by_agent:
         return None
     networks = ", ".join(found.around.spanning)
-    text = f"its network {networks} has a spanning tree: for 4 s after a revert or a start nothing reaches it by that"
-    remedy = "clockstep setup --spanning-tree shows who is on it, and with --yes switches it off (stp='off')"
+    text = f"its network {networks} has a spanning tree: for 4 s after a revert or a start it cannot be reached there"
+    remedy = "clockstep domain apply --spanning-tree shows who is on it, asks, and switches it off (stp='off')"
     return Finding("spanning-tree", Verdict.GOOD, text, remedy)
 
 
@@ -296,8 +274,8 @@ def check_interpreter(found: Examination) -> Finding | None:
     if found.inside is None or found.inside.interpreter:
         return None
     text = (
-        "neither perl nor python is there, so its clock is set instead of stepped: by the agent within about half of "
-        "what that takes, by date over ssh within a second where it knows no nanoseconds"
+        "it has neither perl nor python, so its clock is set instead of stepped: by the agent to within about half of "
+        "the time that takes, by date over ssh to within a second if that knows no nanoseconds"
     )
     return Finding("no-interpreter", Verdict.GOOD, text, "install perl or python3 in the node")
 
@@ -308,7 +286,10 @@ def check_generation(found: Examination) -> Finding | None:
         return None
     text = "its domain has no generation id, so its kernel does not learn of a revert"
     return Finding(
-        "no-genid", Verdict.GOOD, text, "clockstep setup --domain adds <genid/>, from the next cold start on"
+        "no-genid",
+        Verdict.GOOD,
+        text,
+        "clockstep domain apply adds <genid/>, which takes effect at the next cold start",
     )
 
 
@@ -319,12 +300,12 @@ def check_rtc(found: Examination) -> Finding | None:
         return None
     if around and around.rtc_track == "guest":
         text = (
-            "its RTC stands still with the guest (<timer name='rtc' track='guest'>), so a boot after a pause is wrong"
+            "its RTC stops with the guest (<timer name='rtc' track='guest'>): after a pause it boots with a late clock"
         )
-        return Finding("rtc", Verdict.UNSURE, text, "clockstep setup --domain has it go on")
+        return Finding("rtc", Verdict.UNSURE, text, "clockstep domain apply keeps it running")
     if around and around.rtc_offset != "utc":
         text = f"its RTC is not kept in UTC (<clock offset='{around.rtc_offset}'>)"
-        return Finding("rtc", Verdict.UNSURE, text, "clockstep setup --domain has it in UTC")
+        return Finding("rtc", Verdict.UNSURE, text, "clockstep domain apply keeps it in UTC")
     if inside and inside.rtc_local:
         text = "its system keeps the RTC in local time (/etc/adjtime)"
         return Finding("rtc", Verdict.UNSURE, text, "timedatectl set-local-rtc 0")
@@ -339,9 +320,9 @@ def check_rtc_written(found: Examination) -> Finding | None:
     off_ns = abs(inside.rtc_ahead_s * SECOND_NS + offset.value_ns)
     if off_ns <= RTC_APART_NS:
         return None
-    by_daemon = ", and rtcsync has its daemon write it" if inside.rtcsync else ""
+    by_daemon = ", and rtcsync makes its daemon write it" if inside.rtcsync else ""
     text = f"its RTC is {show_duration(off_ns)} off{by_daemon}"
-    return Finding("rtc-wrong", Verdict.BAD, text, "bring the clock right, then run hwclock --systohc in the node")
+    return Finding("rtc-wrong", Verdict.BAD, text, "correct the clock, then run hwclock --systohc in the node")
 
 
 def check_tai(found: Examination) -> Finding | None:
@@ -349,9 +330,9 @@ def check_tai(found: Examination) -> Finding | None:
     inside = found.inside
     if inside is None or inside.tai_s in {None, 0, found.host_tai_s} or not found.host_tai_s:
         return None
-    text = f"its kernel takes TAI to be {inside.tai_s} s from UTC, this machine's {found.host_tai_s} s"
+    text = f"its kernel takes TAI to be {inside.tai_s} s from UTC, this host's {found.host_tai_s} s"
     return Finding(
-        "tai", Verdict.UNSURE, text, "see leapsectz or leapseclist in chrony.conf, and a PHC that counts TAI"
+        "tai", Verdict.UNSURE, text, "check leapsectz or leapseclist in chrony.conf, and for a PHC that counts TAI"
     )
 
 
@@ -401,10 +382,3 @@ CHECKS: tuple[Check, ...] = (
     check_rtc_written,
     check_tai,
 )
-HOST_CHECKS: tuple[Check, ...] = (
-    check_two_daemons,
-    check_may_step,
-    check_falsetickers,
-    check_unreachable_sources,
-)
-"""Those that this machine is held to as well."""

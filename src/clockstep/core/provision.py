@@ -13,19 +13,19 @@ EXPLAINED = (
     ),
     (
         "refclock PHC DEVICE",
-        "the hypervisor's own clock, read as a hardware clock: the one source that is right after a revert. DEVICE is "
-        "a link that goes by the clock's name, since /dev/ptp0 may be a network card's",
+        "the hypervisor's own clock, read as a hardware clock: the one source that is correct after a revert. DEVICE "
+        "is a link that goes by the clock's name, since /dev/ptp0 may be a network card's",
     ),
     ("poll 1", "take it into account every two seconds; network servers are asked every minute or less"),
     ("dpoll -1", "read it every half second"),
-    ("filter 4", "and take the median of the last four, so that one read that was held up does not count"),
-    ("optional", "start also where the device is missing; chrony 4.9 and newer"),
+    ("filter 4", "and take the median of the last four, so that one delayed read does not count"),
+    ("optional", "start even if the device is missing; chrony 4.9 and newer"),
     (
         "trust",
-        "only with --trust: servers cannot outvote it, so a revert is seen in seconds, and a wrong host makes the node "
-        "wrong. Without it the servers, which remember the time before, outvote it for minutes",
+        "only with --trust: servers cannot outvote it, so a revert is noticed in seconds, but a host whose clock is "
+        "off misleads the node. Without it chronyd trusts what servers said before, and they outvote it for minutes",
     ),
-    ("prefer", "only where another source is preferred: one that is not is never followed beside that"),
+    ("prefer", "only if another source is preferred: chronyd never follows one that is not beside that"),
     (
         "tai",
         "only where the clock is about 37 s ahead of the node's: it counts TAI then, as vmclock's does from Linux 7.0 "
@@ -33,16 +33,16 @@ EXPLAINED = (
     ),
     (
         "leapseclist FILE, leapsectz right/UTC",
-        "only with tai, where the configuration has no table of leap seconds yet",
+        "only with tai, if the configuration has no table of leap seconds yet",
     ),
     (
         "maxpoll 6",
-        "only with --short-polls and where no clock can be followed, at the end of each server's line: ask it every "
-        "64 s. The line as it was stands above it",
+        "only with --short-polls and if no clock can be followed, at the end of each server's line: poll it every "
+        "64 s. The original line is kept above it",
     ),
     (
         "include FOLDER/zz-*.conf",
-        "at the end of chrony.conf, only where its confdir stands before another makestep: the last one counts. With a "
+        "at the end of chrony.conf, only if its confdir comes before another makestep: the last one counts. With a "
         "pattern, since a file that is named and missing stops chronyd",
     ),
     (

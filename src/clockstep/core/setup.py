@@ -1,22 +1,23 @@
 """What setting up a node's time daemon would change, as data: what was found, to a plan, to a diff."""
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 
-from clockstep.errors import ClockstepError
-from clockstep.model import Claim, Episode, Guest, HostClock, Verdict
+from clockstep.core.summary import summarise
+from clockstep.errors import BusyError, ClockstepError
+from clockstep.model import Claim, Episode, Guest, HostClock, Summary, Verdict
 
 SET_UP = ("apt-get", "dnf")
 """The package managers of systems that are set up; all others get the text, and are left alone."""
-NIC = "no hypervisor's clock"
+NIC = "not a hypervisor's clock"
 
 
 OUTVOTED = (
-    "beside servers, which remember the time before a revert, the hypervisor's clock is outvoted for minutes (6 to 16 "
-    "were measured), unless clockstep sees to it; --trust makes that seconds, and a wrong host makes the node wrong "
-    "then: recommended where this machine runs the node, since clockstep takes its clock for the truth anyway"
+    "after a revert, time servers outvote the hypervisor's clock for minutes (6 to 16 were measured), unless clockstep "
+    "corrects the node; with --trust it takes seconds, but a host whose clock is off misleads the node. Use --trust if "
+    "this host runs the node, since clockstep uses this host's clock as the reference anyway"
 )
 
 
@@ -33,6 +34,7 @@ class SetupOutcome(Enum):
     FAILED = "failed"
     LEFT_ALONE = "left-alone"
     UNREACHED = "unreached"
+    LOCKED = "locked"
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,23 +106,34 @@ class SetupReport:
 
     host: HostClock
     nodes: tuple[SetupNode, ...]
+    summary: Summary | None = None
     schema_version: int = 2
+
+
+def report(host: HostClock, nodes: Iterable[SetupNode]) -> SetupReport:
+    """Return the report of these nodes, with a summary of the clocks that were measured."""
+    done = tuple(nodes)
+    return SetupReport(host, done, summarise([node.episode for node in done if node.episode]))
 
 
 def reported(results: Mapping[Guest, SetupNode | ClockstepError]) -> tuple[SetupNode, ...]:
     """Return what came of each node, an error of reaching it included."""
     return tuple(
-        SetupNode(guest.name, SetupOutcome.UNREACHED, f"{result.message}{f'; {result.hint}' if result.hint else ''}")
-        if isinstance(result, ClockstepError)
-        else result
+        failed(guest.name, result) if isinstance(result, ClockstepError) else result
         for guest, result in results.items()
     )
+
+
+def failed(node: str, error: ClockstepError) -> SetupNode:
+    """Return what an error comes to for one node."""
+    outcome = SetupOutcome.LOCKED if isinstance(error, BusyError) else SetupOutcome.UNREACHED
+    return SetupNode(node, outcome, f"{error.message}{f'; {error.hint}' if error.hint else ''}")
 
 
 def planned(node: str, plan: SetupPlan) -> SetupNode:
     """Return what a look comes to, before anything is done."""
     if not plan.supported:
-        return SetupNode(node, SetupOutcome.LEFT_ALONE, "only systems with apt or dnf are set up", plan)
+        return SetupNode(node, SetupOutcome.LEFT_ALONE, "only systems with apt or dnf can be set up", plan)
     if plan.objection:
         return SetupNode(node, SetupOutcome.REFUSED, plan.objection, plan)
     return SetupNode(node, SetupOutcome.WOULD_CHANGE if plan.changes else SetupOutcome.UNCHANGED, plan=plan)
@@ -145,7 +158,7 @@ def shortfall(episode: Episode, plan: SetupPlan) -> str:
         said = f"{claim.daemon} {claim.source or 'without a source'}" if claim else "no daemon answers"
         return f"chronyd does not follow {plan.clock or 'a server'}: {said}"
     findings = [finding.text for finding in episode.findings if finding.verdict is not Verdict.GOOD]
-    return findings[0] if findings else "it was not seen right often enough"
+    return findings[0] if findings else "not confirmed often enough"
 
 
 def diff(plan: SetupPlan) -> list[str]:
@@ -163,42 +176,28 @@ def diff(plan: SetupPlan) -> list[str]:
 
 def remarks(plan: SetupPlan) -> list[str]:
     """Return what is worth knowing of a node, whatever is done."""
-    found = [f"{device}: {NIC}, so it is not taken; --phc takes it all the same" for device in plan.not_taken]
+    found = [f"{device}: {NIC}, so it is not used; --phc uses it anyway" for device in plan.not_taken]
     if plan.forced:
-        found.append(f"{plan.clock} is {NIC}: chronyd follows it because you said so")
+        found.append(f"{plan.clock} is {NIC}: chronyd follows it because of --phc")
     if not plan.clock and plan.supported and not any(act.startswith("modprobe ") for act in plan.acts):
         found.append(
-            "no hypervisor's clock can be read there: chronyd follows its servers alone, to milliseconds on a near "
-            "network, and a revert stays unseen until most were asked again, up to 1024 s later, unless clockstep sees "
-            "to it; with --short-polls for some 200 s, where the servers are yours or allow that"
+            "the node cannot read a hypervisor's clock: chronyd follows its servers alone, to milliseconds on a near "
+            "network, and notices a revert only after polling most of them again, up to 1024 s later, unless clockstep "
+            "corrects the node; with --short-polls after some 200 s, if the servers are yours or allow that"
         )
     elif plan.kept:
-        found.append(f"{plan.kept} is followed already, by a line of somebody else's, which is kept")
+        found.append(f"chronyd follows {plan.kept} already, by a line that clockstep did not write and keeps")
     elif plan.clock and not plan.trusted:
         found.append(OUTVOTED)
     if plan.others:
-        found.append(f"{', '.join(plan.others)} may set the clock as well: switch that off there")
+        found.append(f"{', '.join(plan.others)} may set the clock too: disable that in the node")
     if plan.silent and not plan.objection:
-        found.append(f"not all time servers answer there: {', '.join(plan.silent)}")
+        found.append(f"not all time servers answer the node: {', '.join(plan.silent)}")
     if plan.by_ssh:
         found.append(
-            "reached by ssh, so after a revert its clock is wrong until a login comes through; clockstep setup "
-            "--guest-agent brings the quicker way"
+            "reached by ssh, so after a revert its clock is off until the login succeeds; clockstep setup apply "
+            "--guest-agent adds the faster way"
         )
     if plan.interrupted:
-        found.append("an earlier setup was cut short: it is gone on with")
+        found.append("an earlier setup was interrupted; resuming it")
     return found
-
-
-def exit_code(report: SetupReport, *, strict: bool) -> int:
-    """Return 3 where a node could not be reached, 1 where one is not set up as it should be, else 0.
-
-    `strict` is whether a node that would be changed counts as such.
-    """
-    outcomes = {node.outcome for node in report.nodes}
-    if SetupOutcome.UNREACHED in outcomes:
-        return 3
-    wrong = {SetupOutcome.REFUSED, SetupOutcome.FAILED, SetupOutcome.LEFT_ALONE, SetupOutcome.NOT_PUT_BACK}
-    wrong |= {SetupOutcome.WOULD_CHANGE} if strict else set()
-    unproven = any(node.outcome is SetupOutcome.UNCHANGED and node.text and node.plan for node in report.nodes)
-    return 1 if outcomes & wrong or unproven else 0

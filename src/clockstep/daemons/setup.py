@@ -1,6 +1,6 @@
 """Setting chrony up in a node: one shell script that looks, does it and undoes it, and a pure parse of what it says.
 
-The script is also what `setup --print` prints: what is provisioned is what is applied, and neither needs the other.
+The script is also what `setup print` prints: what is provisioned is what is applied, and neither needs the other.
 It says what is there in sections, each begun by a marked line; files come line by line behind a `|`.
 """
 

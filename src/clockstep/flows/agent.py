@@ -24,9 +24,9 @@ AGENT = "guest agent"
 MARK = "channel"
 CHANNEL = "attach the guest agent's channel to the domain, as it runs and as it is defined"
 LOOKING_NS, ANSWERING_NS, POLL_NS = 20 * SECOND_NS, MINUTE_NS, SECOND_NS // 5
-EARLIER = "snapshots that were taken before have no agent: after a revert to one the node is reached by ssh again"
-LATER = "it counts from the next cold start on (shut the machine off and start it)"
-NO_WAY = "neither a guest agent nor ssh leads there: name an ssh_config with --ssh-config"
+EARLIER = "earlier snapshots have no agent: after a revert to one of them the node is reached by ssh again"
+LATER = "takes effect at the next cold start (shut the node off and start it)"
+NO_WAY = "reached neither by a guest agent nor by ssh: name an ssh_config with --ssh-config"
 
 
 def look(world: World, guests: Sequence[Guest], policy: Policy) -> SetupReport:

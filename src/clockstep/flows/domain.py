@@ -1,11 +1,11 @@
-"""What a node's libvirt domain lacks for keeping time: shown, and with consent defined anew, which can be put back.
+"""What a node's libvirt domain lacks for keeping time: shown, with consent added to its definition, and removed again.
 
-Only the definition is changed, never the machine that runs: it counts from the next cold start on.
+Only the definition is changed, never the machine that runs: it takes effect at the next cold start.
 """
 
 from collections.abc import Callable, Sequence
 
-from clockstep.core.setup import FileChange, SetupNode, SetupOutcome, SetupPlan, SetupReport
+from clockstep.core.setup import FileChange, SetupNode, SetupOutcome, SetupPlan, SetupReport, failed, report
 from clockstep.errors import ClockstepError
 from clockstep.machines.libvirt.hardware import clock_lacks, improved
 from clockstep.model import Guest
@@ -15,8 +15,8 @@ from clockstep.units import SECOND_NS
 
 WAIT_NS = 10 * SECOND_NS
 IN_FORCE = (
-    "it counts from the next cold start on: shut it off and start it, a reboot from within is not enough. Snapshots "
-    "that were taken before keep the old definition, and a revert brings it back"
+    "takes effect at the next cold start: shut the node off and start it; a reboot from inside is not enough. Earlier "
+    "snapshots keep the old definition, and a revert restores it"
 )
 VAGRANTFILE = {
     "offset": "libvirt.clock_offset = 'utc'",
@@ -25,10 +25,10 @@ VAGRANTFILE = {
 }
 """What vagrant-libvirt takes over at each `vagrant up` (its start_domain.rb), by what is wrong."""
 CLOCK_OF_VAGRANT = (
-    "Vagrant defines its clock at each start, so this belongs into the Vagrantfile, in config.vm.provider :libvirt do "
+    "Vagrant defines its clock at each start, so add this to the Vagrantfile, in config.vm.provider :libvirt do "
     "|libvirt|; then vagrant halt, vagrant up"
 )
-OF_VAGRANT = "once defined it stays through vagrant halt and up, until vagrant destroy"
+OF_VAGRANT = "once defined it is kept through vagrant halt and up, until vagrant destroy"
 
 
 def look(world: World, guests: Sequence[Guest], vagrants: frozenset[str]) -> SetupReport:
@@ -61,13 +61,15 @@ def undo(world: World, guests: Sequence[Guest], kept: FileDefinitions) -> SetupR
         with world.locks.hold([guest], WAIT_NS):
             before, after = kept.kept(guest.uuid, "before"), kept.kept(guest.uuid, "after")
             if before is None or after is None:
-                return SetupNode(guest.name, SetupOutcome.UNCHANGED, "clockstep has not defined it anew")
+                return SetupNode(guest.name, SetupOutcome.UNCHANGED, "clockstep has not changed it")
             current = world.hypervisor.definition(guest, secret=True)
             if current == before:
                 kept.forget(guest.uuid)
-                return SetupNode(guest.name, SetupOutcome.UNCHANGED, "a revert has put its old definition back already")
+                return SetupNode(guest.name, SetupOutcome.UNCHANGED, "a revert has restored its old definition already")
             if current != after:
-                return SetupNode(guest.name, SetupOutcome.NOT_PUT_BACK, "somebody has changed its definition since")
+                return SetupNode(
+                    guest.name, SetupOutcome.NOT_PUT_BACK, "its definition was changed since, by another program"
+                )
             world.hypervisor.define(guest, before)
             kept.forget(guest.uuid)
             return SetupNode(guest.name, SetupOutcome.PUT_BACK, IN_FORCE)
@@ -98,5 +100,5 @@ def _each(world: World, guests: Sequence[Guest], one: Callable[[Guest], SetupNod
         try:
             found.append(one(guest))
         except ClockstepError as error:
-            found.append(SetupNode(guest.name, SetupOutcome.UNREACHED, error.message))
-    return SetupReport(world.host, tuple(found))
+            found.append(failed(guest.name, error))
+    return report(world.host, found)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from clockstep.core.plan import SLACK_NS
 from clockstep.core.summary import summarise
 from clockstep.core.targets import Scope
-from clockstep.errors import UsageError
+from clockstep.errors import ClockstepError, UsageError
 from clockstep.flows.freeze import Freezer
 from clockstep.flows.hold import Failures, Hold
 from clockstep.flows.snapshot import LISTING_NS, RUN_ON, Listing, objections, refuse_changed, sought
@@ -35,16 +35,19 @@ class Targets(NamedTuple):
     remarks: tuple[str, ...]
 
 
-def choose(machines: Listing, scope: Scope, name: str | None, *, frozen: bool = False) -> Targets:
-    """Return what a revert would do, and say where workloads that should be `frozen` are not.
+def choose(machines: Listing, scope: Scope, name: str | None, *, require_frozen: bool = False) -> Targets:
+    """Return what a revert would do.
 
-    Raises UsageError with every reason why it cannot be.
+    Raises UsageError with every reason why it cannot be done, and ClockstepError if workloads must have been frozen for
+    the snapshots and were not.
     """
     snapshots, unread = sought(machines, scope, name)
     refused = side_by_side(list(snapshots), lambda guest: machines.objections(guest, snapshots[guest]), LISTING_NS)
     if reasons := objections(refused):
         raise UsageError("; ".join(reasons), "nothing was touched")
-    said = (*remarks(snapshots), *(unfrozen(snapshots) if frozen else ()), *unread)
+    if require_frozen and (running := unfrozen(snapshots)):
+        raise ClockstepError("; ".join(running), "nothing was changed; leave out --require-frozen to revert anyway")
+    said = (*remarks(snapshots), *unread)
     return Targets(next(iter(snapshots.values())).name, snapshots, said)
 
 

@@ -48,7 +48,7 @@ def read_host_clock() -> HostClock:
     timex = Timex()
     state = ctypes.CDLL(None, use_errno=True).adjtimex(ctypes.byref(timex))
     if state < 0:
-        text = f"this machine does not say how good its clock is (adjtimex: {os.strerror(ctypes.get_errno())})"
+        text = f"this host's kernel does not tell how good its clock is (adjtimex: {os.strerror(ctypes.get_errno())})"
         raise HostError(text, "have the system call filter that clockstep runs under allow adjtimex and clock_adjtime")
     synchronised = state != TIME_ERROR and not timex.status & STA_UNSYNC
     return HostClock(synchronised, timex.maxerror * MICROSECOND_NS)

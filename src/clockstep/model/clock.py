@@ -91,13 +91,15 @@ class Claim:
 class Trouble:
     """Something that went wrong while a node was looked at.
 
-    `lasting`: asking again will not help. `internal`: it is a bug of clockstep's.
+    `lasting`: asking again will not help. `internal`: it is a bug of clockstep's. `locked`: by another
+    clockstep.
     """
 
     text: str
     remedy: str = ""
     lasting: bool = False
     internal: bool = False
+    locked: bool = False
 
 
 @dataclass(frozen=True, slots=True)

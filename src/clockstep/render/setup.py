@@ -31,7 +31,7 @@ def _plan_lines(node: SetupNode) -> list[str]:
 
 def explained_page() -> Page:
     """Say of each line that may be written why it is."""
-    return Page((), ("LINE", "WHY"), EXPLAINED, ("what is written where: clockstep setup --dry-run",))
+    return Page((), ("LINE", "WHY"), EXPLAINED, ("what is written where: clockstep setup plan",))
 
 
 def _rows(report: SetupReport) -> tuple[tuple[str, ...], ...]:

@@ -1,17 +1,21 @@
 """Reports as rows of text, whether they end up in a terminal's table or in a pipe's plain lines."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from typing import NamedTuple
 
+from clockstep.config import ConfigReport, Source
+from clockstep.core.selection import Cluster
+from clockstep.host.systemd_unit import ServiceStatus
 from clockstep.model import (
     Action,
     DoctorReport,
     Episode,
-    Finding,
     Freeze,
     Guest,
     History,
     HostClock,
+    Issue,
     Member,
     Offset,
     Outcome,
@@ -74,9 +78,9 @@ def step_page(report: Report) -> Page:
 
 def doctor_page(report: DoctorReport) -> Page:
     """List what was found, worst first for each, and where to read on."""
-    header = ("NODE", "VERDICT", "SECTION", "FOUND", "DO")
+    header = ("NODE", "LEVEL", "SECTION", "FOUND", "DO")
     general = [_found("all", finding) for finding in report.general]
-    nodes: dict[Finding, list[str]] = {}
+    nodes: dict[Issue, list[str]] = {}
     for one in report.nodes:
         for finding in one.findings:
             nodes.setdefault(finding, []).append(one.node)
@@ -87,8 +91,8 @@ def doctor_page(report: DoctorReport) -> Page:
     return Page((host_line(report.host),), header, (*general, *rows), below)
 
 
-def _found(node: str, finding: Finding) -> tuple[str, ...]:
-    return (node, finding.verdict.value, finding.check, finding.text, finding.remedy or "-")
+def _found(node: str, issue: Issue) -> tuple[str, ...]:
+    return (node, issue.level.value, issue.check, issue.text, issue.remedy or "-")
 
 
 def episode_line(episode: Episode) -> str:
@@ -153,8 +157,8 @@ def snapshots_page(snapshots: SnapshotList, now_ns: int) -> Page:
 def host_line(host: HostClock) -> str:
     """Say what this machine's own clock is worth."""
     if host.synchronised:
-        return f"this machine's clock: synchronised, {show_bound(host.max_error_ns)} of UTC"
-    return "this machine's clock: not synchronised, so nothing is known against UTC"
+        return f"host clock: synchronised, {show_bound(host.max_error_ns)} of UTC"
+    return "host clock: not synchronised, so nothing is known against UTC"
 
 
 _WAYS_ON = (
@@ -250,3 +254,45 @@ def _snapshot_row(one: SnapshotSet, now_ns: int) -> tuple[str, ...]:
     missing = [member for member in one.members if member not in one.present]
     note = "of another tool" if one.set_id is None else f"incomplete: not on {', '.join(missing)}" if missing else ""
     return (one.name, show_duration(max(0, now_ns - one.created_ns)), " ".join(one.present), note)
+
+
+SOURCES = {
+    Source.OPTION: "named with --config",
+    Source.VARIABLE: "named by CLOCKSTEP_CONFIG",
+    Source.FOLDER: "in the current folder",
+    Source.ABOVE: "in a folder above the current one",
+    Source.VAGRANT: "in the Vagrant project",
+    Source.USER: "the user's own",
+    Source.SYSTEM: "the system's own",
+}
+
+
+def config_page(report: ConfigReport) -> Page:
+    """Say which configuration is used, and what its clusters say."""
+    if report.source is None:
+        return Page(("no configuration was found", *(f"not there: {place}" for place in report.searched)), (), (), ())
+    header = ("CLUSTER", "NODES", "CONNECT", "SETTINGS")
+    rows = tuple(
+        (one.name, " ".join(one.nodes) or "-", " ".join(one.connect) or "default", _settings(one) or "-")
+        for one in report.clusters
+    )
+    return Page((f"configuration: {report.path} ({SOURCES[report.source]})",), header, rows, ())
+
+
+def _settings(cluster: Cluster) -> str:
+    said = [f"{name.removesuffix('_ns')}={_setting(name, value)}" for name, value in asdict(cluster.limits).items()]
+    given = [one for one in said if not one.endswith("=")]
+    frozen = [] if cluster.freeze is None else [f"freeze={','.join(cluster.freeze) or 'true'}"]
+    return " ".join([*given, *frozen])
+
+
+def _setting(name: str, value: int | bool | None) -> str:
+    if value is None:
+        return ""
+    return show_duration(value).replace(" ", "") if name.endswith("_ns") else str(value).lower()
+
+
+def service_page(status: ServiceStatus) -> Page:
+    """Say whether the watcher's service is there and runs."""
+    header = ("SERVICE", "ENABLED", "ACTIVE", "FILE")
+    return Page((), header, ((status.unit, status.enabled, status.active, status.file or "-"),), ())

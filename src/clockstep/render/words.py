@@ -54,6 +54,7 @@ WORDS: dict[Enum, str] = {
     SetupOutcome.FAILED: "failed, and undone",
     SetupOutcome.LEFT_ALONE: "left alone",
     SetupOutcome.UNREACHED: "not reached",
+    SetupOutcome.LOCKED: "locked by another clockstep",
 }
 
 

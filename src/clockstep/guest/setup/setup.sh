@@ -19,7 +19,7 @@ export LANG LC_ALL PATH
 umask 022
 STATE=$ROOT/var/lib/clockstep-setup
 MARK='# Written by clockstep setup'
-HEAD="$MARK; clockstep setup --undo removes it."
+HEAD="$MARK; clockstep setup undo removes it."
 DAEMONS='systemd-timesyncd ntp ntpsec openntpd ntpd ntpd-rs'
 UNITS="chrony chronyd $DAEMONS"
 OWN_LINK=/dev/ptp_clockstep
