@@ -27,13 +27,14 @@ from clockstep.machines.libvirt import bridges, fitness, hardware
 from clockstep.machines.libvirt.hypervisor import as_running, parse_snapshot
 from clockstep.model import Cause, Episode, Facts, Finding, Pause, Reading, Trouble, Verdict
 from clockstep.ports import Output
-from clockstep.reach import freezer, injection
+from clockstep.reach import injection
 from clockstep.reach.agent import AgentReach
 from clockstep.reach.ssh import ANSWER, same_machine
 from clockstep.render.output import json_line
 from clockstep.render.text import episode_line
 from clockstep.vagrant.logins import parse_ssh_config
 from clockstep.wire import decoded
+from clockstep.workloads import survey
 from harness import Results
 
 BATCH = 200
@@ -202,7 +203,7 @@ PARSERS = (
     Parser("inside", inside.parse, (INSIDE,)),
     Parser("setup's plan", setup.parse, (PLAN,)),
     Parser("setup's status", setup.read_status, ("working\nactive\nwriting\n", "done\ninactive\n")),
-    Parser("workloads", freezer.parse, (WORKLOADS,)),
+    Parser("workloads", survey.parse, (WORKLOADS,)),
     Parser(
         "a step's fate", lambda text: injection.added(Output(0, text, text), ""), ("done -1 5\n", "begun", "closed")
     ),

@@ -29,8 +29,8 @@ OTHERS = [
 
 
 def clockstep(machines: Cluster, *words: str) -> Any:
-    """Run a command with --json and return its report."""
-    command = [sys.executable, "-m", "clockstep", "--connect", machines.lab.uri, "--json", *words]
+    """Run a command with -o json and return its report."""
+    command = [sys.executable, "-m", "clockstep", "--connect", machines.lab.uri, "-o", "json", *words]
     return json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=False).stdout)
 
 
@@ -45,7 +45,8 @@ def revert(machines: Cluster, resumes: Resumes) -> Run:
             "clockstep",
             "--connect",
             machines.lab.uri,
-            "--json",
+            "-o",
+            "json",
             "revert",
             SNAPSHOT,
             "--yes",

@@ -46,7 +46,7 @@ def step(machines: Cluster) -> Judged:
     told: list[str] = []
 
     def act() -> None:
-        command = [sys.executable, "-m", "clockstep", "--connect", machines.lab.uri, "--json", "step", "--all"]
+        command = [sys.executable, "-m", "clockstep", "--connect", machines.lab.uri, "-o", "json", "step", "--all"]
         told.append(subprocess.run(command, capture_output=True, text=True, check=False).stdout)
 
     called_ns, called_real_ns = time.monotonic_ns(), time.time_ns()

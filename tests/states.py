@@ -21,6 +21,6 @@ SET_UP = State(
     f"cat >/root/chrony.sh <<'END OF SCRIPT'\n{script()}END OF SCRIPT\n"
     "sh /root/chrony.sh >/root/said 2>&1 || { cat /root/said; exit 1; }\ntail -n 1 /root/said | grep -qx done",
 )
-"""By what `setup --print shell` prints."""
+"""By what `setup print shell` prints."""
 SERVICE = State("service", installed("python3-libvirt", "python3-click", "python3-msgspec", "polkitd"))
 """What clockstep's watcher needs as a service of the system."""

@@ -3,7 +3,8 @@
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -15,6 +16,8 @@ from clockstep.host.trust import caller, objection
 from clockstep.units import parse_duration
 
 FILE = "clockstep.toml"
+OWN = "config.toml"
+VARIABLE = "CLOCKSTEP_CONFIG"
 STARTS_PROGRAM = re.compile(r"^[^:/?]*\+ext\b|[?&](command|netcat|proxy|keyfile|sshauth|known_hosts)=", re.IGNORECASE)
 T = TypeVar("T")
 
@@ -48,46 +51,132 @@ class _Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 HINT = f"a [cluster.NAME] has {', '.join(_Table.__struct_fields__)}"
 
 
-def read_cluster(file: str | None, name: str | None, folders: Sequence[Path] = (Path(),)) -> Cluster | None:
-    """Return the cluster that is meant, of `file` or else of the first clockstep.toml in these folders.
+class Source(Enum):
+    """Why a configuration is the one that is meant, from what counts first to what counts last."""
 
-    None where none of them has one, and no cluster is named.
+    OPTION = "option"
+    VARIABLE = "variable"
+    FOLDER = "folder"
+    ABOVE = "above"
+    VAGRANT = "vagrant"
+    USER = "user"
+    SYSTEM = "system"
 
-    Raises UsageError where the file or the cluster is not there, the file cannot be read or has something wrong
-    in it, and where it has several clusters and none is named.
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a configuration may be, and why it would be the one that is meant."""
+
+    path: str
+    source: Source
+
+    @property
+    def named(self) -> bool:
+        """Whether somebody named the file."""
+        return self.source in {Source.OPTION, Source.VARIABLE}
+
+    @property
+    def own(self) -> bool:
+        """Whether it is in the folder that the user or the system has for it."""
+        return self.source in {Source.USER, Source.SYSTEM}
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigReport:
+    """What `config show` prints: the file that is used, why it is, what it says, and where else one was looked for."""
+
+    path: str
+    source: Source | None
+    clusters: tuple[Cluster, ...]
+    searched: tuple[str, ...]
+    schema_version: int = 2
+
+
+def places(
+    file: str | None, environ: Mapping[str, str], project: Path | None, *, here: Path = Path(), own: bool = True
+) -> tuple[Place, ...]:
+    """Return where a configuration is looked for, the first place first; only a file that is named need be there.
+
+    That is FILE, CLOCKSTEP_CONFIG, the current folder and those above it, the Vagrant project's and, with `own`, the
+    user's and the system's own.
     """
-    found = file or next((str(folder / FILE) for folder in folders if (folder / FILE).exists()), None)
-    if not found and not name:
+    if file:
+        return (Place(file, Source.OPTION),)
+    if named := environ.get(VARIABLE):
+        return (Place(named, Source.VARIABLE),)
+    folders = here.absolute().parents
+    above = [Place(str(here / FILE), Source.FOLDER), *(Place(str(one / FILE), Source.ABOVE) for one in folders)]
+    vagrant = [Place(str(project / FILE), Source.VAGRANT)] if project else []
+    home = Path(environ.get("XDG_CONFIG_HOME") or Path(environ.get("HOME") or "~").expanduser() / ".config")
+    owned = [
+        Place(str(home / "clockstep" / OWN), Source.USER),
+        Place(f"/etc/clockstep/{OWN}", Source.SYSTEM),
+    ]
+    return (*above, *vagrant, *(owned if own else ()))
+
+
+def show(searched: Sequence[Place]) -> ConfigReport:
+    """Return what the configuration is that counts; raises UsageError as `read_cluster` does."""
+    looked = tuple(place.path for place in searched)
+    found = find(searched)
+    if found is None:
+        return ConfigReport("", None, (), looked)
+    return ConfigReport(found.path, found.source, tuple(_read(found).values()), looked)
+
+
+def find(searched: Sequence[Place]) -> Place | None:
+    """Return the first place that has a configuration. Raises UsageError if somebody else may have written it."""
+    found = next((place for place in searched if place.named or Path(place.path).exists()), None)
+    if found and not found.named:
+        _refuse_foreign(Path(found.path))
+    return found
+
+
+def read_cluster(searched: Sequence[Place], name: str | None) -> Cluster | None:
+    """Return the cluster that is meant, of the first of these places that has a configuration.
+
+    None if none of them has one, and no cluster is named.
+
+    Raises UsageError if the file or the cluster is not there, the file cannot be read, is invalid or may have been
+    written by somebody else, or if it has several clusters and none is named.
+    """
+    found = find(searched)
+    if found is None:
+        if name:
+            text = f"no configuration was found, so there is no cluster {name!r}"
+            raise UsageError(text, f"write {FILE}, or name a configuration with --config")
         return None
-    origin = found or FILE
-    if not file:
-        _refuse_foreign(Path(origin))
-    clusters = parse(_text(origin), origin)
-    if not file:
-        _refuse_programs(clusters, origin)
+    clusters = _read(found)
     if name:
-        return replace(_named(clusters, name, origin), asked=True)
+        return replace(_named(clusters, name, found.path), asked=True)
     if len(clusters) > 1:
-        raise UsageError(f"{origin} has several clusters: {', '.join(clusters)}", "say which with --cluster")
+        raise UsageError(f"{found.path} has several clusters: {', '.join(clusters)}", "choose one with --cluster")
     return next(iter(clusters.values()))
+
+
+def _read(found: Place) -> dict[str, Cluster]:
+    clusters = parse(_text(found.path), found.path)
+    if not (found.named or found.own):
+        _refuse_programs(clusters, found.path)
+    return clusters
 
 
 def _refuse_foreign(file: Path) -> None:
     """Raise UsageError for a file that nobody has named and that somebody else may have written."""
     if why := objection((file, file.absolute().parent), caller()):
-        raise UsageError(f"{file} is not used: {why}", "if it is to be believed, name it with --config")
+        raise UsageError(f"{file} is not trusted: {why}", "if you trust it, name it with --config")
 
 
 def _refuse_programs(clusters: Mapping[str, Cluster], origin: str) -> None:
     """Raise UsageError for such a file that starts programs: by its addresses (libvirt.org/uri.html), or as a hook."""
     for cluster in clusters.values():
         if cluster.on_corrected:
-            text = f"{origin} is not used: on_corrected of [cluster.{cluster.name}] starts a program"
-            raise UsageError(text, "if that is meant, name the file with --config")
+            text = f"{origin} is not trusted: on_corrected of [cluster.{cluster.name}] starts a program"
+            raise UsageError(text, "if you trust it, name the file with --config")
     for address in (one for cluster in clusters.values() for one in cluster.connect):
         if STARTS_PROGRAM.search(address):
-            text = f"{origin} is not used: {address} has libvirt start a program"
-            raise UsageError(text, "if that is meant, name the file with --config")
+            text = f"{origin} is not trusted: {address} makes libvirt start a program"
+            raise UsageError(text, "if you trust it, name the file with --config")
 
 
 def parse(text: str, origin: str) -> dict[str, Cluster]:
@@ -98,9 +187,9 @@ def parse(text: str, origin: str) -> dict[str, Cluster]:
     try:
         tables = _converted(tomllib.loads(text), _File, origin).cluster
     except (ValueError, RecursionError) as error:  # a TOMLDecodeError is one; so is a number of 5,000 digits
-        raise UsageError(f"{origin}: {error}", "its form is TOML: see https://toml.io") from error
+        raise UsageError(f"{origin}: not valid TOML: {error}", "see https://toml.io") from error
     if not tables:
-        raise UsageError(f"{origin}: it has no cluster", HINT)
+        raise UsageError(f"{origin}: no cluster in it", HINT)
     return {name: _cluster(table, name, origin) for name, table in tables.items()}
 
 

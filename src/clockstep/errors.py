@@ -1,6 +1,7 @@
-"""The errors a person may meet: one clear line, and a hint that says what to do about it.
+"""The errors that users see: one clear line, and a hint that says what to do about it.
 
-Adapters translate what their libraries raise into these at the edge; the command line turns them into an exit code.
+Adapters translate what their libraries raise into these at the edge; the command line turns them into an exit code
+(`cli/exits.py`).
 """
 
 import logging
@@ -9,9 +10,7 @@ LONGEST = 1024
 
 
 class ClockstepError(Exception):
-    """Something the user can act on. `exit_code` is what the process ends with when nothing else catches it."""
-
-    exit_code = 1
+    """Something the user can act on: one line, and a hint that says what to do."""
 
     def __init__(self, message: str, hint: str = "") -> None:
         super().__init__(message)
@@ -21,8 +20,6 @@ class ClockstepError(Exception):
 
 class UsageError(ClockstepError):
     """The command line asks for something that does not exist or does not fit together."""
-
-    exit_code = 2
 
 
 class BusyError(ClockstepError):
@@ -40,27 +37,21 @@ class JournalError(ClockstepError):
 class HypervisorError(ClockstepError):
     """The hypervisor cannot be reached, or refused an operation."""
 
-    exit_code = 3
-
 
 class LostConnectionError(HypervisorError):
     """The connection to the hypervisor broke; what was asked for last may or may not have been done."""
 
 
 class InternalError(ClockstepError):
-    """A bug of this program's, met while it worked on one node."""
-
-    exit_code = 4
+    """A bug in this program."""
 
     def __init__(self, bug: BaseException) -> None:
-        super().__init__(f"internal error: {type(bug).__name__}: {bug}", "run it again with --debug and report it")
+        super().__init__(f"internal error: {type(bug).__name__}: {bug}", "run it again with -v and report it")
         logging.getLogger("clockstep").debug("%s", self.message, exc_info=bug)
 
 
 class ReachError(ClockstepError):
     """A node does not answer, or answers nonsense. `lasting`: asking again in a moment will not help."""
-
-    exit_code = 3
 
     def __init__(self, message: str, hint: str = "", *, lasting: bool = False) -> None:
         super().__init__(message, hint)

@@ -36,8 +36,6 @@ class Clock(Protocol):
         """Wait."""
 
 
-PLATFORM_PYTHON = "/usr/libexec/platform-python"
-"""The python of a stock Enterprise Linux, which is not on the path."""
 NO_PROGRAM = 127
 """What a shell answers for a program that is not there."""
 

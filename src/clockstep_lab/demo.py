@@ -81,7 +81,7 @@ class Stage:
         from clockstep.render.text import set_page
 
         self.tell(f"$ clockstep {shlex.join(words)}")
-        command = [sys.executable, "-m", "clockstep", "--json", "--connect", f"lab:{self.lab.name}", *words]
+        command = [sys.executable, "-m", "clockstep", "-o", "json", "--connect", f"lab:{self.lab.name}", *words]
         done = subprocess.run(command, stdout=subprocess.PIPE, check=False)
         if not done.stdout:
             raise LabError(f"clockstep {words[0]} failed with exit code {done.returncode}")

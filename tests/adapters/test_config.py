@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clockstep.cli.session import frozen
-from clockstep.config import parse, read_cluster
+from clockstep.config import Place, Source, find, parse, places, read_cluster, show
 from clockstep.core.selection import Cluster, Limits, Wanted
 from clockstep.errors import UsageError
 from clockstep.units import MILLISECOND_NS, MINUTE_NS, SECOND_NS
@@ -71,9 +71,12 @@ def test_what_snapshots_freeze_is_a_clusters_default_and_can_be_said_anew(
         ("[cluster]\na = 5", "c.toml: cluster.a: Expected `object`, got `int`"),
         ("cluster = 5", "c.toml: cluster: Expected `object`, got `int`"),
         ("[clusters.a]\nnodes = ['x']", "c.toml: Object contains unknown field `clusters`"),
-        ("[cluster]", "c.toml: it has no cluster"),
+        ("[cluster]", "c.toml: no cluster in it"),
         ("", "c.toml: Object missing required field `cluster`"),
-        ("[cluster.a\n", "c.toml: Expected ']' at the end of a table declaration (at line 1, column 11)"),
+        (
+            "[cluster.a\n",
+            "c.toml: not valid TOML: Expected ']' at the end of a table declaration",
+        ),
     ],
 )
 def test_what_is_wrong_is_said_with_the_file_and_the_path_of_the_key(text: str, said: str) -> None:
@@ -94,27 +97,105 @@ def test_no_text_makes_it_fail_in_another_way(text: str) -> None:
 def test_the_only_cluster_of_a_file_need_not_be_named(tmp_path: Path) -> None:
     file = tmp_path / "c.toml"
     file.write_text("[cluster.a]\nnodes = ['x']\ndeadline = '1 s'")
-    cluster = read_cluster(str(file), None)
+    cluster = read_cluster(places(str(file), {}, None), None)
     assert cluster == Cluster("a", str(file), ("x",), (), Limits(deadline_ns=SECOND_NS))
-    assert read_cluster(str(file), "a") == Cluster("a", str(file), ("x",), (), Limits(deadline_ns=SECOND_NS), True)
+    assert read_cluster(places(str(file), {}, None), "a") == Cluster(
+        "a", str(file), ("x",), (), Limits(deadline_ns=SECOND_NS), True
+    )
 
 
 def test_one_of_several_clusters_has_to_be_named(tmp_path: Path) -> None:
     file = tmp_path / "c.toml"
     file.write_text(WHOLE)
     with pytest.raises(UsageError, match=r"several clusters: prod, try") as caught:
-        read_cluster(str(file), None)
+        read_cluster(places(str(file), {}, None), None)
     assert "--cluster" in caught.value.hint
     with pytest.raises(UsageError, match=r"has no cluster 'produ'") as caught:
-        read_cluster(str(file), "produ")
+        read_cluster(places(str(file), {}, None), "produ")
     assert caught.value.hint == "it has: prod, try"
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"there is no file .*none\.toml"):
-        read_cluster(str(tmp_path / "none.toml"), None)
+        read_cluster(places(str(tmp_path / "none.toml"), {}, None), None)
     with pytest.raises(UsageError, match="cannot be read"):
-        read_cluster(str(tmp_path), None)
+        read_cluster(places(str(tmp_path), {}, None), None)
     (tmp_path / "binary.toml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(UsageError, match="cannot be read"):
-        read_cluster(str(tmp_path / "binary.toml"), None)
+        read_cluster(places(str(tmp_path / "binary.toml"), {}, None), None)
+
+
+CLUSTER = "[cluster.{}]\nnodes = ['x']\n"
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> dict[str, str]:
+    """Variables of a user whose home is empty."""
+    return {"HOME": str(tmp_path / "home")}
+
+
+def written(file: Path, cluster: str) -> Path:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(CLUSTER.format(cluster))
+    return file
+
+
+def test_the_first_of_the_places_counts_one_after_the_other(tmp_path: Path, home: dict[str, str]) -> None:
+    here, project = tmp_path / "work/deep", tmp_path / "project"
+    here.mkdir(parents=True)
+    named, variable = written(tmp_path / "named.toml", "named"), written(tmp_path / "variable.toml", "variable")
+    above = written(tmp_path / "work/clockstep.toml", "above")
+    vagrant = written(project / "clockstep.toml", "vagrant")
+    own = written(tmp_path / "home/.config/clockstep/config.toml", "own")
+
+    def cluster(file: str | None = None, **environ: str) -> str | None:
+        searched = places(file, home | environ, project, here=here)
+        found = read_cluster([place for place in searched if not place.path.startswith("/etc/")], None)
+        return found.name if found else None
+
+    assert cluster(str(named), CLOCKSTEP_CONFIG=str(variable)) == "named"
+    assert cluster(CLOCKSTEP_CONFIG=str(variable)) == "variable"
+    assert cluster() == "above"
+    above.unlink()
+    assert cluster() == "vagrant"
+    vagrant.unlink()
+    assert cluster() == "own"
+    assert cluster(XDG_CONFIG_HOME=str(tmp_path)) is None
+    own.unlink()
+    assert cluster() is None
+    assert places(None, home, None)[-1].path == "/etc/clockstep/config.toml"
+
+
+def test_a_file_found_upward_that_others_may_have_written_is_an_error_and_not_passed_over(
+    tmp_path: Path, home: dict[str, str]
+) -> None:
+    here = tmp_path / "open/work"
+    here.mkdir(parents=True)
+    file = written(tmp_path / "open/clockstep.toml", "theirs")
+    searched = places(None, home, None, here=here)
+    assert find(searched) == Place(str(file), Source.ABOVE)
+    (tmp_path / "open").chmod(0o777)
+    with pytest.raises(UsageError, match=r"is not trusted: .*open may be written by everybody") as caught:
+        find(searched)
+    assert "--config" in caught.value.hint
+    assert find(places(str(file), home, None, here=here)) == Place(str(file), Source.OPTION)
+
+
+def test_an_address_that_starts_a_program_counts_in_the_users_own_file_only(
+    tmp_path: Path, home: dict[str, str]
+) -> None:
+    program = "[cluster.a]\nnodes = ['x']\nconnect = 'qemu+ext:///session?command=/x'\n"
+    own = written(tmp_path / "home/.config/clockstep/config.toml", "a")
+    own.write_text(program)
+    assert read_cluster(places(None, home, None, here=tmp_path), None)
+    written(tmp_path / "clockstep.toml", "a").write_text(program)
+    with pytest.raises(UsageError, match="makes libvirt start a program"):
+        read_cluster(places(None, home, None, here=tmp_path), None)
+
+
+def test_what_counts_is_shown_with_where_it_was_looked_for(tmp_path: Path, home: dict[str, str]) -> None:
+    file = written(tmp_path / "c.toml", "a")
+    report = show(places(str(file), home, None))
+    assert (report.path, report.source, [one.name for one in report.clusters]) == (str(file), Source.OPTION, ["a"])
+    nowhere = show([Place(str(tmp_path / "none"), Source.ABOVE)])
+    assert (nowhere.path, nowhere.searched) == ("", (str(tmp_path / "none"),))

@@ -13,11 +13,13 @@ from hypothesis import strategies as st
 
 from adapters.far_shell import fake, real
 from clockstep.core.sections import MARK, sections
-from clockstep.daemons import DAEMONS, PROGRAMS, RUNNING, UNITS, ask_all, chrony, parse_all, timesyncd
+from clockstep.daemons import DAEMONS, PROGRAMS, UNITS, ask_all, chrony, parse_all, timesyncd
 from clockstep.errors import ConfinedError
+from clockstep.guest import program
 from clockstep.model import Claim
 from conftest import until
 
+RUNNING = program("daemons/running.sh")
 RECORDED = Path(__file__).parent / "recorded"
 ANSWERS = {
     f"{name}: {path.stem}": (daemon, path)
@@ -151,7 +153,7 @@ def test_a_daemon_in_a_pod_is_not_the_nodes_unless_it_may_set_its_clock(
         (tmp_path / f"proc/{name}/ns").mkdir(parents=True)
         (tmp_path / f"proc/{name}/ns/user").symlink_to(namespace)
     (tmp_path / "proc/77/status").write_text(OWN_STATUS.format(pid=pid, capabilities=capabilities))
-    script = f"ROOT={tmp_path}\n{RUNNING}running chronyd"
+    script = f"ROOT={tmp_path}\n{RUNNING}\nrunning chronyd"
     done = subprocess.run(["/bin/sh", "-c", script], env={"PATH": str(tools)}, capture_output=True, check=False)
     assert (done.stdout, done.stderr) == (b"chronyd\n" if own else b"", b"")
 
@@ -163,7 +165,7 @@ def test_a_process_of_this_machine_is_told_from_one_in_a_namespace_of_its_own(
     program = tmp_path / f"clockstep{os.getpid()}"
     shutil.copy(shutil.which("sleep") or "", program)
     with subprocess.Popen([*wrapped, program, "30"]) as process:
-        there = f"{RUNNING}pidof {program.name} >/dev/null && echo there; running {program.name}"
+        there = f"{RUNNING}\npidof {program.name} >/dev/null && echo there; running {program.name}"
         until(lambda: b"there" in subprocess.run(["/bin/sh", "-c", there], capture_output=True, check=False).stdout, 10)
         found = subprocess.run(["/bin/sh", "-c", there], capture_output=True, check=False).stdout
         process.kill()

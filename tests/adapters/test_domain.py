@@ -9,7 +9,8 @@ from xml.etree import ElementTree
 
 import pytest
 
-from clockstep.core.setup import SetupOutcome, diff, exit_code
+from clockstep.cli.exits import of_setup
+from clockstep.core.setup import SetupOutcome, diff
 from clockstep.flows import domain as flow
 from clockstep.host.clock import SystemClock
 from clockstep.host.locks import DomainLocks
@@ -160,7 +161,7 @@ def test_a_definition_that_a_revert_has_put_back_is_put_back_already(world: Worl
     flow.define(world, [guest], frozenset(), kept)
     world.hypervisor.define(guest, before)
     report = flow.undo(world, [guest], kept)
-    assert (report.nodes[0].outcome, exit_code(report, strict=False)) == (SetupOutcome.UNCHANGED, 0)
+    assert (report.nodes[0].outcome, of_setup(report, strict=False)) == (SetupOutcome.UNCHANGED, 0)
     assert "a revert has put its old definition back" in report.nodes[0].text
     (again,) = flow.undo(world, [guest], kept).nodes
     assert again.text == "clockstep has not defined it anew"
@@ -180,7 +181,7 @@ def test_what_no_vagrantfile_can_say_is_defined_and_the_rest_is_said(world: Worl
     assert [line in shown.text for line in lines] == [True, True, True]
     assert "libvirt.channel" not in shown.text
     report = flow.define(world, [guest], frozenset({guest.uuid}), kept)
-    assert (report.nodes[0].outcome, exit_code(report, strict=True)) == (SetupOutcome.DEFINED, 0)
+    assert (report.nodes[0].outcome, of_setup(report, strict=True)) == (SetupOutcome.DEFINED, 0)
     defined = world.hypervisor.definition(guest)
     assert (defined.count("<genid>"), "org.qemu.guest_agent.0" in defined, "localtime" in defined) == (1, True, True)
     (left,) = flow.look(world, [guest], frozenset({guest.uuid})).nodes
@@ -199,14 +200,24 @@ def test_the_kept_definition_is_its_owners_alone_to_read(kept: FileDefinitions, 
     assert file.stat().st_mode & 0o777 == 0o600
 
 
-def test_without_yes_the_command_only_shows(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "clockstep", "--connect", "test:///default", "setup", "--domain", "test"]
+def test_without_yes_and_without_anybody_to_ask_the_plan_is_shown_and_nothing_is_changed(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "clockstep", "--connect", "test:///default", "domain"]
     environment = {"HOME": str(tmp_path), "XDG_STATE_HOME": str(tmp_path), "PATH": "/usr/bin:/bin"}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=60)
-    assert done.returncode == 0, done.stderr
-    assert "+++ domain test" in done.stdout
-    checked = subprocess.run(
-        [*command, "--check", "--json"], env=environment, capture_output=True, text=True, check=False
-    )
-    assert checked.returncode == 1
-    assert json.loads(checked.stdout)["nodes"][0]["outcome"] == "would change"
+
+    def run(*words: str) -> "subprocess.CompletedProcess[str]":
+        line = [*command, *words]
+        return subprocess.run(
+            line, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=60
+        )
+
+    planned = run("plan", "test")
+    assert planned.returncode == 0, planned.stderr
+    assert "+++ domain test" in planned.stdout
+    assert json.loads(run("plan", "test", "-o", "json").stdout)["nodes"][0]["outcome"] == "would-change"
+    refused = run("apply", "test")
+    assert refused.returncode == 2
+    assert "+++ domain test" in refused.stdout
+    assert "refusing to change the definition of test without confirmation" in refused.stderr
+    applied = run("apply", "test", "--yes")
+    assert applied.returncode == 0, applied.stderr
+    assert "defined" in applied.stdout

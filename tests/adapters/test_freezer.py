@@ -10,7 +10,7 @@ import pytest
 
 from clockstep.core.sections import LAST, MARK
 from clockstep.model import Pod, Workloads
-from clockstep.reach.freezer import LOOK, SANDBOXES, parse
+from clockstep.workloads.survey import LOOK, SANDBOXES, parse
 
 HEAD = """#clockstep unified
 yes

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from clockstep.config import parse, read_cluster
+from clockstep.config import parse, places, read_cluster
 from clockstep.errors import UsageError
 from clockstep.host.hook import MOST, Hook
 from clockstep.model import Cause, Episode, Facts, Offset, Step, Verdict
@@ -29,9 +29,9 @@ def is_there(pid: int) -> bool:
         return False
 
 
-def episode(node: str = "web", text: str = "resumed after a pause", *, stepped: bool = True) -> Episode:
+def episode(node: str = "web", kind: str = "resumed", *, stepped: bool = True) -> Episode:
     actions, offset = (Step(5),) if stepped else (), Offset(0, 1)
-    return Episode(node, Cause(text), Verdict.GOOD, offset, actions, offset, Facts(), (), 0, 1)
+    return Episode(node, Cause(kind), Verdict.GOOD, offset, actions, offset, Facts(), (), 0, 1)
 
 
 def test_a_command_gets_the_line_on_its_standard_input_and_no_shell(tmp_path: Path) -> None:
@@ -106,7 +106,7 @@ def test_it_is_run_after_a_correction_alone_and_named_where_it_fails(tmp_path: P
     sink.seen(episode(), new=False)
     assert not log.exists()
     sink.seen(episode("db"), new=True)
-    sink.seen(episode("web", "reverted to a snapshot", stepped=False), new=True)
+    sink.seen(episode("web", "reverted", stepped=False), new=True)
     assert [json.loads(line)["node"] for line in log.read_text().splitlines()] == ["db", "web"]
     assert told == [f"{node}: on_corrected: /bin/sh failed: exit code 5" for node in ("db", "web")]
 
@@ -137,8 +137,8 @@ def test_what_cannot_be_run_is_refused(value: str) -> None:
 def test_a_configuration_that_nobody_named_starts_no_program(tmp_path: Path) -> None:
     (tmp_path / "clockstep.toml").write_text(CONFIG)
     with pytest.raises(UsageError, match=r"on_corrected of .cluster.prod. starts a program") as caught:
-        read_cluster(None, None, [tmp_path])
+        read_cluster(places(None, {}, None, here=tmp_path), None)
     assert "--config" in caught.value.hint
-    cluster = read_cluster(str(tmp_path / "clockstep.toml"), None)
+    cluster = read_cluster(places(str(tmp_path / "clockstep.toml"), {}, None), None)
     assert cluster
     assert cluster.on_corrected

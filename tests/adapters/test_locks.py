@@ -53,7 +53,7 @@ def another(*uuids: str) -> Iterator["subprocess.Popen[str]"]:
 def test_what_another_process_holds_is_refused_with_its_name(guest: Guest, locks: DomainLocks) -> None:
     with another(guest.uuid) as other, pytest.raises(BusyError) as refused, locks.hold([guest], 50 * MILLISECOND):
         pass
-    assert f"process {other.pid}" in refused.value.message
+    assert f"pid {other.pid} of" in refused.value.message
     assert "node" in refused.value.message
 
 
@@ -145,7 +145,7 @@ def test_a_lock_of_a_user_who_may_not_keep_it_is_waited_for_and_then_passed_over
         own = DomainLocks(SystemClock(), folder=tmp_path / "locks")
         with pytest.raises(BusyError), own.hold([guest], 50 * MILLISECOND):
             pass
-    assert f"passed over: process {squatter.pid} of " in told[-1]
+    assert f"ignoring the lock of another user's process (pid {squatter.pid} of " in told[-1]
     with DomainLocks(SystemClock(), folder=tmp_path / "locks").hold([guest], 50 * MILLISECOND):
         pass
 

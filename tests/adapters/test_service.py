@@ -14,15 +14,18 @@ from clockstep.host.systemd_unit import (
     MARK,
     UNIT,
     Service,
+    ServiceStatus,
     files,
     grants,
     install,
     quoted,
     refuse_unreadable,
     refuse_writable,
+    status,
     uninstall,
     unit_file,
 )
+from clockstep.host.systemd_unit import asked as host_asked
 
 WORDS = [sys.executable, "-m", "clockstep", "watch", "web-*", "100% sure", "--config", "/etc/clock step.toml"]
 EXPOSED = 20  # of 100, as systemd-analyze counts: 11 is what it calls OK
@@ -177,9 +180,9 @@ def test_a_file_of_somebody_elses_is_neither_replaced_nor_removed(tmp_path: Path
     theirs.parent.mkdir(parents=True)
     theirs.write_text("[Unit]\n")
     systemd = Systemd()
-    with pytest.raises(ClockstepError, match="not of clockstep's making"):
+    with pytest.raises(ClockstepError, match="clockstep did not write it"):
         install(service(), tmp_path, tmp_path, systemd)
-    with pytest.raises(ClockstepError, match="not of clockstep's making"):
+    with pytest.raises(ClockstepError, match="clockstep did not write it"):
         uninstall(tmp_path, tmp_path, systemd, of_user=False)
     assert theirs.read_text() == "[Unit]\n"
     assert systemd.commands == []
@@ -271,3 +274,33 @@ def test_the_rule_names_the_machines_where_they_are_fixed(tmp_path: Path) -> Non
     assert "var domains = [];" in files(service(), tmp_path, tmp_path)[rules]
     assert "the machines that it names" in grants(fixed)
     assert "any machine" in grants(service())
+
+
+@pytest.mark.parametrize("of_user", [False, True])
+def test_its_status_is_what_systemd_says_of_it(tmp_path: Path, of_user: bool) -> None:
+    said = {"is-enabled": "enabled", "is-active": "activating"}
+    asked: list[str] = []
+
+    def ask(command: Sequence[str]) -> str:
+        asked.append(" ".join(command))
+        return said.get(command[-2], "")
+
+    assert status(tmp_path, tmp_path / "me", ask, of_user=of_user) == ServiceStatus(
+        UNIT, "", "not installed", "inactive"
+    )
+    assert asked == []
+    install(service(of_user=of_user), tmp_path, tmp_path / "me", Systemd())
+    file = str(unit_file(tmp_path, tmp_path / "me", of_user=of_user))
+    assert status(tmp_path, tmp_path / "me", ask, of_user=of_user) == ServiceStatus(UNIT, file, "enabled", "activating")
+    user = "--user " if of_user else ""
+    assert asked == [f"systemctl {user}is-enabled {UNIT}", f"systemctl {user}is-active {UNIT}"]
+    said.clear()
+    assert status(tmp_path, tmp_path / "me", ask, of_user=of_user).active == "unknown"
+    (tmp_path / "run/systemd/system").rmdir()
+    with pytest.raises(UsageError, match="systemd does not run here"):
+        status(tmp_path, tmp_path / "me", ask, of_user=of_user)
+
+
+def test_a_command_that_cannot_be_run_says_nothing() -> None:
+    assert host_asked(["/nonexistent/systemctl"]) == ""
+    assert host_asked(["sh", "-c", "echo inactive; echo more; exit 3"]) == "inactive"

@@ -17,8 +17,8 @@ from adapters.machine import DEBIAN_12, DEBIAN_13, FEDORA, NTP, PHC, Machine
 from clockstep.core.diagnosis import HOST_CLOCKS
 from clockstep.core.provision import EXPLAINED
 from clockstep.core.setup import SetupOutcome, SetupPlan, diff, planned, remarks
-from clockstep.daemons import RUNNING
 from clockstep.daemons.setup import parse, read_status, script
+from clockstep.guest import program
 
 DROPIN = "/etc/chrony/clockstep.d/zz-clockstep.conf"
 GUARDED = "/etc/chrony/clockstep.d/zz-clockstep-phc.conf"
@@ -431,7 +431,11 @@ def test_where_a_running_chronyd_has_its_configuration_is_told_by_its_command_li
     machine.chronyd_runs_with(*words)
     environment = {"ROOT": str(tmp_path), "PATH": str(machine.bin)}
     done = subprocess.run(
-        ["/bin/sh", "-c", f"{RUNNING}chronyd_file"], env=environment, capture_output=True, text=True, check=True
+        ["/bin/sh", "-c", f"{program('daemons/running.sh')}\nchronyd_file"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert done.stdout.strip() == meant
 

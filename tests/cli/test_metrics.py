@@ -41,7 +41,7 @@ def promtool() -> Check:
 
 def episode(node: str, verdict: Verdict, *, reverted: bool = False) -> Episode:
     """One look at a node, or a revert that was mended after 0.3 s."""
-    cause = Cause("reverted to a snapshot", SECOND, 5) if reverted else Cause("found by the sweep")
+    cause = Cause("reverted", SECOND, 5) if reverted else Cause("found")
     readings = (Reading("guest agent", RIGHT, 0, 900_000),) if verdict is Verdict.GOOD else ()
     return Episode(
         node=node,
@@ -76,10 +76,10 @@ def test_all_that_is_known_is_shown_in_base_units_and_prometheus_finds_no_fault(
         'clockstep_node_verdict{node="web",verdict="good"} 1.0',
         'clockstep_node_verdict{node="db",verdict="good"} 0.0',
         'clockstep_node_verdict{node="db",verdict="unreachable"} 1.0',
-        'clockstep_steps_total{cause="reverted to a snapshot",node="web"} 2.0',
+        'clockstep_steps_total{cause="reverted",node="web"} 2.0',
         'clockstep_wrong_seconds_total{node="web"} 0.3',
-        'clockstep_event_to_right_seconds_bucket{cause="reverted to a snapshot",le="0.3"} 1.0',
-        'clockstep_event_to_right_seconds_bucket{cause="reverted to a snapshot",le="0.2"} 0.0',
+        'clockstep_event_to_right_seconds_bucket{cause="reverted",le="0.3"} 1.0',
+        'clockstep_event_to_right_seconds_bucket{cause="reverted",le="0.2"} 0.0',
         'clockstep_nodes{state="running"} 2.0',
         'clockstep_nodes{state="shut off"} 1.0',
         'clockstep_connection_up{connection="default"} 1.0',
@@ -115,7 +115,7 @@ def test_what_was_counted_of_a_node_is_forgotten_with_it_and_not_when_it_only_st
         metrics.seen(episode(name, Verdict.GOOD, reverted=True), new=True)
     metrics.surveyed([Listed("", [Guest("web", "2", "shut off")])])
     assert not [line for line in page(metrics) if 'node="job"' in line]
-    assert 'clockstep_steps_total{cause="reverted to a snapshot",node="web"} 2.0' in page(metrics)
+    assert 'clockstep_steps_total{cause="reverted",node="web"} 2.0' in page(metrics)
     assert 'clockstep_wrong_seconds_total{node="web"} 0.3' in page(metrics)
 
 

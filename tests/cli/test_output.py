@@ -26,6 +26,8 @@ from clockstep.model import (
     Finding,
     Freeze,
     HostClock,
+    Issue,
+    Level,
     Offset,
     Report,
     Resync,
@@ -45,9 +47,13 @@ WRONG = Finding("offset", Verdict.BAD, "-1168695983.3136 s ± 800 µs is beyond 
 DOUBT = Finding(
     "forward", Verdict.UNSURE, "further behind than the 1 d that are explained", "allow it with --max-forward"
 )
+ISSUES = (
+    Issue("offset", Level.ERROR, WRONG.text, WRONG.remedy),
+    Issue("forward", Level.WARNING, DOUBT.text, DOUBT.remedy),
+)
 EPISODE = Episode(
     NAME,
-    Cause("asked for"),
+    Cause("asked"),
     Verdict.UNSURE,
     FAR,
     (Step(1_168_695_983_313_625_000), Resync("systemd-timesyncd")),
@@ -64,7 +70,7 @@ PAGES = {
     "status": status_page(Report(HOST, (EPISODE, EPISODE))),
     "step": step_page(Report(HOST, (EPISODE,))),
     "plan": plan_page(Report(HOST, (EPISODE,))),
-    "doctor": doctor_page(DoctorReport(HOST, (), (Diagnosis(NAME, (WRONG, DOUBT)), Diagnosis("node-2", (WRONG,))))),
+    "doctor": doctor_page(DoctorReport(HOST, (), (Diagnosis(NAME, ISSUES), Diagnosis("node-2", ISSUES[:1])))),
     "set": set_page(SetReport(HOST, None, True, (), (EPISODE,))),
 }
 
@@ -125,8 +131,8 @@ def test_what_became_of_workloads_is_told_with_how_long_they_stood_still_and_wha
     )
     page = str(set_page(SetReport(HostClock(True, 0), None, True, (), freezes=freezes)))
     for line in (
-        "node-1: kubepods.slice thawed, the clock proven right, after 812 ms",
-        "node-2: kubepods.slice/a frozen still; run on: kube-system/etcd: not proven (clockstep thaw)",
+        "node-1: kubepods.slice thawed, clock verified, after 812 ms",
+        "node-2: kubepods.slice/a still frozen; run on: kube-system/etcd: not proven (clockstep thaw)",
         "node-3: nothing frozen: it has 1 static pods",
         "node-4: nothing frozen: it has no workloads to freeze",
     ):

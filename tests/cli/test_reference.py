@@ -1,8 +1,12 @@
-"""docs/reference.md says what `--help` says, of every command, and names everything that `--json` can print.
+"""docs/reference.md says what `--help` says of every command, and names every token, metric and exit code.
 
-Run as a program, it writes the commands' part and docs/schema.json anew: python tests/cli/test_reference.py
+What the documentation names exists, too. Run as a program, this writes the commands' part, docs/schema.json and the man
+pages again: python tests/cli/test_reference.py
 """
 
+import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,11 +15,17 @@ import click
 import msgspec
 import pytest
 
+from clockstep.cli import man
+from clockstep.cli.exits import MEANING, Exit
 from clockstep.cli.root import root
+from clockstep.model import HostClock
 from clockstep.render.schema import schema
+from clockstep.sinks.metrics import Metrics
 from clockstep_lab.cli import lab
 
-REFERENCE = Path(__file__).parents[2] / "docs" / "reference.md"
+ROOT = Path(__file__).parents[2]
+REFERENCE = ROOT / "docs" / "reference.md"
+MAN = ROOT / "docs" / "man"
 BEGIN = "<!-- begin of the commands: written by tests/cli/test_reference.py -->\n"
 END = "<!-- end of the commands -->\n"
 WIDTH = 78
@@ -77,6 +87,93 @@ def test_the_published_schema_is_what_the_records_are() -> None:
     assert SCHEMA.read_text() == f"{schema()}\n", "run: python tests/cli/test_reference.py"
 
 
+def options(command: click.Command, parent: click.Context | None = None) -> Iterator[str]:
+    """Yield every option of a command and of all below it."""
+    context = click.Context(command, info_name=command.name, parent=parent, **command.context_settings)
+    for param in command.get_params(context):
+        yield from (word for word in (*param.opts, *param.secondary_opts) if word.startswith("-"))
+    if isinstance(command, click.Group):
+        for name in command.list_commands(context):
+            below = command.get_command(context, name)
+            assert below is not None
+            yield from options(below, context)
+
+
+OPTIONS = {*options(root), *options(lab)}
+DOCS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+THEIRS = (
+    "script/",
+    "bench/",
+    "virsh",
+    "chronyc",
+    "systemctl",
+    "journalctl",
+    "hwclock",
+    "timedatectl",
+    "vmware",
+    "semanage",
+    "pip",
+    "curl",
+)
+"""Other programs, whose lines have options of their own."""
+
+
+def test_every_exit_code_is_in_the_reference_and_none_that_there_is_not() -> None:
+    rows = re.findall(r"^\| (\d+) \| (.*) \|$", REFERENCE.read_text().partition("## Exit codes")[2], re.MULTILINE)
+    assert set(MEANING) == set(Exit)
+    own = rows[: len(MEANING)]
+    assert own == [(str(int(code)), meaning) for code, meaning in MEANING.items()]
+
+
+def test_every_metric_is_in_the_reference_and_none_that_there_is_not() -> None:
+    metrics = Metrics(lambda: HostClock(synchronised=True, max_error_ns=1))
+    metrics.surveyed([])
+    names = set()
+    for family in metrics.registry.collect():
+        suffix = {"counter": "_total", "info": "_info"}.get(family.type, "")
+        names.add(family.name + suffix)
+    exported = {name for name in names if name.startswith("clockstep_")}
+    table = REFERENCE.read_text().partition("## Metrics")[2].partition("\n## ")[0]
+    assert set(re.findall(r"`(clockstep_\w+)`", table)) == exported
+
+
+@pytest.mark.parametrize("file", DOCS, ids=lambda file: file.name)
+def test_every_option_and_command_that_the_documentation_names_is_there(file: Path) -> None:
+    text = file.read_text()
+    fenced = re.findall(r"^```\w*\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    code = [*(line for block in fenced for line in block.splitlines()), *re.findall(r"`([^`\n]+)`", text)]
+    ours = [line for line in code if not any(program in line for program in THEIRS)]
+    named = {word for line in ours for word in re.findall(r"(?<![\w-])--[a-z][a-z-]+", line)}
+    assert sorted(named - OPTIONS) == []
+    words = [re.match(r"(?:\$ )?clockstep ((?:[a-z][a-z-]+ ?)+)", line) for line in code]
+    commands = {found[1] for found in words if found}
+    known = {path.removeprefix("clockstep ") for path in COMMANDS}
+    assert sorted(words for words in commands if words.split()[0] not in known) == []
+    groups = {path.split()[0] for path in known if " " in path} - {"lab"}
+    below = {" ".join(words.split()[:2]) for words in commands if words.split()[0] in groups and " " in words.strip()}
+    assert sorted(below - known) == []
+
+
+@pytest.mark.parametrize("path", [path for path in COMMANDS if not path.startswith("clockstep lab ")])
+def test_every_command_has_a_man_page_that_says_what_its_help_says(path: str) -> None:
+    name = f"{path.replace(' ', '-')}.1"
+    assert (MAN / name).read_text() == man.pages()[name], "run: python tests/cli/test_reference.py"
+
+
+def test_there_is_no_man_page_of_a_command_that_is_gone(tmp_path: Path) -> None:
+    assert {file.name for file in MAN.iterdir()} == set(man.pages())
+    (tmp_path / "clockstep-gone.1").write_text("")
+    subprocess.run([sys.executable, "-m", "clockstep.cli.man", tmp_path], check=True)
+    assert {file.name: file.read_text() for file in tmp_path.iterdir()} == man.pages()
+
+
+def test_a_man_page_has_no_line_that_roff_would_take_for_something_else() -> None:
+    requests = {"TH", "SH", "B", "BR", "TP", "PP", "nf", "fi"}
+    for text in man.pages().values():
+        assert {line.split()[0][1:] for line in text.splitlines() if line.startswith((".", "'"))} <= requests
+
+
 if __name__ == "__main__":
+    man.main(MAN)
     REFERENCE.write_text(written(REFERENCE.read_text()))
     SCHEMA.write_text(f"{schema()}\n")

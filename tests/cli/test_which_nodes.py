@@ -35,7 +35,7 @@ def clockstep(folder: Path, *words: str, **environment: str) -> "subprocess.Comp
 
 
 def report(folder: Path, *words: str, code: int = 0, **environment: str) -> Any:
-    done = clockstep(folder, "--json", *words, **environment)
+    done = clockstep(folder, "-o", "json", *words, **environment)
     assert done.returncode == code, done.stdout + done.stderr
     return json.loads(done.stdout)
 
@@ -139,7 +139,7 @@ def test_a_name_of_two_machines_is_asked_about(project: Path, tmp_path: Path) ->
     assert done.returncode == 2
     assert done.stderr.splitlines() == [
         "clockstep: 'second' is Vagrant's machine node-2, and another machine too",
-        f"  say which: node-2 or second@{uri}",
+        f"  use node-2 or second@{uri}",
     ]
     assert names(report(project, "nodes", f"second@{uri}", "--connect", uri)) == ["second"]
     assert names(report(project, "nodes", "node-2", "--connect", uri)) == ["node-2"]
@@ -176,7 +176,7 @@ def test_a_configuration_that_others_may_write_is_used_only_if_it_is_named(
     (tmp_path / below).chmod(0o777)
     done = clockstep(tmp_path, "nodes")
     assert done.returncode == 2
-    assert "clockstep.toml is not used: " in done.stderr
+    assert "clockstep.toml is not trusted: " in done.stderr
     assert "may be written by everybody" in done.stderr
     assert names(report(tmp_path, "nodes", "--config", "clockstep.toml")) == ["node-1", "node-2"]
 
@@ -196,8 +196,8 @@ def test_no_code_is_loaded_from_the_current_folder(tmp_path: Path, words: list[s
 def test_an_address_that_starts_a_program_is_used_only_from_a_file_that_is_named(tmp_path: Path, address: str) -> None:
     (tmp_path / "clockstep.toml").write_text(f"[cluster.mine]\nnodes = ['*']\nconnect = '{address}'\n")
     done = clockstep(tmp_path, "nodes")
-    assert (done.returncode, "has libvirt start a program" in done.stderr) == (2, True)
-    assert "has libvirt start" not in clockstep(tmp_path, "nodes", "--config", "clockstep.toml").stderr
+    assert (done.returncode, "makes libvirt start a program" in done.stderr) == (2, True)
+    assert "libvirt start" not in clockstep(tmp_path, "nodes", "--config", "clockstep.toml").stderr
 
 
 def test_a_project_that_others_may_write_chooses_no_machines(project: Path, uri: str) -> None:
@@ -205,9 +205,7 @@ def test_a_project_that_others_may_write_chooses_no_machines(project: Path, uri:
     (project / "src").mkdir()
     done = clockstep(project / "src", "status", "--connect", uri)
     assert done.returncode == 2
-    assert done.stderr.startswith(
-        f"clockstep: the Vagrant project {project} is not believed: {project}/.vagrant may be"
-    )
+    assert done.stderr.startswith(f"clockstep: the Vagrant project {project} is not trusted: {project}/.vagrant may be")
 
 
 def test_a_project_that_cannot_be_read_is_no_matter_where_a_configuration_names_the_nodes(
@@ -222,11 +220,11 @@ def test_a_project_that_cannot_be_read_is_no_matter_where_a_configuration_names_
 def test_a_service_of_the_system_is_refused_where_only_vagrants_keys_lead_to_the_machines(
     project: Path, uri: str
 ) -> None:
-    done = clockstep(project, "--connect", uri, "watch", "--install", "--system")
+    done = clockstep(project, "--connect", uri, "service", "install", "--system")
     assert done.returncode == 2
     assert done.stderr.splitlines() == [
         "clockstep: second: reached by Vagrant's keys, which the service's user clockstep may not read",
-        "  add guest agents first (clockstep setup --guest-agent), or install a service of your own with --user",
+        "  add guest agents first (clockstep setup apply --guest-agent), or install your own service with --user",
     ]
 
 
@@ -256,7 +254,7 @@ def test_several_connections_are_one_run_and_equal_names_are_kept_apart(tmp_path
     assert [episode["node"] for episode in episodes] == [f"node-1@{other}", "node-2"]
     ambiguous = clockstep(tmp_path, "nodes", "node-1", *both)
     assert ambiguous.returncode == 2
-    assert ambiguous.stderr.splitlines()[1] == f"  say which: node-1@{other} or node-1@{uri}"
+    assert ambiguous.stderr.splitlines()[1] == f"  use node-1@{other} or node-1@{uri}"
     same = clockstep(tmp_path, "step", "--all", *both)
     assert same.returncode == 2
     assert "node-2 and solo are the same machine" in same.stderr
@@ -267,13 +265,13 @@ def test_several_connections_are_one_run_and_equal_names_are_kept_apart(tmp_path
     [
         (["nodes", "nod-1"], "there is no node 'nod-1'\n  did you mean node-1 or node-2?"),
         (["nodes", "--config", "none.toml"], "there is no file none.toml"),
-        (["nodes", "--cluster", "a"], "there is no file clockstep.toml"),
+        (["nodes", "--cluster", "a"], "no configuration was found, so there is no cluster 'a'"),
         (["nodes", "--config", "two.toml"], "two.toml has several clusters: a, b"),
         (["nodes", "--config", "two.toml", "--cluster", "c"], "two.toml has no cluster 'c'\n  it has: a, b"),
-        (["step", "--config", "two.toml", "--cluster", "a", "--all"], "--all is more than the cluster 'a'"),
-        (["step", "node-1", "--all"], "name the nodes, or say --all, and not both"),
+        (["step", "--config", "two.toml", "--cluster", "a", "--all"], "--all would select more than the cluster 'a'"),
+        (["step", "node-1", "--all"], "node names and --all exclude each other"),
         (["nodes", "--config", "wrong.toml"], "wrong.toml: cluster.a.nodes[0]: Expected `str`, got `int`"),
-        (["step"], "name the nodes, or say --all"),
+        (["step"], "no nodes specified"),
     ],
 )
 def test_bad_input_is_one_line_and_a_hint_and_exits_with_2(

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from clockstep.core import diagnosis
-from clockstep.core.diagnosis import CHECKS, compare_snapshots, diagnose, examine_host
+from clockstep.core.diagnosis import CHECKS, diagnose
+from clockstep.core.doctor import compare_snapshots, examine_host, issues
 from clockstep.daemons import PROGRAMS
 from clockstep.daemons.inside import OTHERS
 from clockstep.model import (
@@ -20,6 +21,7 @@ from clockstep.model import (
     Finding,
     HostClock,
     Inside,
+    Level,
     Offset,
     Policy,
     Reading,
@@ -27,13 +29,14 @@ from clockstep.model import (
     Trouble,
     Verdict,
 )
+from clockstep.units import DAY_NS
 
 ROOT = Path(__file__).parents[2]
 SECOND = 1_000_000_000
 RIGHT = Facts((Reading("guest agent", Offset(0, 300_000), 0, 0),), Claim("chrony", synchronised=True))
 PHC = TimeSource("#", "*", "PHC0", reach=True)
 SERVER = TimeSource("^", "+", "10.0.0.1", reach=True)
-OUTSIDE = "run clockstep watch; or clockstep setup --short-polls"
+OUTSIDE = "run clockstep watch; or clockstep setup apply --short-polls"
 WELL = Inside(
     daemons=("chronyd",),
     sources=(PHC, SERVER),
@@ -198,6 +201,37 @@ def test_a_source_that_the_host_does_not_follow_does_not_make_it_wrong() -> None
     assert examine_host(HostClock(synchronised=True, max_error_ns=1), claim, None) == ()
 
 
+def test_what_lasts_is_not_to_be_asked_again() -> None:
+    asked = replace(seen(None), unasked="no shell")
+    assert [one.remedy for one in diagnose(asked, Policy())] == ["run clockstep doctor again"]
+    assert [one.remedy for one in diagnose(replace(asked, unasked_lasts=True), Policy())] == [""]
+
+
+def test_nothing_is_advised_that_would_be_refused() -> None:
+    late = Facts((Reading("guest agent", Offset(-400 * DAY_NS, 1000), 0, 0),), Claim("chrony", synchronised=True))
+    behind = {one.check: one for one in issues(diagnose(seen(facts=late), Policy()))}
+    assert "--max-forward" in behind["forward"].remedy
+    assert [name for name, one in behind.items() if "clockstep step" in one.remedy] == []
+    allowed = {one.check: one for one in issues(diagnose(seen(facts=late), Policy(max_forward_ns=500 * DAY_NS)))}
+    assert allowed["offset"].remedy == "run clockstep step"
+    confined = {one.check: one for one in issues(diagnose(seen(but(makestep="1 3", confined="x_t")), Policy()))}
+    assert confined["makestep"].remedy.startswith("with --reach ssh: clockstep setup apply")
+
+
+def test_an_issue_has_a_level_by_how_bad_it_is() -> None:
+    found = issues(diagnose(seen(but(makestep="1 3", daemons=("chronyd", "ntpd"), clocksource="hpet")), Policy()))
+    assert {one.check: one.level for one in found} == {
+        "two-daemons": Level.ERROR,
+        "makestep": Level.WARNING,
+        "clocksource": Level.NOTE,
+        "trusted-phc": Level.NOTE,
+    }
+    late = Facts(RIGHT.readings, Claim("chrony", synchronised=False))
+    assert [(one.check, one.level) for one in issues(diagnose(seen(None, facts=late), Policy()))] == [
+        ("daemon", Level.WARNING)
+    ]
+
+
 def test_the_host_is_held_to_what_nodes_are() -> None:
     two = but(daemons=("chronyd", "ntpd"), makestep="1 3", clocksource="hpet")
     found = examine_host(HostClock(synchronised=True, max_error_ns=1), None, two)
@@ -218,7 +252,7 @@ def test_what_is_advised_about_a_phc_is_what_can_be_done_there() -> None:
     def advice(inside: Inside) -> str:
         return next(finding.remedy for finding in diagnose(seen(inside), Policy()) if finding.check == "no-phc")
 
-    assert "setup --trust has it follow /dev/ptp0" in advice(but(refclocks=()))
+    assert "setup apply --trust has it follow /dev/ptp0" in advice(but(refclocks=()))
     assert "loads ptp_kvm" in advice(but(refclocks=(), ptp=()))
     assert advice(but(refclocks=(), ptp=(), has_ptp_kvm=False)).startswith(OUTSIDE)
     assert advice(but(refclocks=(), daemons=("systemd-timesyncd",))).startswith(OUTSIDE)
@@ -267,7 +301,9 @@ def test_where_nothing_could_be_looked_at_nothing_is_made_up(check: Callable[[Ex
 
 
 def test_every_section_that_is_named_is_in_the_documentation() -> None:
-    source = "".join((ROOT / "src/clockstep/core" / name).read_text() for name in ("diagnosis.py", "checks.py"))
+    source = "".join(
+        (ROOT / "src/clockstep/core" / name).read_text() for name in ("diagnosis.py", "doctor.py", "checks.py")
+    )
     named = set(re.findall(r'Finding\(\s*"([a-z-]+)"', source))
     written = set(re.findall(r"^## ([a-z-]+)$", (ROOT / "docs/diagnosis.md").read_text(), re.MULTILINE))
     assert named == written

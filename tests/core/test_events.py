@@ -270,7 +270,7 @@ def test_a_pause_before_an_earlier_one_was_dealt_with_explains_both() -> None:
 def test_a_silence_does_not_make_a_cause_explain_more() -> None:
     machine = Machine()
     machine.happens(What.REVERTED)
-    unsure = Cause("reverted to a snapshot", 60 * SECOND_NS)
+    unsure = Cause("reverted", 60 * SECOND_NS)
     machine.take(ended(machine.state, Done(GUEST.key, episode(unsure, Verdict.UNSURE)), machine.view))
     machine.sweep()
     machine.end("silent")
@@ -292,7 +292,7 @@ def test_a_sweep_explains_what_has_passed_since_the_clock_was_last_within_tolera
 
 
 def test_a_host_that_woke_explains_its_sleep_and_no_more() -> None:
-    woke = Cause("the host woke", 3 * SECOND_NS)
+    woke = Cause("host-woke", 3 * SECOND_NS)
     turn = swept(State(GUEST), GUEST, woke, View(0, away_ns=9 * DAY_NS))
     assert turn.work
     assert turn.work.known == woke

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -133,7 +134,7 @@ def test_a_revert_ends_with_every_clock_right_and_knows_how_wrong_they_were(
     for episode in report.episodes:
         assert episode.before is not None
         assert episode.before.surely_beyond(3600 * SECOND)
-        assert episode.cause.text == "reverted to snapshot base"
+        assert (episode.cause.kind, episode.cause.detail) == ("reverted", "base")
         assert episode.wrong_for_ns is not None
     assert all(abs(machine.offset_ns) < MILLISECOND for machine in hypervisor.machines.values())
 
@@ -414,6 +415,22 @@ def test_a_machine_whose_snapshots_cannot_be_listed_stops_only_what_it_is_part_o
     hypervisor.broken = {("snapshots", "node2")}
     with pytest.raises(UsageError, match=r"no snapshot 'base': node2; node2: its snapshots cannot be listed"):
         choose(hypervisor, Scope(), "base")
+
+
+def test_where_frozen_workloads_are_required_a_snapshot_of_running_ones_is_refused(
+    world: World, hypervisor: SimHypervisor
+) -> None:
+    taken(world)
+    assert choose(hypervisor, Scope(), "base").remarks == ()
+    with pytest.raises(ClockstepError, match="node1: its workloads were not frozen for this snapshot") as caught:
+        choose(hypervisor, Scope(), "base", require_frozen=True)
+    assert not isinstance(caught.value, UsageError)
+    assert "nothing was changed" in caught.value.hint
+    assert all(running(hypervisor))
+    for name in NAMES:
+        snapshot, at_ns = hypervisor.taken[name]["base"]
+        hypervisor.taken[name]["base"] = (replace(snapshot, frozen=("kubepods.slice",)), at_ns)
+    assert choose(hypervisor, Scope(), "base", require_frozen=True).remarks == ()
 
 
 def test_nothing_but_other_tools_snapshots_is_no_newest_set(hypervisor: SimHypervisor) -> None:

@@ -19,7 +19,7 @@ from clockstep.reach.injection import CHOICE, MEMORY, PERL
 from clockstep.render.output import json_line
 from core.simulation import MILLISECOND, SECOND, SimClock, SimGuest
 
-ASKED = Cause("asked for")
+ASKED = Cause("asked")
 
 
 def healed(guest: SimGuest, policy: Policy | None = None, cause: Cause = ASKED) -> Episode:

@@ -54,7 +54,7 @@ def test_whatever_is_chosen_is_there_each_once_and_meant(guests: list[Guest], wa
 
 @given(GUESTS)
 def test_nothing_is_changed_by_leaving_something_out(guests: list[Guest]) -> None:
-    with pytest.raises(UsageError, match="name the nodes, or say --all"):
+    with pytest.raises(UsageError, match="no nodes specified"):
         select(guests, Wanted(), changing=True)
 
 
@@ -130,7 +130,7 @@ def test_a_name_that_two_connections_have_is_not_guessed() -> None:
     guests = [Guest(f"web@{at}", uuid, "running", at) for at, uuid in ((HERE, "u1"), (THERE, "u2"))]
     with pytest.raises(UsageError, match="more than one connection has a node 'web'") as caught:
         select(guests, Wanted(("web",)), changing=False)
-    assert caught.value.hint == f"say which: web@{HERE} or web@{THERE}"
+    assert caught.value.hint == f"use web@{HERE} or web@{THERE}"
     assert names(select(guests, Wanted((f"web@{THERE}",)), changing=True)) == [f"web@{THERE}"]
 
 
@@ -142,14 +142,14 @@ def test_one_machine_by_two_connections_is_looked_at_and_not_changed() -> None:
 
 
 def test_where_nothing_runs_that_is_said() -> None:
-    with pytest.raises(UsageError, match="no machine runs here"):
+    with pytest.raises(UsageError, match="no node is running"):
         select([NODE2], Wanted(), changing=False)
 
 
 @pytest.mark.parametrize(
     ("wanted", "said"),
     [
-        (Wanted(("web",), True), "and not both"),
+        (Wanted(("web",), True), "exclude each other"),
         (Wanted(everything=True, cluster=Cluster("prod", "f", ("*",), asked=True)), "more than the cluster 'prod'"),
     ],
 )
@@ -176,3 +176,26 @@ def test_a_machine_that_another_connection_has_too_is_still_meant_by_its_name() 
     there = [Guest("web-1", "uuid-1", "running", "qemu+ssh://a/system")]
     (renamed,) = named(there, [*there, Guest("web-1", "uuid-1", "running", "qemu+ssh://b/system")], {})
     assert is_chosen(renamed, Wanted(("web-1",)))
+
+
+@pytest.mark.parametrize(
+    ("wanted", "left"),
+    [
+        (Wanted(("node-*", "web"), excluded=("node-1",)), ["node-2", "web"]),
+        (Wanted(everything=True, excluded=("n*",)), ["web"]),
+        (Wanted(cluster=CLUSTER, excluded=("*-2", "web")), ["node-1"]),
+        (Wanted(excluded=("web",)), ["node-1"]),
+    ],
+)
+def test_what_is_excluded_is_not_meant_whatever_else_names_it(wanted: Wanted, left: list[str]) -> None:
+    assert names(select(ALL, wanted, changing=False)) == left
+    meant = [guest.name for guest in ALL if is_chosen(guest, wanted)]
+    assert not {*meant} & ({guest.name for guest in ALL} - {*left, "node-2"})
+
+
+def test_a_pattern_that_excludes_nothing_is_an_error_since_it_may_be_a_typing_error() -> None:
+    with pytest.raises(UsageError, match="there is no node 'wbe', which --exclude names") as caught:
+        select(ALL, Wanted(everything=True, excluded=("wbe",)), changing=True)
+    assert caught.value.hint == "did you mean web?"
+    with pytest.raises(UsageError, match="--exclude leaves no node"):
+        select(ALL, Wanted(("web",), excluded=("w*",)), changing=True)

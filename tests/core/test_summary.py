@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from clockstep.core.summary import summarise
+from clockstep.core.setup import SetupNode, SetupOutcome, report
+from clockstep.core.summary import diagnosed, summarise
 from clockstep.flows.step import status
 from clockstep.host.locks import DomainLocks
-from clockstep.model import HostClock, Policy, Summary, Verdict
+from clockstep.model import Examination, Facts, HostClock, Offset, Policy, Reading, Summary, Verdict
 from clockstep.ports import World
 from clockstep.state.journal import FileJournal
 from core.simulation import MILLISECOND, SECOND, SimClock, SimHypervisor
@@ -37,3 +38,22 @@ def test_the_summary_is_of_the_worst_of_all(world: World) -> None:
     unread = replace(seen[0], after=None)
     assert summarise([unread, *seen[1:]]) == Summary(Verdict.GOOD, None, 3 * SECOND)
     assert summarise([]) is None
+
+
+def test_the_doctors_summary_is_of_the_clocks_and_not_of_what_else_it_found() -> None:
+    def read(offset_ns: int) -> Examination:
+        return Examination("web", Facts((Reading("ssh", Offset(offset_ns, MILLISECOND), 0, 0),)), unasked="no shell")
+
+    assert diagnosed([read(0), read(-MILLISECOND)], Policy()) == Summary(Verdict.GOOD, 2 * MILLISECOND, None)
+    assert diagnosed([read(0), read(SECOND)], Policy(max_backward_ns=2 * SECOND)) == Summary(
+        Verdict.BAD, SECOND + MILLISECOND, None
+    )
+    assert diagnosed([read(0), Examination("db", Facts())], Policy()) == Summary(Verdict.UNREACHABLE, None, None)
+    assert diagnosed([], Policy()) is None
+
+
+def test_a_setups_summary_is_of_the_clocks_that_were_measured(world: World) -> None:
+    episode = status(world, world.hypervisor.guests(), Policy())[0]
+    nodes = (SetupNode("a", SetupOutcome.SET_UP, episode=episode), SetupNode("b", SetupOutcome.UNREACHED))
+    assert report(world.host, nodes).summary == summarise([episode])
+    assert report(world.host, nodes[1:]).summary is None

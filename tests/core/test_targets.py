@@ -47,7 +47,7 @@ def test_named_machines_are_those_alone() -> None:
 
 
 def test_a_snapshot_of_another_tool_needs_its_machines_named() -> None:
-    with pytest.raises(UsageError, match="name the nodes"):
+    with pytest.raises(UsageError, match="taken by another tool"):
         targets(ALL, "theirs", Scope())
     assert names(targets(ALL, "theirs", Scope(everything=True))) == ["prod-1", "prod-2", "lone"]
     assert names(targets(ALL, "theirs", OF_PROD)) == ["prod-1", "prod-2"]
@@ -82,3 +82,11 @@ def test_a_short_number_would_be_taken_for_an_id(name: str, bad: bool) -> None:
     if bad:
         with pytest.raises(UsageError):
             refuse_bad_name(name)
+
+
+def test_excluded_machines_are_left_out_of_a_set_and_of_what_is_named() -> None:
+    assert names(targets(ALL, "before", Scope(without=(GUESTS["prod-1"],)))) == ["prod-2"]
+    assert names(targets(ALL, "theirs", Scope(everything=True, without=(GUESTS["lone"],)))) == ["prod-1", "prod-2"]
+    assert names(targets(ALL, None, Scope(of=OF_PROD.of, without=(GUESTS["prod-2"],)))) == ["prod-1"]
+    with pytest.raises(UsageError, match="--exclude leaves no node"):
+        targets(ALL, "after", Scope(without=(GUESTS["stage-1"],)))

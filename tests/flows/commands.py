@@ -30,7 +30,7 @@ def run(guests: Guests, *words: str) -> "subprocess.CompletedProcess[str]":
 
 def command(guests: Guests, *words: str) -> list[str]:
     """Return the whole command line of a command on a lab."""
-    looks_only = set(words) & {"status", "nodes", "doctor", "list", "--dry-run", "--check"}
+    looks_only = set(words) & {"status", "nodes", "doctor", "list", "--dry-run", "plan", "check"}
     if not looks_only:
         guests.touched.update(set(words) & set(guests.names) or guests.names)
     if {"step", "revert", "create"} & set(words) and "--deadline" not in words:
@@ -55,11 +55,15 @@ def on_a_terminal(guests: Guests, *words: str, answer: bytes) -> tuple[int, str]
 
 
 def clockstep(guests: Guests, *words: str, code: int | None = 0) -> Any:
-    """Run a command with --json and return its report, or what it complained; it must end with this exit code."""
-    done = run(guests, "--json", *words)
+    """Run a command with -o json and return its report, or its complaint; it must end with this exit code."""
+    done = run(guests, "-o", "json", *words)
     assert code in {done.returncode, None}, done.stdout + done.stderr
     assert "Traceback" not in done.stderr
-    return json.loads(done.stdout) if done.stdout else done.stderr
+    report = json.loads(done.stdout) if done.stdout else {"error": None}
+    if "error" not in report:
+        return report
+    assert report["error"] is None or report["error"]["exit_code"] == done.returncode
+    return done.stderr
 
 
 def all_proven(guests: Guests, episodes: Any) -> None:

@@ -16,7 +16,7 @@ from clockstep.host.clock import SystemClock
 from clockstep.machines.libvirt.hypervisor import Libvirt, describe_snapshot
 from clockstep.model import Snapshot
 from clockstep.ports import Reach
-from clockstep.reach.freezer import HOME, LEASE_S, TAKES_NS, freeze, prepare, renew, thaw
+from clockstep.workloads.freezer import LEASE_S, TAKES_NS, freeze, prepare, renew, thaw
 from conftest import Guests, pass_time, until
 from flows.commands import all_proven, clockstep, command
 from flows.test_watch import watching
@@ -26,9 +26,9 @@ pytestmark = pytest.mark.usefixtures("stamps")
 TOP = "/sys/fs/cgroup/kubepods.slice"
 WRONG_NS = 1_000_000_000
 """Less than any revert here leaves a clock behind by, and more than the stream's delay ever is."""
-HELD = "frozen still"
+HELD = "frozen"
 LAST_LOGGED = "sed -n 's/.*clockstep: workloads thawed: //p' | tail -n 1"
-THAWED = "thawed, the clock proven right"
+THAWED = "thawed"
 
 
 def runs(guests: Guests, name: str) -> bool:
@@ -92,7 +92,7 @@ def test_no_frozen_workload_ever_runs_with_the_wrong_time(nodes: Guests) -> None
     assert all(one["cgroups"] == ["kubepods.slice"] and one["still_ns"] > 0 for one in created["freezes"])
     pass_time(5)
     before = connections(nodes)
-    reverted = clockstep(nodes, "revert", "--yes")
+    reverted = clockstep(nodes, "revert", "--latest", "--yes")
     all_proven(nodes, reverted["episodes"])
     assert thaws(reverted) == [THAWED] * 3
     assert all(episode["before"]["value_ns"] < -5_000_000_000 for episode in reverted["episodes"])
@@ -111,14 +111,14 @@ def test_the_watcher_proves_and_thaws_what_others_have_reverted(guests: Guests, 
         for name in guests.names:
             watch.until_good(name)
         until(lambda: all(stamping(guests, name) for name in guests.names), 20)
-    assert sorted(told) == [f"{name}: workloads {THAWED}\n" for name in guests.names]
+    assert sorted(told) == [f"{name}: its workloads were thawed\n" for name in guests.names]
     none_was_wrong(guests, before)
 
 
 def test_a_node_whose_clock_is_not_proven_stays_frozen_until_somebody_says_so(guests: Guests) -> None:
     clockstep(guests, "snapshot", "create", "cold", "--all", "--freeze")
     guests.ssh(guests.names[1], "true")
-    report = clockstep(guests, "revert", "--yes", "--hold", "--deadline", "1ms", code=None)
+    report = clockstep(guests, "revert", "--latest", "--yes", "--hold", "--deadline", "1ms", code=None)
     assert thaws(report) == [HELD] * 3
     assert all("thaw NODE --unproven" in one["trouble"]["remedy"] for one in report["freezes"])
     first, second, _ = guests.names
@@ -131,7 +131,7 @@ def test_a_node_whose_clock_is_not_proven_stays_frozen_until_somebody_says_so(gu
     assert runs(guests, first)
     rest = clockstep(guests, "thaw", "--all")
     all_proven(guests, rest["episodes"])
-    assert [one["outcome"] for one in rest["members"]] == ["nothing was frozen by clockstep", "thawed", "thawed"]
+    assert [one["outcome"] for one in rest["members"]] == ["nothing-frozen", "thawed", "thawed"]
     assert all(runs(guests, name) for name in guests.names)
 
 
@@ -146,11 +146,12 @@ def test_a_snapshot_that_is_marked_frozen_and_is_not_is_said_and_healed(guests: 
     assert "nothing was frozen there" in one["trouble"]["text"]
 
 
-def test_a_plain_snapshot_promises_nothing_and_says_so(guests: Guests) -> None:
+def test_a_plain_snapshot_promises_nothing_and_is_refused_if_a_frozen_one_is_required(guests: Guests) -> None:
     name = guests.names[0]
     clockstep(guests, "snapshot", "create", "plain", name)
-    report = clockstep(guests, "revert", "plain", "--yes", "--freeze")
-    assert any("were not frozen for this snapshot" in remark for remark in report["remarks"])
+    refused = clockstep(guests, "revert", "plain", "--yes", "--require-frozen", code=6)
+    assert "were not frozen for this snapshot" in refused
+    assert clockstep(guests, "revert", "plain", "--yes")["complete"]
 
 
 def test_the_guard_thaws_when_its_lease_is_over_and_that_can_be_put_off(guests: Guests) -> None:
@@ -206,7 +207,7 @@ def test_a_freeze_that_is_given_up_in_its_middle_freezes_nothing_later(guests: G
         until(lambda: guests.ssh(name, f"cat {TOP}/cgroup.freeze") == "1\n", 20)
         assert thaw(way, soon(), "me") is None
         freezing.join()
-        assert guests.ssh(name, f"cat {TOP}/cgroup.freeze; ls {HOME}") == "0\nguard.sh\nuntil\n"
+        assert guests.ssh(name, f"cat {TOP}/cgroup.freeze; ls /run/clockstep/freezer") == "0\nguard.sh\nuntil\n"
     assert runs(guests, name)
 
 
@@ -329,9 +330,9 @@ def test_an_agent_that_is_away_leaves_them_frozen_and_they_are_proven_when_it_is
     name = guests.names[0]
     before = reverted_without_an_agent(guests, name)
     report = clockstep(guests, "thaw", name, "--deadline", "3s", code=3)
-    assert [one["outcome"] for one in report["members"]] == ["not thawed"]
+    assert [one["outcome"] for one in report["members"]] == ["not-thawed"]
     assert not stamping(guests, name)
-    line = command(guests, "--json", "thaw", name, "--deadline", "30s")
+    line = command(guests, "-o", "json", "thaw", name, "--deadline", "30s")
     with subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as thawing:
         pass_time(3)
         guests.ssh(name, "pkill -CONT qemu-ga")
@@ -355,7 +356,7 @@ def test_an_agent_that_comes_back_to_the_watcher_has_its_workloads_proven_and_th
 
 
 def test_interrupted_it_lets_all_machines_run_and_says_who_stands_still(guests: Guests) -> None:
-    line = command(guests, "--json", "--debug", "snapshot", "create", "cold", "--all", "--freeze")
+    line = command(guests, "-o", "json", "-v", "snapshot", "create", "cold", "--all", "--freeze")
     with subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr
         assert any("taking the snapshot" in told for told in process.stderr), "the awaited line never came"
@@ -372,7 +373,7 @@ def test_interrupted_it_lets_all_machines_run_and_says_who_stands_still(guests: 
 
 @pytest.mark.parametrize("moment", ["freezing the workloads", "pausing", "taking the snapshot", "letting all run on"])
 def test_killed_at_any_moment_it_leaves_nobody_frozen(guests: Guests, moment: str) -> None:
-    line = command(guests, "--json", "snapshot", "create", "cold", "--all", "--freeze")
+    line = command(guests, "-o", "json", "snapshot", "create", "cold", "--all", "--freeze")
     with subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr
         assert any(moment in told for told in process.stderr), "the awaited line never came"
@@ -393,12 +394,12 @@ def test_a_revert_that_is_killed_is_run_again_and_no_workload_ran_with_the_wrong
     clockstep(guests, "snapshot", "create", "cold", "--all", "--freeze")
     pass_time(3)
     before = connections(guests)
-    line = command(guests, "--json", "revert", "--yes")
+    line = command(guests, "-o", "json", "revert", "--latest", "--yes")
     with subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr
         assert any(moment in told for told in process.stderr), "the awaited line never came"
         process.kill()
-    again = clockstep(guests, "revert", "--yes")
+    again = clockstep(guests, "revert", "--latest", "--yes")
     all_proven(guests, again["episodes"])
     assert thaws(again) == [THAWED] * 3
     none_was_wrong(guests, before)

@@ -115,8 +115,8 @@ def test_the_watcher_is_a_service_of_a_real_systemd_and_polkit_lets_it_do_what_i
     actions = "".join(f"<action id='{action}'>{NOT_ALLOWED}</action>" for action in (MANAGE, SET_TIME, START))
     policy = f"<policyconfig>{actions}</policyconfig>".encode()
     full.ssh(name, "cat > /usr/share/polkit-1/actions/org.libvirt.test.policy", policy)
-    watch = "cd /srv && python3 -m clockstep --connect test:///default --json watch"
-    assert f"wrote /etc/systemd/system/{UNIT}" in full.ssh(name, f"{watch} test --install 2>&1")
+    service = "cd /srv && python3 -m clockstep --connect test:///default -o json service"
+    assert f"wrote /etc/systemd/system/{UNIT}" in full.ssh(name, f"{service} install test --yes 2>&1")
 
     def shown(field: str) -> str:
         return full.ssh(name, f"systemctl show --value --property {field} {UNIT}").strip()
@@ -135,13 +135,13 @@ def test_the_watcher_is_a_service_of_a_real_systemd_and_polkit_lets_it_do_what_i
     first = shown("MainPID")
     full.ssh(name, f"systemctl kill --signal KILL {UNIT}")
     until(lambda: shown("ActiveState") == "active" and shown("MainPID") not in {"0", first}, 60)
-    assert "not there" in full.ssh(name, f"{watch} nobody --install 2>&1 || echo 'not there'")
+    assert "not there" in full.ssh(name, f"{service} install nobody --yes 2>&1 || echo 'not there'")
     written = "printf '[cluster.lab]\\nnodes = [\"test\"]\\n' > /srv/changed.toml"
     full.ssh(name, f"{written}; chmod 666 /srv/changed.toml")
-    refused = full.ssh(name, f"{watch} test --config changed.toml --install 2>&1 || true")
+    refused = full.ssh(name, f"{service} install test --config changed.toml --yes 2>&1 || true")
     assert "/srv/changed.toml may be written by everybody" in refused
     assert shown("ActiveState") == "active"
-    assert f"removed /etc/systemd/system/{UNIT}" in full.ssh(name, f"{watch} --uninstall 2>&1")
+    assert f"removed /etc/systemd/system/{UNIT}" in full.ssh(name, f"{service} uninstall --yes 2>&1")
     assert shown("LoadState") == "not-found"
     assert full.ssh(name, "ls /etc/polkit-1/rules.d /etc/sysusers.d | grep clockstep || true") == ""
 

@@ -111,7 +111,7 @@ def test_a_line_of_ones_own_reverts_by_virsh_to_our_snapshot_and_ends_with_a_ste
     name = guests.names[0]
     clockstep(guests, "snapshot", "create", "theirs", name)
     pass_time(2)
-    step = shlex.join(command(guests, "--json", "step", name))
+    step = shlex.join(command(guests, "-o", "json", "step", name))
     line = f"virsh --quiet --connect '{guests.lab.uri}' snapshot-revert {name} theirs && {step}"
     done = subprocess.run(["sh", "-c", line], capture_output=True, check=True, timeout=120)
     assert guests.domain(name).state()[0] == libvirt.VIR_DOMAIN_RUNNING
@@ -148,7 +148,7 @@ def test_the_table_without_json_names_every_node(guests: Guests) -> None:
 
 @pytest.mark.parametrize("words", [("step",), ("snapshot", "create", "x"), ("pause",), ("resume",)])
 def test_what_changes_machines_wants_them_named(guests: Guests, words: tuple[str, ...]) -> None:
-    assert "name the nodes, or say --all" in clockstep(guests, *words, code=2)
+    assert "no nodes specified" in clockstep(guests, *words, code=2)
 
 
 def test_an_unknown_node_and_a_lab_that_is_not_up_are_named(guests: Guests) -> None:

@@ -12,7 +12,7 @@ from flows.commands import SECOND_NS, all_proven, clockstep, command, put_behind
 
 
 def over_ssh(guests: Guests, *words: str, code: int = 0, config: Path | None = None) -> Any:
-    """Run a command over ssh with --json; the configuration is the lab's own where no other is named."""
+    """Run a command over ssh with -o json; the configuration is the lab's own where no other is named."""
     file = str(config or guests.lab.folder / "ssh_config")
     return clockstep(guests, *words, "--reach", "ssh", "--ssh-config", file, code=code)
 
@@ -95,7 +95,7 @@ Host web
     vagrant.chmod(0o755)
 
     def step(code: int) -> Any:
-        words = command(guests, "--json", "step", "--reach", "ssh")
+        words = command(guests, "-o", "json", "step", "--reach", "ssh")
         path = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
         done = subprocess.run(words, cwd=tmp_path, env=path, capture_output=True, text=True, timeout=90, check=False)
         assert done.returncode == code, done.stderr

@@ -27,7 +27,7 @@ ODD = "before <&> ünïts 'n' $HOME; * % 日本"
 @contextmanager
 def under_way(guests: Guests, *words: str, at: str) -> Iterator["subprocess.Popen[str]"]:
     """A command under way, at the moment when its story says this."""
-    line = command(guests, "--json", *words)
+    line = command(guests, "-o", "json", *words)
     with subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr
         assert any(at in told for told in process.stderr), "the awaited line never came"
@@ -59,18 +59,19 @@ def test_a_set_is_reverted_by_itself_in_whatever_state_its_nodes_are(guests: Gue
     pass_time(5)
     guests.domain(guests.names[0]).destroy()
     guests.domain(guests.names[1]).suspend()
-    assert "this would revert" in clockstep(guests, "revert", code=2)
-    code, shown = on_a_terminal(guests, "revert", answer=b"n\n")
-    assert code == 1
+    assert "no snapshot specified" in clockstep(guests, "revert", code=2)
+    assert "refusing to revert" in clockstep(guests, "revert", "--latest", code=2)
+    code, shown = on_a_terminal(guests, "revert", "--latest", answer=b"n\n")
+    assert code == 6
     assert "their running state is lost" in shown
-    assert "nothing was touched" in shown
+    assert "nothing was changed" in shown
     assert states(guests) == [libvirt.VIR_DOMAIN_SHUTOFF, libvirt.VIR_DOMAIN_PAUSED, RUNNING]
-    report = clockstep(guests, "revert", "--yes")
+    report = clockstep(guests, "revert", "--latest", "--yes")
     assert report["snapshot"]["name"] == ODD
     assert [member["outcome"] for member in report["members"]] == ["reverted"] * 3
     all_proven(guests, report["episodes"])
     deleted = clockstep(guests, "snapshot", "delete", ODD, "--yes")
-    assert [member["outcome"] for member in deleted["members"]] == ["snapshot deleted"] * 3
+    assert [member["outcome"] for member in deleted["members"]] == ["deleted"] * 3
     assert [one["name"] for one in clockstep(guests, "snapshot", "list")["snapshots"]] == ["older"]
 
 
@@ -80,7 +81,7 @@ def test_snapshots_that_virsh_has_taken_are_listed_and_reverted(guests: Guests) 
     (listed,) = clockstep(guests, "snapshot", "list")["snapshots"]
     assert (listed["set_id"], listed["present"]) == (None, guests.names)
     pass_time(5)
-    assert "name the nodes, or say --all" in clockstep(guests, "revert", "theirs", "--yes", code=2)
+    assert "name them, or use --all" in clockstep(guests, "revert", "theirs", "--yes", code=2)
     report = clockstep(guests, "revert", "theirs", "--all", "--yes")
     all_proven(guests, report["episodes"])
 
@@ -118,9 +119,9 @@ def test_when_one_of_three_cannot_be_reverted_none_runs_on_before_somebody_says_
     clockstep(guests, "snapshot", "create", "base", "--all")
     first, broken, third = guests.names
     monitor(guests, broken, "delvm base")
-    report = clockstep(guests, "revert", "base", "--yes", code=1)
+    report = clockstep(guests, "revert", "base", "--yes", code=6)
     outcomes = {member["node"]: member["outcome"] for member in report["members"]}
-    held = "reverted and left paused"
+    held = "held"
     assert outcomes == {first: held, broken: "not reverted", third: held}
     assert report["episodes"] == []
     table = run(guests, "status").stdout
@@ -202,7 +203,7 @@ def test_a_libvirtd_that_is_restarted_meanwhile_leaves_nothing_paused(guests: Gu
 
 
 def test_two_at_the_same_time_come_one_after_the_other(guests: Guests) -> None:
-    lines = [command(guests, "--json", "snapshot", "create", name, "--all", "--deadline", "60s") for name in "ab"]
+    lines = [command(guests, "-o", "json", "snapshot", "create", name, "--all", "--deadline", "60s") for name in "ab"]
     both = [subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for line in lines]
     said = [process.communicate(timeout=180)[1] for process in both]
     assert [process.returncode for process in both] == [0, 0], said
@@ -236,8 +237,8 @@ export CLOCKSTEP_LAB_DIR={folder}
 trap '{lab} down --name {name}' EXIT
 {lab} up --name {name} --nodes 1
 {product} snapshot create x --all || echo "create: $?"
-{product} --json status || true
-{product} --json snapshot list
+{product} -o json status || true
+{product} -o json snapshot list
 """
     user = [] if os.geteuid() == 0 else ["--user", "--map-current-user", "--keep-caps"]
     words = ["unshare", "--mount", *user, "sh", "-euc", script]

@@ -36,9 +36,10 @@ open("/run/held", "w")
 time.sleep(60)' >/dev/null 2>&1 & until [ -e /run/held ]; do sleep 0.1; done; echo $!"""
 
 
-def outcome(guests: Guests, *words: str, code: int | None = 0) -> tuple[str, str]:
+def outcome(guests: Guests, *words: str, do: str = "apply", code: int | None = 0) -> tuple[str, str]:
     """Run `setup` on the one guest, and return what it came to, and why."""
-    (node,) = clockstep(guests, "setup", *guests.names, *words, code=code)["nodes"]
+    asked = [] if do == "check" else ["--yes"]
+    (node,) = clockstep(guests, "setup", do, *guests.names, *asked, *words, code=code)["nodes"]
     return node["outcome"], node["text"]
 
 
@@ -67,7 +68,7 @@ def no_packages(guests: Guests) -> Iterator[None]:
 
 def begun(guests: Guests, *words: str) -> "subprocess.Popen[str]":
     """Start a setup, and come back when packages are being installed."""
-    line = command(guests, "setup", *guests.names, *words)
+    line = command(guests, "setup", "apply", "--yes", *guests.names, *words)
     process = subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stderr
     assert any("installing chrony" in said for said in process.stderr)
@@ -80,34 +81,34 @@ def test_what_cannot_be_done_is_refused_in_one_line_and_nothing_is_changed(full:
     full.ssh(name, PLAIN_USER)
     config = tmp_path / "ssh_config"
     config.write_text((full.lab.folder / "ssh_config").read_text().replace("User root", "User plain"))
-    assert outcome(full, "--reach", "ssh", "--ssh-config", str(config), code=1) == (
+    assert outcome(full, "--reach", "ssh", "--ssh-config", str(config), code=6) == (
         "refused, nothing changed",
         "not root there, so nothing can be set up",
     )
-    shown = run(full, "setup", "--dry-run", name)
+    shown = run(full, "setup", "plan", name)
     assert shown.returncode == 0, shown.stderr
     assert [line in shown.stdout for line in ("  install chrony\n", "  replace systemd-timesyncd\n")] == [True, True]
     assert ("to milliseconds on a near network" in shown.stdout) != full.lab.kvm
     full.ssh(name, CUT.format(f"add rule ip cut out udp dport {full.lab.ntp_port} drop"))
-    said, why = outcome(full, code=1)
+    said, why = outcome(full, code=6)
     full.ssh(name, "nft delete table ip cut")
     assert said == "refused, nothing changed"
     assert why.startswith("no time server answers there, and no hypervisor's clock can be followed: ") or full.lab.kvm
     assert "10.0.2.2 does not answer" in why or full.lab.kvm
     holder = full.ssh(name, HOLD_LOCK).strip()
-    assert outcome(full, code=1) == (
+    assert outcome(full, code=6) == (
         "refused, nothing changed",
         "the package manager is at work there: /var/lib/dpkg/lock-frontend is locked",
     )
     full.ssh(name, f"kill {holder}; mount --bind /etc /etc; mount -o remount,bind,ro /etc")
-    assert outcome(full, code=1) == ("refused, nothing changed", "/etc cannot be written there: it is read-only")
+    assert outcome(full, code=6) == ("refused, nothing changed", "/etc cannot be written there: it is read-only")
 
 
 @EACH
 def test_where_its_packages_cannot_be_had_nothing_is_changed(full: Guests) -> None:
     (name,) = full.names
     with no_packages(full):
-        said, why = outcome(full, code=1)
+        said, why = outcome(full, code=6)
     assert said == "refused, nothing changed"
     assert "chrony cannot be had: Failed to fetch" in why
     assert full.ssh(name, RUNS) == "active\ninactive\n"
@@ -117,8 +118,8 @@ def test_where_its_packages_cannot_be_had_nothing_is_changed(full: Guests) -> No
 @EACH
 def test_after_a_power_cut_in_its_middle_it_is_run_again_and_gets_there(full: Guests) -> None:
     (name,) = full.names
-    (node,) = clockstep(full, "setup", name, "--check", code=1)["nodes"]
-    assert (node["outcome"], node["plan"]["replaces"]) == ("would change", ["systemd-timesyncd"])
+    (node,) = clockstep(full, "setup", "check", name, code=1)["nodes"]
+    assert (node["outcome"], node["plan"]["replaces"]) == ("would-change", ["systemd-timesyncd"])
     cut_short = begun(full)
     until(lambda: "unpacked" in full.tell(name, "tail -n 3 /var/log/dpkg.log 2>/dev/null || true"), 120)
     full.domain(name).destroy()
@@ -126,27 +127,27 @@ def test_after_a_power_cut_in_its_middle_it_is_run_again_and_gets_there(full: Gu
     cut_short.wait(60)
     full.domain(name).create()
     until(lambda: full.greets(name), BOOT_S)
-    assert "an earlier setup was cut short" in run(full, "setup", "--check", name, *by_ssh(full)).stdout
+    assert "an earlier setup was cut short" in run(full, "setup", "check", name, *by_ssh(full)).stdout
     way = by_ssh(full) if full.lab.image == "debian-12" else []
-    (node,) = clockstep(full, "setup", name, *way)["nodes"]
-    assert node["outcome"] == "set up and proven"
+    (node,) = clockstep(full, "setup", "apply", name, "--yes", *way)["nodes"]
+    assert node["outcome"] == "set-up"
     all_proven(full, [node["episode"]])
     expected = "#* PHC0" if full.lab.kvm else "^* 10.0.2.2"  # ptp_kvm, where KVM works
     assert node["episode"]["facts"]["claim"]["source"] == expected
     assert full.ssh(name, COUNTS) == "makestep 1 -1\n"
-    assert outcome(full, "--check") == ("nothing to change", "")
+    assert outcome(full, do="check") == ("unchanged", "")
 
 
 @debian(12, state=SET_UP)
 def test_an_error_of_the_users_own_and_a_drop_in_of_the_users_own_are_left_as_they_are(full: Guests) -> None:
     (name,) = full.names
     full.ssh(name, "echo makesteps >> /etc/chrony/chrony.conf")
-    said, why = outcome(full, code=1)
+    said, why = outcome(full, code=6)
     assert said == "refused, nothing changed"
     assert why.startswith("chronyd does not accept its configuration as it is: ")
     full.ssh(name, f"sed -i '/^makesteps/d' /etc/chrony/chrony.conf; echo '# mine' > {RULES}")
     theirs = f"{RULES} is there, and not of clockstep's making"
-    assert outcome(full, code=1) == ("refused, nothing changed", theirs)
+    assert outcome(full, code=6) == ("refused, nothing changed", theirs)
     assert full.ssh(name, f"cat {RULES}; rm {RULES}") == "# mine\n"
 
 
@@ -156,7 +157,7 @@ def test_it_outlives_a_reboot(full: Guests) -> None:
     boot = boot_id(full)
     full.ssh(name, "systemctl reboot --no-block")
     until(lambda: full.greets(name) and boot_id(full) not in {boot, ""}, BOOT_S)
-    assert outcome(full) == ("nothing to change", "")
+    assert outcome(full) == ("unchanged", "")
 
 
 @debian(12, state=SET_UP)
@@ -169,7 +170,7 @@ def test_a_node_that_was_set_up_is_reverted_stepped_and_still_set_up(full: Guest
     all_proven(full, [episode])
     stepped = any(action["type"] == "step" for action in episode["actions"])
     assert stepped or full.lab.kvm  # with ptp_kvm its own chronyd may be the first
-    assert outcome(full, "--check") == ("nothing to change", "")
+    assert outcome(full, do="check") == ("unchanged", "")
 
 
 @debian(12, 13, state=SET_UP)
@@ -177,24 +178,24 @@ def test_undo_needs_no_packages_from_outside_and_ends_with_the_daemon_that_was_t
     (name,) = full.names
     full.ssh(name, f"echo '# mine' > {THEIRS}")
     with no_packages(full):
-        assert outcome(full, "--undo", *by_ssh(full)) == ("put back", "")
+        assert outcome(full, *by_ssh(full), do="undo") == ("undone", "")
     assert full.ssh(name, RUNS) == "active\ninactive\n"
     left = full.ssh(name, f"find /etc/chrony {UNIT} /var/lib/clockstep-setup -type f 2>&- | sort")
     assert left == f"/etc/chrony/sources.d/lab.sources\n{THEIRS}\n"
     full.ssh(name, f"rm {THEIRS}")
-    assert outcome(full, "--undo") == ("nothing to change", "clockstep has set nothing up there")
+    assert outcome(full, do="undo") == ("unchanged", "clockstep has set nothing up there")
 
 
 @DEBIAN_12
 def test_what_fails_is_put_back_also_with_the_network_cut_after_the_install(full: Guests) -> None:
     (name,) = full.names
     full.ssh(name, f"mkdir -p {UNIT}; printf '[Service]\\nExecStartPre=false\\n' > {UNIT}/theirs.conf")
-    in_vain = begun(full, "--json")
+    in_vain = begun(full, "-o", "json")
     with no_packages(full):
         said, _ = in_vain.communicate(timeout=400)
     full.ssh(name, f"rm -r {UNIT}; systemctl daemon-reload")
     (node,) = json.loads(said)["nodes"]
-    assert node["outcome"] == "failed, and put back"
+    assert node["outcome"] == "failed"
     assert node["text"].startswith("chronyd does not start")
     assert full.ssh(name, RUNS) == "active\ninactive\n"
     assert full.ssh(name, "find /etc/chrony -type f") == "/etc/chrony/sources.d/lab.sources\n"
@@ -203,9 +204,9 @@ def test_what_fails_is_put_back_also_with_the_network_cut_after_the_install(full
 @debian(13, state=SET_UP)
 def test_the_printed_script_does_the_same_where_it_is_run_by_whoever_provisions(full: Guests) -> None:
     (name,) = full.names
-    assert run(full, "setup", "--print", "shell").stdout == full.ssh(name, "cat /root/chrony.sh")  # which was run
-    (node,) = clockstep(full, "setup", name)["nodes"]
-    assert (node["outcome"], node["text"]) == ("nothing to change", "")
+    assert run(full, "setup", "print", "shell").stdout == full.ssh(name, "cat /root/chrony.sh")  # which was run
+    (node,) = clockstep(full, "setup", "apply", name, "--yes")["nodes"]
+    assert (node["outcome"], node["text"]) == ("unchanged", "")
     all_proven(full, [node["episode"]])
 
 
@@ -216,6 +217,6 @@ def test_a_node_that_is_set_up_stays_so_when_its_chrony_becomes_4_9(full: Guests
     install = "cat > /root/chrony.deb; apt-get -qq install --yes /root/chrony.deb >&2; chronyd -v"
     assert "version 4.9" in full.ssh(name, install, package.read_bytes())
     assert full.ssh(name, COUNTS) == "makestep 1 -1\n"
-    (node,) = clockstep(full, "setup", name)["nodes"]
-    assert (node["outcome"], node["text"]) == ("nothing to change", "")
+    (node,) = clockstep(full, "setup", "apply", name, "--yes")["nodes"]
+    assert (node["outcome"], node["text"]) == ("unchanged", "")
     all_proven(full, [node["episode"]])

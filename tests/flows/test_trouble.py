@@ -27,7 +27,7 @@ def verdicts(report: Any) -> dict[str, str]:
 @contextmanager
 def during_step(guests: Guests, *words: str, at: str) -> Iterator["subprocess.Popen[str]"]:
     """A step under way, at the moment when its story says this; the block's end waits for it."""
-    line = command(guests, "--json", "step", *words)
+    line = command(guests, "-o", "json", "step", *words)
     with subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr
         assert any(at in told for told in process.stderr), "the awaited line never came"
@@ -151,11 +151,11 @@ def test_a_node_that_another_clockstep_works_on_is_left_to_it(guests: Guests) ->
     put_behind(guests, name, 3)
     held = Guest(name, str(UUID(guests.domain(name).UUIDString())), "running")
     with DomainLocks(SystemClock()).hold([held], SECOND_NS):
-        report = clockstep(guests, "step", name, other, "--deadline", "10s", code=3)
+        report = clockstep(guests, "step", name, other, "--deadline", "10s", code=5)
         assert verdicts(report) == {name: "unreachable", other: "good"}
-        assert "another clockstep works on" in report["episodes"][0]["facts"]["trouble"][0]["text"]
-        refused = clockstep(guests, "snapshot", "create", "x", name, other, "--deadline", "1s", code=1)
-        assert f"another clockstep works on {name}" in refused
+        assert "is locked by another clockstep" in report["episodes"][0]["facts"]["trouble"][0]["text"]
+        refused = clockstep(guests, "snapshot", "create", "x", name, other, "--deadline", "1s", code=5)
+        assert f"{name} is locked by another clockstep" in refused
     assert clockstep(guests, "snapshot", "list")["snapshots"] == []
     assert guests.offset_ns(name) < -2 * SECOND_NS
 

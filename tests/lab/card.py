@@ -90,7 +90,7 @@ def clockstep(config: Path, *words: str) -> Any:
     host = config.with_name("host.xml")
     host.write_text(DOMAIN.format(name=NODE, uuid=UUID))
     way = ["--reach", "ssh", "--ssh-config", str(config)]
-    line = [sys.executable, "-m", "clockstep", "--connect", f"test://{host}", "--json", *words, NODE, *way]
+    line = [sys.executable, "-m", "clockstep", "--connect", f"test://{host}", "-o", "json", *words, NODE, *way]
     return json.loads(run(line, timeout_s=400))
 
 

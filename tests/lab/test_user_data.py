@@ -1,4 +1,4 @@
-"""What `setup --print cloud-init` prints, by cloud-init's own checker: Debian's package, unpacked and not installed."""
+"""What `setup print cloud-init` prints, by cloud-init's own checker: Debian's package, unpacked and not installed."""
 
 import os
 import subprocess

@@ -103,7 +103,7 @@ def clockstep(
 
 
 def report(project: Project, *words: str, code: int | None = 0, **environment: str) -> Any:
-    return json.loads(clockstep(project, "--json", *words, code=code, folder=FOLDER, **environment).stdout)
+    return json.loads(clockstep(project, "-o", "json", *words, code=code, folder=FOLDER, **environment).stdout)
 
 
 def verdicts(episodes: Any) -> dict[str, str]:
@@ -143,7 +143,7 @@ class Told:
     def episodes(self, cause: str = "") -> list[Any]:
         """All that was told, or what was for this cause."""
         self._episodes += [json.loads(line) for line in self._lines]
-        return [one for one in self._episodes if one["cause"]["text"] == cause or not cause]
+        return [one for one in self._episodes if one["cause"]["kind"] == cause or not cause]
 
     def until(self, cause: str, names: Sequence[str], times: int = 1) -> None:
         """Wait until each of these nodes was told of so often for this cause."""
@@ -157,7 +157,7 @@ class Told:
 def watching(project: Project) -> Iterator[Told]:
     """What the watcher tells while the block lasts."""
     with subprocess.Popen(
-        project.inside([*CLOCKSTEP, "--json", "watch", *PATIENT]),
+        project.inside([*CLOCKSTEP, "-o", "json", "watch", *PATIENT]),
         env=project.environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -187,17 +187,17 @@ def test_the_network_s_spanning_tree_is_found_and_switched_off_and_on_again(proj
     state = "ip -d link show virbr1 | grep -o 'stp_state [01]'"
     sections = {one["check"] for node in report(project, "doctor", code=None)["nodes"] for one in node["findings"]}
     assert {"spanning-tree", "no-agent"} <= sections
-    shown = clockstep(project, "setup", "--spanning-tree", "k8s1").stdout
+    shown = clockstep(project, "domain", "plan", "--spanning-tree", "k8s1").stdout
     assert "on it: k8s-lab_k8s1, k8s-lab_k8s2" in shown
     assert project.run("sh", "-c", state) == "stp_state 1\n"
-    (network,) = report(project, "setup", "--spanning-tree", "--yes", "k8s1")["nodes"]
-    assert (network["node"], network["outcome"]) == ("vagrant-libvirt", "defined anew")
+    (network,) = report(project, "domain", "apply", "--spanning-tree", "--yes", "k8s1")["nodes"]
+    assert (network["node"], network["outcome"]) == ("vagrant-libvirt", "defined")
     assert project.run("sh", "-c", state) == "stp_state 0\n"
     assert "stp='off'" in project.run("virsh", "net-dumpxml", "--inactive", "vagrant-libvirt")
-    (again,) = report(project, "setup", "--spanning-tree", "--yes", "k8s1")["nodes"]
-    assert again["outcome"] == "nothing to change"
-    (back,) = report(project, "setup", "--spanning-tree", "--undo", "k8s1")["nodes"]
-    assert back["outcome"] == "put back"
+    (again,) = report(project, "domain", "apply", "--spanning-tree", "--yes", "k8s1")["nodes"]
+    assert again["outcome"] == "unchanged"
+    (back,) = report(project, "domain", "undo", "--spanning-tree", "--yes", "k8s1")["nodes"]
+    assert back["outcome"] == "undone"
     assert project.run("sh", "-c", state) == "stp_state 1\n"
     assert "stp='on'" in project.run("virsh", "net-dumpxml", "--inactive", "vagrant-libvirt")
 
@@ -207,7 +207,7 @@ def test_a_set_is_taken_and_reverted_by_ssh_and_the_witness_agrees(project: Proj
     assert taken["snapshot"]["members"] == ["k8s-lab_k8s1", "k8s-lab_k8s2"]
     assert verdicts(taken["episodes"]) == {"k8s1": "good", "k8s2": "good"}
     pass_time(5)
-    reverted = report(project, "revert", "--yes", *PATIENT)
+    reverted = report(project, "revert", "--latest", "--yes", *PATIENT)
     surely_near(project, *project.names)
     assert verdicts(reverted["episodes"]) == {"k8s1": "good", "k8s2": "good"}
     assert all(one["before"]["value_ns"] < -5_000_000_000 for one in reverted["episodes"])
@@ -243,33 +243,33 @@ def test_whatever_vagrant_does_to_its_machines_the_watcher_corrects_them(project
     clockstep(project, "status")  # while it is asked how to log in, Vagrant lets nobody else use the machine
     with watching(project) as told:
         project.vagrant("snapshot", "push")
-        told.until("resumed after a pause", project.names)
+        told.until("resumed", project.names)
         pass_time(3)
         project.vagrant("snapshot", "pop", "--no-delete")
-        told.until("reverted to a snapshot", project.names)
+        told.until("reverted", project.names)
         project.vagrant("snapshot", "save", "mine")
         pass_time(3)
         project.vagrant("snapshot", "restore", "mine")
-        told.until("reverted to a snapshot", project.names, 2)
+        told.until("reverted", project.names, 2)
         surely_near(project, *project.names)
         project.vagrant("suspend", "k8s2")
         assert trouble(project, "k8s2") == "it is paused"
         project.vagrant("resume", "k8s2")
-        told.until("resumed after a pause", ["k8s2"], 2)
+        told.until("resumed", ["k8s2"], 2)
         project.run("virsh", "managedsave", project.domain("k8s2"))
         assert trouble(project, "k8s2") == "it is saved"
         project.run("virsh", "start", project.domain("k8s2"))
-        told.until("restored from a saved state", ["k8s2"])
+        told.until("restored", ["k8s2"])
         surely_near(project, *project.names)
         assert {one["verdict"] for one in told.episodes()} == {"good"}
 
 
 def test_an_agent_that_is_set_up_survives_halt_and_up_and_a_boot_is_no_alarm(project: Project) -> None:
-    (checked,) = report(project, "setup", "--guest-agent", "--check", "k8s2", code=1)["nodes"]
+    (checked,) = report(project, "setup", "check", "--guest-agent", "k8s2", code=1)["nodes"]
     assert checked["plan"]["install"] == ["qemu-guest-agent"]
     report(project, "snapshot", "create", "before", "k8s2", *PATIENT)
-    (node,) = report(project, "setup", "--guest-agent", "k8s2")["nodes"]
-    assert node["outcome"] == "set up and proven"
+    (node,) = report(project, "setup", "apply", "--guest-agent", "--yes", "k8s2")["nodes"]
+    assert node["outcome"] == "set-up"
     assert node["episode"]["facts"]["readings"][0]["source"] == "guest agent"
     with watching(project) as told:
         project.vagrant("halt", "k8s2")
@@ -280,17 +280,17 @@ def test_an_agent_that_is_set_up_survives_halt_and_up_and_a_boot_is_no_alarm(pro
         project.vagrant("up", "k8s2")
         until(lambda: way_to(project, "k8s2") == "guest agent", 60)  # its clock is its own daemon's after a boot
         assert "unreachable" not in {one["verdict"] for one in told.episodes()}
-        assert not {one["cause"]["text"] for one in told.episodes()} & {
-            "resumed after a pause",
-            "reverted to a snapshot",
+        assert not {one["cause"]["kind"] for one in told.episodes()} & {
+            "resumed",
+            "reverted",
         }
         project.run("virsh", "suspend", project.domain("k8s2"))
         pass_time(2)
         project.run("virsh", "resume", project.domain("k8s2"))
-        told.until("resumed after a pause", ["k8s2"])  # so it is no dead watcher that has told nothing
+        told.until("resumed", ["k8s2"])  # so it is no dead watcher that has told nothing
     assert way_to(project, "k8s2") == "guest agent"
-    (undone,) = report(project, "setup", "--guest-agent", "--undo", "k8s2")["nodes"]
-    assert undone["outcome"] == "put back"
+    (undone,) = report(project, "setup", "undo", "--guest-agent", "--yes", "k8s2")["nodes"]
+    assert undone["outcome"] == "undone"
     assert "guest_agent" not in project.run("virsh", "dumpxml", "k8s-lab_k8s2")
     reverted = report(project, "revert", "before", "k8s2", "--yes", *PATIENT)
     assert reverted["episodes"][0]["facts"]["readings"][0]["source"] == "ssh"
@@ -324,19 +324,19 @@ def test_a_node_whose_agent_is_away_is_reached_by_ssh_and_a_channel_of_somebody_
     (project.home / "srv/vagrant/channel.xml").write_text(CHANNEL)
     project.run("virsh", "attach-device", project.domain("k8s1"), "/srv/vagrant/channel.xml", "--live", "--config")
     assert way_to(project, "k8s1") == "ssh"
-    report(project, "setup", "--guest-agent", "k8s1")
+    report(project, "setup", "apply", "--guest-agent", "--yes", "k8s1")
     until(lambda: way_to(project, "k8s1") == "guest agent", 30)
     project.tell("k8s1", "systemctl stop qemu-guest-agent")
     until(lambda: way_to(project, "k8s1") == "ssh", 30)
     project.tell("k8s1", "systemctl start qemu-guest-agent")
     until(lambda: way_to(project, "k8s1") == "guest agent", 30)
-    (undone,) = report(project, "setup", "--guest-agent", "--undo", "k8s1")["nodes"]
-    assert undone["outcome"] == "put back"
+    (undone,) = report(project, "setup", "undo", "--guest-agent", "--yes", "k8s1")["nodes"]
+    assert undone["outcome"] == "undone"
     assert project.tell("k8s1", "command -v qemu-ga || true") == ""
     assert "guest_agent" in project.run("virsh", "dumpxml", project.domain("k8s1"))
     assert "guest_agent" in project.run("virsh", "dumpxml", "--inactive", project.domain("k8s1"))
-    (again,) = report(project, "setup", "--guest-agent", "--undo", "k8s1")["nodes"]
-    assert again["outcome"] == "nothing to change"
+    (again,) = report(project, "setup", "undo", "--guest-agent", "--yes", "k8s1")["nodes"]
+    assert again["outcome"] == "unchanged"
 
 
 def test_keys_that_vagrant_changes_when_it_reloads_a_machine_are_asked_for_again(project: Project) -> None:
@@ -384,7 +384,7 @@ def test_a_vagrantfile_that_does_not_parse_and_a_vagrant_that_hangs_cost_no_kept
 def test_a_project_of_somebody_else_is_not_asked_about_and_its_keys_are_not_used(project: Project) -> None:
     project.run("chown", "nobody", f"{FOLDER}/.vagrant")
     done = clockstep(project, "status", code=2)
-    assert f"is not believed: {FOLDER}/.vagrant belongs to nobody" in done.stderr
+    assert f"is not trusted: {FOLDER}/.vagrant belongs to nobody" in done.stderr
     assert "chown" in done.stderr
     assert ASKED not in done.stderr
 

@@ -7,15 +7,13 @@ import logging
 import os
 import signal
 import sys
+from contextlib import suppress
 
 from clockstep import __version__
 
-SIGNALLED = 128
-"""What a shell adds to the number of a signal."""
-BUG = 4
 INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-STILL = b"""clockstep: ending what is under way, which can take minutes
-  Ctrl-C once more leaves it as it is: what is paused stays paused until clockstep resume
+STILL = b"""clockstep: finishing what is in progress, which can take minutes
+  press Ctrl-C again to leave it unfinished: what is paused stays paused until clockstep resume
 """
 
 
@@ -41,28 +39,31 @@ def run(argv: list[str]) -> int:
     """Run one command line and return its exit code; every error has become a line on stderr."""
     import click
 
+    from clockstep.cli.exits import Exit, of_error, of_signal
     from clockstep.cli.root import root
     from clockstep.errors import ClockstepError, InternalError
 
-    debug = "--debug" in argv
-    if debug:
-        logging.basicConfig(level=logging.DEBUG)
+    _log_nothing()
     try:
         code = root.main(argv, prog_name="clockstep", standalone_mode=False)
     except click.ClickException as error:
         error.show()
-        return 2
+        return _failed(argv, error.format_message(), "see its --help", Exit.USAGE)
     except (KeyboardInterrupt, click.Abort) as error:
-        _complain("interrupted", "")
-        return SIGNALLED + _signal_of(error)
+        return _complain(argv, "interrupted", "", of_signal(_signal_of(error)))
     except ClockstepError as error:
-        _complain(error.message, error.hint, debug=debug)
-        return error.exit_code
+        return _complain(argv, error.message, error.hint, of_error(error))
     except Exception as error:  # noqa: BLE001 - whatever it is, it is a bug, and it ends here
         bug = InternalError(error)
-        _complain(bug.message, bug.hint, debug=debug)
-        return BUG
-    return code if isinstance(code, int) else 0
+        return _complain(argv, bug.message, bug.hint, of_error(bug))
+    return code if isinstance(code, int) else Exit.GOOD
+
+
+def _log_nothing() -> None:
+    """Log nothing, until a command line asks for it."""
+    log = logging.getLogger("clockstep")
+    log.handlers.clear()
+    log.setLevel(logging.NOTSET)
 
 
 def _print_version() -> int:
@@ -89,7 +90,7 @@ def _interrupt(number: int, _frame: object) -> None:
 
 
 def _insist(_number: int, _frame: object) -> None:
-    """Let whoever types have his way the next time; a terminal that closes sends more than one signal, too."""
+    """Have the next Ctrl-C end the process; a terminal that closes sends more than one signal, too."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     os.write(2, STILL)
 
@@ -100,11 +101,29 @@ def _signal_of(error: BaseException) -> int:
     return next((number for number in raised.args if isinstance(number, int)), signal.SIGINT)
 
 
-def _complain(message: str, hint: str, *, debug: bool = False) -> None:
-    if debug:
+def _complain(argv: list[str], message: str, hint: str, code: int) -> int:
+    """Print what has ended the run, with a traceback if debug log lines are printed; return the exit code."""
+    from clockstep.render.stamps import ERROR, in_journal
+
+    if logging.getLogger("clockstep").isEnabledFor(logging.DEBUG):
         import traceback
 
         traceback.print_exc()
-    print(f"clockstep: {message}", file=sys.stderr)  # noqa: T201
+    priority = f"<{ERROR}>" if in_journal(sys.stderr, os.environ) else ""
+    print(f"{priority}clockstep: {message}", file=sys.stderr)  # noqa: T201
     if hint:
-        print(f"  {hint}", file=sys.stderr)  # noqa: T201
+        print(f"{priority}  {hint}", file=sys.stderr)  # noqa: T201
+    return _failed(argv, message, hint, code)
+
+
+def _failed(argv: list[str], message: str, hint: str, code: int) -> int:
+    """Print an error as an object if JSON is asked for, and return the exit code."""
+    from clockstep.cli.context import wants_json
+
+    if wants_json(argv):
+        from clockstep.model import ErrorReport, Failure
+        from clockstep.render.output import print_json_line
+
+        with suppress(OSError):  # nobody may be reading any more, and that may be the error
+            print_json_line(ErrorReport(Failure(message, hint, int(code))))
+    return int(code)

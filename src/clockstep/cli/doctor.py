@@ -7,36 +7,35 @@ import click
 
 from clockstep.cli.options import examples, looking, nodes, shared, ways
 
-EXAMPLES = examples("doctor", "doctor 'node-*'", "doctor --cluster prod --json")
+EXAMPLES = examples("doctor", "doctor 'node-*'", "doctor --cluster prod -o json")
 HERE_S = 10
 
 
 @click.command("doctor", epilog=EXAMPLES)
 @nodes
-@looking("10 s")
+@looking("10s")
 @ways
 @shared
 @click.pass_context
 def command(context: click.Context, /, names: tuple[str, ...], *, everything: bool, **_options: Any) -> int:
-    """Show every reason found why a clock is wrong, or will be after the next revert, worst first.
+    """List known causes of clock errors, present or after the next revert, worst first.
 
-    Where nothing names nodes it looks at everything that runs, and at this machine. Nothing is changed.
+    Without NODE and without a configuration it examines every running node, and this host. Nothing is changed.
     """
-    from clockstep.cli.session import asked, code_of, opened, policy_of, printed, selected
+    from clockstep.cli.exits import of_doctor
+    from clockstep.cli.session import asked, opened, policy_of, printed, progress, selected
     from clockstep.flows.doctor import doctor
     from clockstep.host.timex import read_host_tai
-    from clockstep.render.output import Story
     from clockstep.render.text import doctor_page
 
-    with Story() as story:
+    with progress(context) as story:
         wanted = asked(context, names, everything=everything)
         world = opened(context, wanted, story.tell)
         guests = selected(world, wanted, changing=False)
         together = bool(wanted.names or wanted.cluster or wanted.project)
         report = doctor(world, guests, policy_of(context, wanted), _run_here, read_host_tai(), together=together)
     printed(context, report, doctor_page)
-    found = [*report.general, *(finding for one in report.nodes for finding in one.findings)]
-    return code_of({finding.verdict for finding in found})
+    return of_doctor(report)
 
 
 def _run_here(script: str) -> Any:

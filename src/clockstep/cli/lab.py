@@ -11,6 +11,6 @@ import click
 )
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def command(arguments: tuple[str, ...]) -> None:
-    """Run real guests on this machine, to try things on."""
+    """Run real VMs on this host, to try clockstep with."""
     sys.stdout.flush()
     os.execv(sys.executable, [sys.executable, "-P", "-m", "clockstep_lab", *arguments])

@@ -18,13 +18,21 @@ def unshared(stream: TextIO) -> TextIO:
 class Lines:
     """Lines for standard output and standard error, printed by a thread in the order that they came in.
 
-    `gone` is called where the reader of standard output has ended. The streams must be nobody else's: whoever flushes
-    one in which a line waits would wait with it.
+    `prefix` returns what a line on standard error begins with. `gone` is called if the reader of standard output has
+    ended. The streams must be nobody else's: whoever flushes one in which a line waits would wait with it.
     """
 
-    def __init__(self, out: IO[str], err: IO[str], gone: Callable[[], None], waiting: int = WAITING) -> None:
+    def __init__(
+        self,
+        out: IO[str],
+        err: IO[str],
+        gone: Callable[[], None],
+        prefix: Callable[[], str] = str,
+        waiting: int = WAITING,
+    ) -> None:
         self._streams = (out, err)
         self._gone = gone
+        self._prefix = prefix
         self._queue: queue.Queue[tuple[IO[str], str] | None] = queue.Queue(waiting)
         self._dropped = 0
         self._thread = threading.Thread(target=self._print_all, name="lines", daemon=True)
@@ -36,7 +44,7 @@ class Lines:
 
     def err(self, text: str) -> None:
         """Print a line to standard error."""
-        self._put(self._streams[1], text)
+        self._put(self._streams[1], f"{self._prefix()}{text}")
 
     def end(self) -> None:
         """Print what waits, as far as it is read within a second."""

@@ -6,7 +6,9 @@ import click
 
 from clockstep.cli.options import examples, nodes, shared
 
-EXAMPLES = examples("nodes", "nodes 'web-*'", "nodes --cluster prod --connect qemu+ssh://host/system")
+EXAMPLES = examples(
+    "nodes", "nodes 'web-*' --exclude web-3", "nodes -o name", "nodes --cluster prod -c qemu+ssh://host/system"
+)
 
 
 @click.command("nodes", epilog=EXAMPLES)
@@ -14,17 +16,16 @@ EXAMPLES = examples("nodes", "nodes 'web-*'", "nodes --cluster prod --connect qe
 @shared
 @click.pass_context
 def command(context: click.Context, /, names: tuple[str, ...], *, everything: bool, **_options: Any) -> int:
-    """Show which nodes a command would be about, and why.
+    """List the nodes that a command would target, and why.
 
-    The names count first, then a cluster of the configuration, then the Vagrant project. Where nothing names nodes it
-    is everything that runs, and what changes a machine refuses.
+    Names on the command line count first, then a cluster in the configuration, then the current Vagrant project.
+    Without any of them it is every running node; commands that change a VM refuse then.
     """
-    from clockstep.cli.session import asked, opened, printed
+    from clockstep.cli.session import asked, opened, printed, progress
     from clockstep.core.selection import select
-    from clockstep.render.output import Story
     from clockstep.render.text import nodes_page
 
-    with Story() as story:
+    with progress(context) as story:
         wanted = asked(context, names, everything=everything)
         world = opened(context, wanted, story.tell)
         selection = select(world.hypervisor.guests(), wanted, changing=False)

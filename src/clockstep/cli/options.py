@@ -1,9 +1,9 @@
-"""Options that several commands share, and what they mean together.
+"""Options that several commands share.
 
-`-C`, `--connect`, `--config`, `--cluster`, `--json` and `--debug` are accepted before the command and after it; what
-stands after it counts.
+The global ones (`shared`) are accepted before the command, between its words and after it; the last one counts.
 """
 
+import logging
 import os
 import sys
 from collections.abc import Callable
@@ -11,7 +11,9 @@ from typing import Any, TypeVar
 
 import click
 
-from clockstep.errors import ClockstepError, UsageError
+from clockstep.cli.context import COLORS, FORMATS
+from clockstep.cli.names import node_names
+from clockstep.errors import ClockstepError, UsageError, visible
 from clockstep.units import parse_duration
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -31,68 +33,133 @@ class Duration(click.ParamType):  # type: ignore[type-arg]  # generic since clic
 
 
 def examples(*lines: str) -> str:
-    """Return the end of a command's help: what one may type, as it stands."""
+    """Return the end of a command's help: command lines that can be typed as they are."""
     return "\b\nExamples:\n" + "\n".join(f"  clockstep {line}" for line in lines)
 
 
 def _enter(context: click.Context, _parameter: click.Parameter, folder: str | None) -> None:
-    """Work in another folder, also where VAGRANT_CWD names a third one."""
+    """Work in another folder, even if VAGRANT_CWD names a third one."""
     if folder is None or context.resilient_parsing:
         return
     try:
         os.chdir(folder)
     except OSError as error:
-        raise UsageError(f"-C {folder}: {error.strerror}", "name a folder that is there") from error
+        raise UsageError(f"-C {folder}: {error.strerror}", "choose a folder that exists") from error
     os.environ.pop("VAGRANT_CWD", None)
 
 
+class _Visible(logging.Formatter):
+    """Log lines that a terminal may get: some have names in them that others chose."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return a record's lines."""
+        return "\n".join(map(visible, super().format(record).split("\n")))
+
+
+def _verbose(context: click.Context, _parameter: click.Parameter, verbose: bool) -> None:
+    """Log what clockstep does from now on, with tracebacks of errors."""
+    if verbose and not context.resilient_parsing:
+        log = logging.getLogger("clockstep")
+        log.setLevel(logging.DEBUG)
+        if not log.handlers:  # it may be given twice
+            handler = logging.StreamHandler(sys.stderr)
+            handler.setFormatter(_Visible("%(asctime)s %(levelname)s %(message)s"))
+            log.addHandler(handler)
+
+
+GLOBAL: tuple[tuple[tuple[str, ...], dict[str, Any]], ...] = (
+    (
+        ("-c", "--connect"),
+        {
+            "multiple": True,
+            "metavar": "URI",
+            "help": "libvirt connection URI (repeatable); `lab` or `lab:NAME` for a lab.  [default: libvirt's own]",
+        },
+    ),
+    (
+        ("--config",),
+        {"type": click.Path(), "metavar": "FILE", "help": "Configuration file.  [default: the first one found]"},
+    ),
+    (("--cluster",), {"metavar": "NAME", "help": "Cluster in the configuration; needed if it has several."}),
+    (
+        ("-o", "--output"),
+        {"type": click.Choice(FORMATS), "help": "Output format; `name` prints only names.  [default: table]"},
+    ),
+    (("--no-headers",), {"is_flag": True, "help": "Print tables without their header line."}),
+    (
+        ("--color",),
+        {"type": click.Choice(COLORS), "help": "When to use colors; NO_COLOR is honored.  [default: auto]"},
+    ),
+    (("-q", "--quiet"), {"is_flag": True, "help": "Print no progress."}),
+    (
+        ("-v", "--verbose"),
+        {
+            "is_flag": True,
+            "is_eager": True,
+            "expose_value": False,
+            "callback": _verbose,
+            "help": "Print debug log lines and tracebacks.",
+        },
+    ),
+    (
+        ("-C", "folder"),
+        {
+            "type": click.Path(),
+            "metavar": "DIR",
+            "is_eager": True,
+            "expose_value": False,
+            "callback": _enter,
+            "help": "Run as if started in DIR.",
+        },
+    ),
+)
+"""What every command accepts, with click's own arguments."""
+
+
 def shared(command: F) -> F:
-    """Add the options that every command and the group itself accept."""
-    text = "Work as if started in DIR."
-    command = click.option(
-        "-C", "folder", type=click.Path(), metavar="DIR", help=text, is_eager=True, expose_value=False, callback=_enter
-    )(command)
-    command = click.option("--debug", is_flag=True, help="Show tracebacks.")(command)
-    command = click.option("--json", is_flag=True, help="Print the records themselves.")(command)
-    text = "Which cluster of the configuration; it may be left out where there is one."
-    command = click.option("--cluster", metavar="NAME", help=text)(command)
-    text = "The configuration.  [default: clockstep.toml, where there is one]"
-    command = click.option("--config", type=click.Path(), metavar="FILE", help=text)(command)
-    text = "Where libvirt is; `lab` or `lab:NAME` for a lab. May be given several times. libvirt's default otherwise."
-    return click.option("--connect", multiple=True, metavar="URI", help=text)(command)
+    """Add the global options."""
+    return _added(command)
 
 
-def _node_names(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
-    from clockstep.cli.completion import node_names
+def between(command: F) -> F:
+    """Add the global options to a group, whose help does not repeat them."""
+    return _added(command, hidden=True)
 
-    return node_names(context, parameter, incomplete)
+
+def _added(command: F, *, hidden: bool = False) -> F:
+    for names, settings in reversed(GLOBAL):
+        command = click.option(*names, **settings, hidden=hidden)(command)
+    return command
 
 
 def nodes(command: F) -> F:
-    """Add the names of nodes, and --all."""
-    text = "All of them, also where a configuration names fewer."
+    """Add the names of nodes, --exclude and --all."""
+    text = "Leave out nodes with this name or glob (repeatable)."
+    command = click.option("--exclude", multiple=True, metavar="PATTERN", help=text)(command)
+    text = "Select all nodes, ignoring the configuration."
     command = click.option("--all", "everything", is_flag=True, help=text)(command)
-    return click.argument("names", nargs=-1, metavar="[NODE]...", shell_complete=_node_names)(command)
+    return click.argument("names", nargs=-1, metavar="[NODE]...", shell_complete=node_names)(command)
 
 
 def yes(command: F) -> F:
-    """Add the answer to the question that is asked before something is lost."""
-    return click.option("--yes", "-y", is_flag=True, help="Do not ask before something is lost.")(command)
+    """Add the option that answers the question whether to go on."""
+    return click.option("--yes", "-y", is_flag=True, help="Do not ask for confirmation.")(command)
 
 
 def confirmed(what: str, *, yes: bool) -> None:
-    """Ask whether this is to be done; raises UsageError where nobody is there to ask, and ClockstepError for a no."""
+    """Ask whether this is to be done; raises UsageError if nobody can be asked, and ClockstepError for a no."""
     if yes:
         return
     if sys.stdin is None or not sys.stdin.isatty():
-        raise UsageError(f"this would {what}", "say --yes where nobody can be asked; nothing was touched")
+        text = f"refusing to {what} without confirmation"
+        raise UsageError(text, "nothing was changed; use --yes in scripts")
     if not click.confirm(f"{what[0].upper()}{what[1:]}?", err=True):
-        raise ClockstepError("nothing was touched")
+        raise ClockstepError("nothing was changed")
 
 
 def ways(command: F) -> F:
     """Add how nodes are reached."""
-    text = "Reach nodes only so.  [default: agent; ssh where it has no channel]"
+    text = "Use only this method to reach nodes.  [default: the guest agent, or ssh if a node has none]"
     command = click.option("--reach", type=click.Choice(["agent", "ssh"]), help=text)(command)
     text = "An ssh_config(5) in which each node is a Host."
     file = click.Path(exists=True, dir_okay=False)
@@ -101,34 +168,45 @@ def ways(command: F) -> F:
 
 def policy(command: F) -> F:
     """Add what a step may do, and when it is enough."""
-    text = "Step backward too, by up to a day. That may break tokens, leases and databases."
+    text = "Step backward too, by up to a day. This may break tokens, leases and databases."
     command = click.option("--allow-backward/--no-allow-backward", help=text)(command)
-    text = "A time daemon that is not in sync by the deadline is a failure too."
+    text = "Fail if a time daemon is not in sync by the deadline."
     command = click.option("--require-sync/--no-require-sync", help=text)(command)
-    text = "The largest step forward.  [default: what the cause explains, else 1d]"
+    text = "Largest step forward.  [default: what the cause explains, else 1d]"
     command = click.option("--max-forward", type=Duration(), metavar="TIME", help=text)(command)
-    return looking("30 s")(command)
+    return looking("30s")(command)
 
 
 def looking(deadline: str) -> Callable[[F], F]:
-    """Add when a clock counts as right, and how long a node may take."""
+    """Add when a clock is within tolerance, and the time limit of each node."""
 
     def add(command: F) -> F:
-        text = "How far off a clock may be."
+        text = "Largest offset that is within tolerance."
         option = click.option(
             "--tolerance", type=Duration(), metavar="TIME", default="10ms", show_default=True, help=text
         )
-        command = option(command)
-        text = "How long each node may take."
+        return limited(deadline)(option(command))
+
+    return add
+
+
+def limited(deadline: str) -> Callable[[F], F]:
+    """Add the time limit of each node, and what is wanted of the host's clock."""
+
+    def add(command: F) -> F:
+        text = "Time limit per node."
         command = click.option(
             "--deadline", type=Duration(), metavar="TIME", default=deadline, show_default=True, help=text
         )(command)
-        text = "Do nothing while this machine's own clock is not synchronised."
+        text = "Refuse to run unless this host's clock is synchronised."
         return click.option("--require-synced-host/--no-require-synced-host", help=text)(command)
 
     return add
 
 
-def option(context: click.Context, name: str) -> Any:
-    """Return a shared option, from after the command or from before it."""
-    return context.params.get(name) or context.find_root().params.get(name)
+def waiting(command: F) -> F:
+    """Add how long a node that another clockstep has locked is waited for."""
+    text = "How long to wait for a node that another clockstep has locked."
+    return click.option("--deadline", type=Duration(), metavar="TIME", default="30s", show_default=True, help=text)(
+        command
+    )

@@ -5,18 +5,26 @@ from typing import Any
 import click
 
 from clockstep.cli.options import confirmed, examples, nodes, policy, shared, ways, yes
+from clockstep.errors import UsageError
 
-EXAMPLES = examples("revert", "revert before-upgrade", "revert before-upgrade --yes --json", "revert theirs 'node-*'")
-HELD = "Keep frozen workloads frozen where a clock cannot be proven, instead of for a minute."
-FROZEN = "Say so where the workloads of a snapshot were not frozen."
+EXAMPLES = examples(
+    "revert before-upgrade",
+    "revert before-upgrade --yes -o json",
+    "revert --latest",
+    "revert theirs 'node-*'",
+)
+HELD = "Keep workloads frozen if a clock cannot be verified, instead of for a minute."
+FROZEN = "Refuse if the workloads of a snapshot were not frozen."
+LATEST = "Revert to the newest snapshot that clockstep took, instead of NAME."
 
 
 @click.command("revert", epilog=EXAMPLES)
 @click.argument("name", required=False)
 @nodes
+@click.option("--latest", is_flag=True, help=LATEST)
 @yes
 @click.option("--hold", is_flag=True, help=HELD)
-@click.option("--freeze", is_flag=True, help=FROZEN)
+@click.option("--require-frozen", is_flag=True, help=FROZEN)
 @policy
 @ways
 @shared
@@ -28,31 +36,36 @@ def command(
     names: tuple[str, ...],
     *,
     everything: bool,
+    latest: bool,
     yes: bool,
     hold: bool,
-    freeze: bool,
+    require_frozen: bool,
     **_options: Any,
 ) -> int:
-    """Put nodes back to snapshot NAME together, and bring their clocks right at once.
+    """Revert nodes to snapshot NAME together, resume them at once, and correct their clocks.
 
-    Without NODE it is every node of that snapshot, in whatever state it is; without NAME too, the newest set. A
-    snapshot of another tool needs its nodes named, or --all that have it. If one node cannot be reverted, those that
-    were stay paused.
+    Without NODE it is every node of that snapshot, in whatever state it is. A snapshot that another tool took does not
+    record its nodes: name them, or use --all. If one node cannot be reverted, the others stay paused.
     """
-    from clockstep.cli.session import asked, code_of_set, hooked, kept, opened, policy_of, printed, scope_of
+    from clockstep.cli.exits import of_set
+    from clockstep.cli.session import asked, hooked, kept, opened, policy_of, printed, progress, scope_of
     from clockstep.flows import revert
-    from clockstep.render.output import Story
     from clockstep.render.text import set_page, targets_line
 
+    if latest:
+        name, names = None, (*((name,) if name else ()), *names)
+    elif not name:
+        hint = "name one, or use --latest for the newest; clockstep snapshot list shows all"
+        raise UsageError("no snapshot specified", hint)
     wanted = asked(context, names, everything=everything)
-    with Story() as story:
+    with progress(context) as story:
         world = opened(context, wanted, story.tell)
-        targets = revert.choose(world.hypervisor, scope_of(world, wanted), name, frozen=freeze)
+        targets = revert.choose(world.hypervisor, scope_of(world, wanted), name, require_frozen=require_frozen)
     confirmed(targets_line(targets.name, targets.snapshots, targets.remarks, world.clock.realtime_ns()), yes=yes)
-    with Story() as story:
+    with progress(context) as story:
         world = world._replace(tell=story.tell)
         report = revert.revert(world, targets, policy_of(context, wanted), keep_frozen=hold)
     printed(context, report, set_page)
     kept("revert", report.episodes)
     hooked(wanted, report.episodes)
-    return code_of_set(report)
+    return of_set(report)

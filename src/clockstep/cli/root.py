@@ -14,13 +14,16 @@ COMMANDS = {
     "wait": "clockstep.cli.wait",
     "doctor": "clockstep.cli.doctor",
     "setup": "clockstep.cli.setup",
+    "domain": "clockstep.cli.domain",
     "snapshot": "clockstep.cli.snapshot",
     "revert": "clockstep.cli.revert",
     "watch": "clockstep.cli.watch",
     "history": "clockstep.cli.history",
+    "service": "clockstep.cli.service",
     "pause": "clockstep.cli.pause",
     "resume": "clockstep.cli.resume",
     "thaw": "clockstep.cli.thaw",
+    "config": "clockstep.cli.config",
     "lab": "clockstep.cli.lab",
     "schema": "clockstep.cli.schema",
     "completion": "clockstep.cli.completion",
@@ -47,7 +50,8 @@ class Root(click.Group):
 @click.version_option(__version__, prog_name="clockstep", message="%(prog)s %(version)s")
 @shared
 def root(**_options: object) -> None:
-    """Have the clocks of a cluster of virtual machines right at once, and proven.
+    """Correct the clocks of a group of VMs and verify the result.
 
-    What changes a machine needs nodes: named, by clockstep.toml, by the Vagrant project one stands in, or --all.
+    Commands that change a VM need an explicit target: node names, a cluster in clockstep.toml, the current Vagrant
+    project, or --all.
     """

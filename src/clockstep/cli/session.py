@@ -1,9 +1,10 @@
-"""What every command that talks to machines does first, and what it prints and exits with last."""
+"""What every command that talks to machines does first, and how it prints what it came to."""
 
+import logging
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Sequence, Set
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -12,10 +13,9 @@ from typing import Any, NoReturn, TypeVar
 import click
 from click.core import ParameterSource
 
-from clockstep.cli import BUG
-from clockstep.cli.options import option
-from clockstep.config import read_cluster
-from clockstep.core.selection import Project, Wanted, addresses, refuse_contradiction, select
+from clockstep.cli.context import option, output, style
+from clockstep.config import Place, places, read_cluster
+from clockstep.core.selection import Project, Wanted, addresses, excluded, refuse_contradiction, select
 from clockstep.core.targets import Scope
 from clockstep.errors import HostError, UsageError, visible
 from clockstep.host.clock import SystemClock
@@ -24,9 +24,10 @@ from clockstep.host.systemd_unit import ACCOUNT
 from clockstep.host.timex import read_host_clock
 from clockstep.machines import HYPERVISORS
 from clockstep.machines.several import Several
-from clockstep.model import Entry, Episode, Guest, Policy, SetReport, Verdict
+from clockstep.model import Entry, Episode, Guest, Policy
 from clockstep.ports import Clock, Tell, Ways, World
-from clockstep.render.output import Repaint, print_json, print_json_line, print_page
+from clockstep.render.forms import names, wide
+from clockstep.render.output import Repaint, Story, print_json, print_json_line, print_page
 from clockstep.render.text import Page
 from clockstep.state.history import FileHistory
 from clockstep.state.journal import FileDefinitions, FileJournal, state_folder
@@ -36,6 +37,7 @@ from clockstep.vagrant.logins import ASKING_S, VagrantLogins
 from clockstep.vagrant.project import find_project
 from clockstep.vagrant.trust import untrusted
 
+LOG = logging.getLogger("clockstep")
 LAB = "lab"
 OF_SERVICE = Path("/var/lib/clockstep-watch/.local/state/clockstep")
 """The state folder of the system's service: in the home of its account."""
@@ -45,53 +47,72 @@ R = TypeVar("R")
 
 
 def asked(context: click.Context, names: Sequence[str] = (), *, everything: bool = False) -> Wanted:
-    """Return which nodes are asked for: by the arguments, a configuration, or the place one stands in.
+    """Return which nodes are asked for: by the arguments, a configuration, or the current Vagrant project.
 
-    Raises UsageError where these contradict each other, or where a configuration or a project cannot be read.
+    Raises UsageError if these contradict each other, or if a configuration or a project cannot be read.
     """
     project = _project(context)
-    folders = (Path(), *([Path(project.folder)] if project else []))
-    cluster = read_cluster(option(context, "config"), option(context, "cluster"), folders)
+    cluster = read_cluster(searched(context, project), option(context, "cluster"))
     connect, paused = option(context, "connect") or (), frozenset(journal().pauses())
-    wanted = Wanted(tuple(names), everything, connect, cluster, project, paused)
+    excluded = tuple(context.params.get("exclude") or ())
+    wanted = Wanted(tuple(names), everything, connect, cluster, project, paused, excluded)
     refuse_contradiction(wanted)
+    LOG.debug("configuration: %s; project: %s", cluster and cluster.origin, project and project.folder)
     return wanted
 
 
-def _project(context: click.Context) -> Project | None:
-    """Return the Vagrant project one stands in.
+def searched(context: click.Context, project: Project | None) -> tuple[Place, ...]:
+    """Return where a configuration is looked for.
 
-    Raises UsageError where it cannot be read, unless a configuration names the nodes, and where somebody else may have
+    In a Vagrant project the user's and the system's own count only for a cluster that is named: the project names the
+    nodes.
+    """
+    own = project is None or bool(option(context, "cluster"))
+    return places(option(context, "config"), os.environ, Path(project.folder) if project else None, own=own)
+
+
+def _project(context: click.Context) -> Project | None:
+    """Return the current Vagrant project.
+
+    Raises UsageError if it cannot be read, unless a configuration names the nodes, and if somebody else may have
     written it: it decides which machines are meant.
     """
     try:
         project = find_project(Path(), os.environ)
     except UsageError:
-        cluster = read_cluster(option(context, "config"), option(context, "cluster"))
+        cluster = read_cluster(searched(context, None), option(context, "cluster"))
         if cluster and cluster.nodes:
             return None
         raise
     if project and (why := untrusted(project)):
-        hint = "see what it is, then chown and chmod go-w it; or leave the project"
-        raise UsageError(f"the Vagrant project {project.folder} is not believed: {why}", hint)
+        hint = "check what it is, then run chown and chmod go-w on it; or leave the project"
+        raise UsageError(f"the Vagrant project {project.folder} is not trusted: {why}", hint)
     return project
+
+
+def current_project() -> Project | None:
+    """Return the current Vagrant project, if there is one that can be read."""
+    with suppress(UsageError):
+        return find_project(Path(), os.environ)
+    return None
 
 
 def opened(context: click.Context, wanted: Wanted, tell: Tell) -> World:
     """Connect to every hypervisor where nodes may be.
 
-    Raises HostError where this machine's clock is wanted to be synchronised and is not.
+    Raises HostError if this host's clock must be synchronised and is not.
     """
     clock, host = SystemClock(), read_host_clock()
     demanding = "require_synced_host" in context.params and said(context, wanted, "require_synced_host")
     if demanding and not host.synchronised:
-        text = "this machine's clock is not synchronised, so it is not taken for the truth"
-        raise HostError(text, "see to its time daemon, or leave out --require-synced-host")
+        text = "this host's clock is not synchronised, so it is no reference for others"
+        raise HostError(text, "start its time daemon, or leave out --require-synced-host")
     guards = bool(context.params.get("guard"))
     called = wanted.project.called if wanted.project else {}
     ways = Ways(context.params.get("ssh_config"), context.params.get("reach"), guards=guards, called=called)
     if wanted.project:
         ways = ways._replace(vagrant=VagrantLogins(wanted.project, _state(), tell))
+    LOG.debug("connections: %s", ", ".join(address or "libvirt's default" for address in addresses(wanted)))
     parts = {address: HYPERVISORS["libvirt"](resolved(address), clock, ways) for address in addresses(wanted)}
     asking_ns = ASKING_NS if wanted.project else 0
     locks = DomainLocks(clock, tell, _state() / "locks", {ACCOUNT})
@@ -107,7 +128,7 @@ def resolved(connect: str) -> str | None:
     answer = subprocess.run(asked, capture_output=True, text=True, check=False)
     if answer.returncode or not answer.stdout.strip():
         raise UsageError(
-            answer.stderr.strip().removeprefix("clockstep lab: ") or "the lab does not say where it is",
+            answer.stderr.strip().removeprefix("clockstep lab: ") or "the lab has no address",
             "" if answer.stderr else "start it with: clockstep lab up",
         )
     return answer.stdout.strip()
@@ -165,11 +186,12 @@ def _state() -> Path:
 
 
 def scope_of(world: World, wanted: Wanted) -> Scope:
-    """Return who a revert or a deletion may be about: those that are named, or a cluster's or project's, or all."""
+    """Return whom a revert or deletion may be about: the nodes that are named, or a cluster's or project's, or all."""
+    without = tuple(excluded(world.hypervisor.guests(), wanted)) if wanted.excluded else ()
     if wanted.everything or not (wanted.names or wanted.cluster or wanted.project):
-        return Scope(everything=wanted.everything)
+        return Scope(everything=wanted.everything, without=without)
     chosen = tuple(selected(world, wanted, changing=True))
-    return Scope(named=chosen) if wanted.names else Scope(of=chosen)
+    return Scope(named=chosen) if wanted.names else Scope(of=chosen, without=without)
 
 
 def held(world: World, wanted: Wanted) -> list[Guest]:
@@ -178,7 +200,7 @@ def held(world: World, wanted: Wanted) -> list[Guest]:
     pauses = world.journal.pauses()
     mine = [guest for guest in chosen if wanted.names or (guest.state == "paused" and guest.uuid in pauses)]
     if not mine:
-        raise UsageError("clockstep has paused none of them", "virsh resume is for what others have paused")
+        raise UsageError("none of them was paused by clockstep", "use virsh resume for what others have paused")
     return mine
 
 
@@ -188,13 +210,16 @@ def selected(world: World, wanted: Wanted, *, changing: bool, held: bool | None 
     for said in world.journal.tidy(guests, addresses(wanted)) if changing else ():
         world.tell("", said)
     now = replace(wanted, held=wanted.held | frozenset(world.journal.pauses()))  # written before paused
-    return [one.guest for one in select(guests, now, changing=changing, held=held).nodes]
+    chosen = [one.guest for one in select(guests, now, changing=changing, held=held).nodes]
+    LOG.debug("nodes: %s", ", ".join(guest.name for guest in chosen))
+    return chosen
 
 
 def policy_of(context: click.Context, wanted: Wanted) -> Policy:
     """Return the policy that the options make, or the cluster where they say nothing, or the options' defaults."""
+    tolerance_ns = said(context, wanted, "tolerance")
     return Policy(
-        tolerance_ns=said(context, wanted, "tolerance"),
+        tolerance_ns=Policy().tolerance_ns if tolerance_ns is None else tolerance_ns,
         max_forward_ns=said(context, wanted, "max_forward"),
         max_backward_ns=DAY_NS if said(context, wanted, "allow_backward") else 0,
         deadline_ns=said(context, wanted, "deadline"),
@@ -224,12 +249,28 @@ def frozen(wanted: Wanted, freeze: bool | None, cgroups: tuple[str, ...]) -> tup
     return wanted.cluster.freeze if wanted.cluster else None
 
 
+def progress(context: click.Context) -> Story:
+    """Return where progress is told; nowhere with --quiet."""
+    return Story(quiet=bool(option(context, "quiet")), color=style(context).color)
+
+
 def printed(context: click.Context, record: R, page: Callable[[R], Page]) -> None:
-    """Print a record, as JSON where asked to and as a page otherwise."""
-    if option(context, "json"):
+    """Print a record in the form that is asked for."""
+    form = output(context)
+    if form == "json":
         print_json(record)
+    elif form == "name":
+        for name in names(record):
+            click.echo(visible(name))
     else:
-        print_page(page(record))
+        made = page(record)
+        shown(context, wide(record, made) if form == "wide" else made)
+
+
+def shown(context: click.Context, page: Page) -> None:
+    """Print a page."""
+    how = style(context)
+    print_page(page, headers=how.headers, color=how.color)
 
 
 def repainted(context: click.Context, records: Iterable[R], page: Callable[[R], Page], clock: Clock) -> NoReturn:
@@ -237,34 +278,14 @@ def repainted(context: click.Context, records: Iterable[R], page: Callable[[R], 
 
     Ends by KeyboardInterrupt only.
     """
-    with Repaint() as repaint:
+    form, how = output(context), style(context)
+    with Repaint(headers=how.headers, color=how.color) as repaint:
         for record in records:
-            if option(context, "json"):
+            if form == "json":
                 print_json_line(record)
+            elif form == "name":
+                click.echo("\n".join(map(visible, names(record))))
             else:
-                repaint.show(page(record))
+                repaint.show(wide(record, page(record)) if form == "wide" else page(record))
             clock.sleep_ns(REPAINT_NS)
     raise AssertionError("one can always look again")
-
-
-def exit_code(episodes: Sequence[Episode], *, complete: bool = True) -> int:
-    """Return 3 where a node could not be reached, 1 where one is bad or unsure or something is missing, else 0.
-
-    A bug that was met on the way is 4.
-    """
-    if any(trouble.internal for episode in episodes for trouble in episode.facts.trouble):
-        return BUG
-    code = code_of({episode.verdict for episode in episodes})
-    return code if complete else code or 1
-
-
-def code_of_set(report: SetReport) -> int:
-    """Return what `exit_code` does, for an act on several nodes as one; workloads in trouble are something missing."""
-    return exit_code(report.episodes, complete=report.complete and not any(one.trouble for one in report.freezes))
-
-
-def code_of(verdicts: Set[Verdict]) -> int:
-    """Return 3 where something could not be reached, 1 where something is bad or unsure, else 0."""
-    if Verdict.UNREACHABLE in verdicts:
-        return 3
-    return 0 if verdicts <= {Verdict.GOOD} else 1

@@ -1,185 +1,219 @@
 """`clockstep setup`."""
 
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from clockstep.cli.options import examples, looking, nodes, option, shared, ways
+from clockstep.cli.options import between, confirmed, examples, looking, nodes, shared, ways, yes
 from clockstep.errors import UsageError
 
-EXAMPLES = examples(
-    "setup --check",
-    "setup node-1",
-    "setup --undo node-1",
-    "setup --guest-agent node-1",
-    "setup --spanning-tree --yes node-1",
-    "setup --domain node-1",
-    "setup --print cloud-init > user-data",
-    "setup --explain",
-)
+if TYPE_CHECKING:
+    from clockstep.core.setup import SetupReport
+    from clockstep.flows.setup import Wish
+    from clockstep.model import Guest, Policy
+    from clockstep.ports import World
+
+F = TypeVar("F", bound=Callable[..., Any])
+FORMS = ("shell", "cloud-init")
 
 
-class Asked(NamedTuple):
-    """What is to be done with the nodes: only looked at, changed, or put back; inside, or in their domains."""
+@click.group("setup")
+@between
+def command(**_options: Any) -> None:
+    """Make nodes keep their own time: chrony, following the hypervisor's clock if there is one.
 
-    looks_only: bool
-    undo: bool
-    domain: bool
-    strict: bool
+    `plan` shows what would be changed, `apply` asks, changes it and verifies the result, `undo` restores what was there
+    before. What cannot be verified is undone.
+    """
 
 
-@click.command("setup", epilog=EXAMPLES)
+def wished(command: F) -> F:
+    """Add what is wanted beyond the usual."""
+    text = "If there is no such clock, poll time servers every 64 s; not for public servers."
+    command = click.option("--short-polls", is_flag=True, help=text)(command)
+    text = (
+        "Let no servers outvote the hypervisor's clock: a revert is noticed in seconds, but a host whose clock is off "
+        "misleads its nodes."
+    )
+    command = click.option("--trust", is_flag=True, help=text)(command)
+    return click.option("--phc", metavar="DEVICE", default="", help="Follow this hardware clock, whatever it is.")(
+        command
+    )
+
+
+def agent(command: F) -> F:
+    """Add the choice of a guest agent instead of chrony."""
+    text = "Set up a guest agent instead: its channel and its package."
+    return click.option("--guest-agent", is_flag=True, help=text)(command)
+
+
+@command.command("plan", epilog=examples("setup plan", "setup plan node-1 --trust", "setup plan --guest-agent node-1"))
 @nodes
-@click.option("--check", is_flag=True, help="Only look; exit with 1 where something would change.")
-@click.option("--dry-run", is_flag=True, help="Print what would be changed, and change nothing.")
-@click.option("--undo", is_flag=True, help="Restore what was there before.")
-@click.option("--explain", is_flag=True, help="Say of each line that may be written why it is.")
-@click.option(
-    "--print", "form", type=click.Choice(["shell", "cloud-init"]), help="Print it as a script or as user data instead."
-)
-@click.option("--guest-agent", is_flag=True, help="Give the node a guest agent instead: its channel and its package.")
-@click.option("--spanning-tree", is_flag=True, help="See to the bridges of their networks; --yes switches it off.")
-@click.option("--domain", is_flag=True, help="See to the libvirt domain instead; --yes changes its definition.")
-@click.option("--yes", "-y", is_flag=True, help="With --domain: define it anew.")
-@click.option("--phc", metavar="DEVICE", default="", help="Follow this hardware clock, whatever it is.")
-@click.option(
-    "--trust",
-    is_flag=True,
-    help="Let no servers outvote the hypervisor's clock: a revert is seen in seconds, and a wrong host wins.",
-)
-@click.option(
-    "--short-polls",
-    is_flag=True,
-    help="Where no such clock can be followed, ask time servers every 64 s: not for public ones.",
-)
-@looking("10 min")
+@agent
+@wished
+@looking("10min")
 @ways
 @shared
 @click.pass_context
-def command(
-    context: click.Context,
-    /,
-    names: tuple[str, ...],
-    *,
-    everything: bool,
-    check: bool,
-    dry_run: bool,
-    undo: bool,
-    explain: bool,
-    form: str | None,
-    guest_agent: bool,
-    spanning_tree: bool,
-    domain: bool,
-    yes: bool,
-    phc: str,
-    trust: bool,
-    short_polls: bool,
-    **_options: Any,
-) -> int:
-    """Have nodes keep their own time: chrony, following the hypervisor's clock where there is one.
+def plan(context: click.Context, /, names: tuple[str, ...], *, everything: bool, **_options: Any) -> int:
+    """Show what `setup apply` would change, as a diff. Nothing is changed."""
+    return _looked(context, names, everything=everything, strict=False)
 
-    Looks, prints what will be changed, applies it, and proves it; what does not prove itself is put back. A second
-    run changes nothing.
+
+@command.command("check", epilog=examples("setup check", "setup check --all -q"))
+@nodes
+@agent
+@wished
+@looking("10min")
+@ways
+@shared
+@click.pass_context
+def check(context: click.Context, /, names: tuple[str, ...], *, everything: bool, **_options: Any) -> int:
+    """Do the same as `setup plan`, and exit with 1 if anything would change."""
+    return _looked(context, names, everything=everything, strict=True)
+
+
+@command.command(
+    "apply", epilog=examples("setup apply node-1", "setup apply --all --yes", "setup apply --guest-agent node-1")
+)
+@nodes
+@yes
+@agent
+@wished
+@looking("10min")
+@ways
+@shared
+@click.pass_context
+def apply(context: click.Context, /, names: tuple[str, ...], *, everything: bool, yes: bool, **_options: Any) -> int:
+    """Set nodes up: show what would change, ask, change it, and verify the result.
+
+    What cannot be verified is undone. A second run changes nothing.
     """
-    from clockstep.flows.setup import Wish, text
-    from clockstep.render.output import print_page
+    from clockstep.cli.context import as_json
+    from clockstep.cli.exits import of_setup
+    from clockstep.cli.session import asked, opened, policy_of, printed, progress, selected, shown
+    from clockstep.core.setup import SetupOutcome
+    from clockstep.render.setup import done_page, plan_page
+
+    wish = _wish(context)
+    with progress(context) as story:
+        wanted = asked(context, names, everything=everything)
+        world = opened(context, wanted, story.tell)
+        guests, policy = selected(world, wanted, changing=True), policy_of(context, wanted)
+        planned = _look(context, world, guests, policy, wish)
+    changing = [node.node for node in planned.nodes if node.outcome is SetupOutcome.WOULD_CHANGE]
+    if changing and not as_json(context):
+        shown(context, plan_page(planned))
+    if changing:
+        confirmed(f"change {', '.join(changing)}", yes=yes)
+    with progress(context) as story:
+        report = _apply(context, world._replace(tell=story.tell), guests, policy, wish)
+    printed(context, report, done_page)
+    return of_setup(report, strict=False)
+
+
+@command.command("undo", epilog=examples("setup undo node-1", "setup undo --guest-agent node-1 --yes"))
+@nodes
+@yes
+@agent
+@looking("10min")
+@ways
+@shared
+@click.pass_context
+def undo(context: click.Context, /, names: tuple[str, ...], *, everything: bool, yes: bool, **_options: Any) -> int:
+    """Restore what was there before `setup apply`."""
+    from clockstep.cli.exits import of_setup
+    from clockstep.cli.session import asked, definitions, opened, policy_of, printed, progress, selected
+    from clockstep.flows import agent, setup
+    from clockstep.render.setup import done_page
+
+    by_agent = _agent(context)
+    if by_agent:  # an agent cannot remove itself
+        context.params["reach"] = "ssh"
+    with progress(context) as story:
+        wanted = asked(context, names, everything=everything)
+        world = opened(context, wanted, story.tell)
+        guests, policy = selected(world, wanted, changing=True), policy_of(context, wanted)
+    what = "remove the guest agent that clockstep added to" if by_agent else "undo the setup of"
+    confirmed(f"{what} {', '.join(guest.name for guest in guests)}", yes=yes)
+    with progress(context) as story:
+        world = world._replace(tell=story.tell)
+        report = agent.remove(world, guests, policy, definitions()) if by_agent else setup.undo(world, guests, policy)
+    printed(context, report, done_page)
+    return of_setup(report, strict=False)
+
+
+@command.command("print", epilog=examples("setup print shell > chrony.sh", "setup print cloud-init > user-data"))
+@click.argument("form", type=click.Choice(FORMS))
+@wished
+@shared
+@click.pass_context
+def print_(context: click.Context, /, form: str, **_options: Any) -> None:
+    """Print the same as a shell script or as user data for cloud-init."""
+    from clockstep.flows.setup import text
+
+    click.echo(text(_wish(context), form), nl=False)
+
+
+@command.command("explain", epilog=examples("setup explain"))
+@shared
+@click.pass_context
+def explain(context: click.Context, /, **_options: Any) -> None:
+    """Explain each line that `setup apply` may write."""
+    from clockstep.cli.session import shown
     from clockstep.render.setup import explained_page
 
-    if check + dry_run + undo + explain + bool(form) > 1:
-        raise UsageError("--check, --dry-run, --undo, --explain and --print exclude each other")
-    if guest_agent + spanning_tree + domain > 1 or (
-        (guest_agent or spanning_tree) and (form or explain or phc or trust or short_polls)
-    ):
-        raise UsageError("--guest-agent, --spanning-tree and --domain go with --check, --dry-run and --undo alone")
-    if yes and not (domain or spanning_tree):
-        raise UsageError(
-            "--yes is for --domain and --spanning-tree",
-            "without it nodes are set up without a question; --dry-run shows how",
-        )
-    wish = Wish(phc, trust, short_polls)
-    if explain:
-        print_page(explained_page())
-        return 0
-    if form:
-        click.echo(text(wish, form), nl=False)
-        return 0
-    looks_only = check or dry_run or ((domain or spanning_tree) and not yes and not undo)
-    todo = Asked(looks_only, undo, domain, check)
-    if guest_agent:
-        return _agent(context, names, todo, everything=everything)
-    if spanning_tree:
-        return _bridges(context, names, todo, everything=everything)
-    return _done(context, names, todo, wish, everything=everything)
+    shown(context, explained_page())
 
 
-def _agent(context: click.Context, names: Sequence[str], todo: Asked, *, everything: bool) -> int:
-    from clockstep.cli.session import asked, definitions, opened, policy_of, printed, selected
-    from clockstep.core.setup import exit_code
-    from clockstep.flows import agent
-    from clockstep.render.output import Story
-    from clockstep.render.setup import done_page, plan_page
+def _looked(context: click.Context, names: Sequence[str], *, everything: bool, strict: bool) -> int:
+    from clockstep.cli.exits import of_setup
+    from clockstep.cli.session import asked, opened, policy_of, printed, progress, selected
+    from clockstep.render.setup import plan_page
 
+    wish = _wish(context)
+    with progress(context) as story:
+        wanted = asked(context, names, everything=everything)
+        world = opened(context, wanted, story.tell)
+        guests = selected(world, wanted, changing=False)
+        report = _look(context, world, guests, policy_of(context, wanted), wish)
+    printed(context, report, plan_page)
+    return of_setup(report, strict=strict)
+
+
+def _look(
+    context: click.Context, world: "World", guests: "Sequence[Guest]", policy: "Policy", wish: "Wish"
+) -> "SetupReport":
+    from clockstep.flows import agent, setup
+
+    return agent.look(world, guests, policy) if _agent(context) else setup.look(world, guests, policy, wish)
+
+
+def _apply(
+    context: click.Context, world: "World", guests: "Sequence[Guest]", policy: "Policy", wish: "Wish"
+) -> "SetupReport":
+    from clockstep.cli.session import definitions
+    from clockstep.flows import agent, setup
+
+    if _agent(context):
+        return agent.add(world, guests, policy, definitions())
+    return setup.apply(world, guests, policy, wish)
+
+
+def _agent(context: click.Context) -> bool:
+    """Return whether a guest agent is meant. Raises UsageError for options that do not go with it."""
+    if not context.params["guest_agent"]:
+        return False
     if context.params["reach"]:
         raise UsageError("--guest-agent installs by ssh, and reads the clock by the agent", "leave out --reach")
-    if todo.undo:  # an agent cannot remove itself
-        context.params["reach"] = "ssh"
-    with Story() as story:
-        wanted = asked(context, names, everything=everything)
-        world = opened(context, wanted, story.tell)
-        guests, policy = selected(world, wanted, changing=not todo.looks_only), policy_of(context, wanted)
-        if todo.looks_only:
-            report = agent.look(world, guests, policy)
-        else:
-            report = (agent.remove if todo.undo else agent.add)(world, guests, policy, definitions())
-    printed(context, report, plan_page if todo.looks_only else done_page)
-    return exit_code(report, strict=todo.strict)
+    if any(context.params.get(name) for name in ("phc", "trust", "short_polls")):
+        raise UsageError("--phc, --trust and --short-polls are about chrony", "leave them out with --guest-agent")
+    return True
 
 
-def _bridges(context: click.Context, names: Sequence[str], todo: Asked, *, everything: bool) -> int:
-    from clockstep.cli.session import asked, definitions, opened, printed, selected
-    from clockstep.core.setup import exit_code
-    from clockstep.flows import bridges
-    from clockstep.render.output import Story
-    from clockstep.render.setup import done_page, plan_page
+def _wish(context: click.Context) -> "Wish":
+    from clockstep.flows.setup import Wish
 
-    with Story() as story:
-        wanted = asked(context, names, everything=everything)
-        world = opened(context, wanted, story.tell)
-        guests = selected(world, wanted, changing=not todo.looks_only)
-        if todo.looks_only:
-            report = bridges.look(world, guests)
-        else:
-            report = (bridges.undo if todo.undo else bridges.switch_off)(world, guests, definitions())
-    printed(context, report, plan_page if todo.looks_only else done_page)
-    return exit_code(report, strict=todo.strict)
-
-
-def _done(context: click.Context, names: Sequence[str], todo: Asked, wish: Any, *, everything: bool) -> int:
-    from clockstep.cli.session import asked, definitions, opened, policy_of, printed, selected
-    from clockstep.core.setup import exit_code
-    from clockstep.flows import domain, setup
-    from clockstep.render.output import Story, print_page
-    from clockstep.render.setup import done_page, plan_page
-
-    with Story() as story:
-        wanted = asked(context, names, everything=everything)
-        world = opened(context, wanted, story.tell)
-        guests = selected(world, wanted, changing=not todo.looks_only)
-        policy = policy_of(context, wanted)
-        vagrants = frozenset(wanted.project.called) if wanted.project else frozenset()
-        if todo.undo:
-            report = domain.undo(world, guests, definitions()) if todo.domain else setup.undo(world, guests, policy)
-        else:
-            report = domain.look(world, guests, vagrants) if todo.domain else setup.look(world, guests, policy, wish)
-    if not todo.undo and not todo.looks_only:
-        if not option(context, "json"):
-            print_page(plan_page(report))
-        with story:
-            report = (
-                domain.define(world, guests, vagrants, definitions())
-                if todo.domain
-                else setup.apply(world, guests, policy, wish)
-            )
-    printed(context, report, plan_page if todo.looks_only else done_page)
-    return exit_code(report, strict=todo.strict)
+    said = context.params
+    return Wish(said["phc"], said["trust"], said["short_polls"])

@@ -4,15 +4,16 @@ from typing import Any
 
 import click
 
-from clockstep.cli.options import confirmed, examples, looking, nodes, policy, shared, ways, yes
+from clockstep.cli.options import between, confirmed, examples, nodes, policy, shared, waiting, ways, yes
 
-FROZEN = "Freeze the workloads (kubepods.slice, but for the system's own pods) until the clocks are proven."
-CGROUPS = "Freeze this cgroup instead, below /sys/fs/cgroup. May be given several times."
+FROZEN = "Freeze workloads (kubepods.slice, except the system's own pods) until the clocks are verified."
+CGROUPS = "Freeze this cgroup below /sys/fs/cgroup instead (repeatable)."
 
 
 @click.group("snapshot")
-def command() -> None:
-    """Take, list and delete snapshots of several nodes as one."""
+@between
+def command(**_options: Any) -> None:
+    """Create, list and delete snapshots of several nodes as one."""
 
 
 @command.command("create", epilog=examples("snapshot create before-upgrade --all", "snapshot create base n1 --freeze"))
@@ -35,17 +36,17 @@ def create(
     cgroups: tuple[str, ...],
     **_options: Any,
 ) -> int:
-    """Snapshot nodes as one: pause all, snapshot all, resume all, and bring their clocks right.
+    """Snapshot nodes as one: pause all, snapshot all, resume all, and correct their clocks.
 
-    All of them have the snapshot afterwards, or none. Workloads that are frozen stand still in it, so that after a
-    revert none runs before its clock is proven right.
+    Afterwards all of them have the snapshot, or none. Frozen workloads are still frozen in it, so that after a revert
+    none runs before its clock is verified.
     """
-    from clockstep.cli.session import asked, code_of_set, frozen, kept, opened, policy_of, printed, selected
+    from clockstep.cli.exits import of_set
+    from clockstep.cli.session import asked, frozen, kept, opened, policy_of, printed, progress, selected
     from clockstep.flows import snapshot
-    from clockstep.render.output import Story
     from clockstep.render.text import set_page
 
-    with Story() as story:
+    with progress(context) as story:
         wanted = asked(context, names, everything=everything)
         world = opened(context, wanted, story.tell)
         guests = selected(world, wanted, changing=True, held=True)
@@ -53,20 +54,19 @@ def create(
         report = snapshot.create(world, guests, name, policy_of(context, wanted), workloads)
     printed(context, report, set_page)
     kept("snapshot create", report.episodes)
-    return code_of_set(report)
+    return of_set(report)
 
 
 @command.command("list")
 @shared
 @click.pass_context
 def list_(context: click.Context, /, **_options: Any) -> int:
-    """List snapshots with their age and the nodes that have them, those of other tools too."""
-    from clockstep.cli.session import asked, opened, printed
+    """List snapshots with their age and their nodes, including those of other tools."""
+    from clockstep.cli.session import asked, opened, printed, progress
     from clockstep.flows.snapshot import listing
-    from clockstep.render.output import Story
     from clockstep.render.text import snapshots_page
 
-    with Story() as story:
+    with progress(context) as story:
         world = opened(context, asked(context), story.tell)
         snapshots = listing(world.hypervisor)
     printed(context, snapshots, lambda listed: snapshots_page(listed, world.clock.realtime_ns()))
@@ -77,26 +77,26 @@ def list_(context: click.Context, /, **_options: Any) -> int:
 @click.argument("name")
 @nodes
 @yes
-@looking("30 s")
+@waiting
 @shared
 @click.pass_context
 def delete(
     context: click.Context, /, name: str, names: tuple[str, ...], *, everything: bool, yes: bool, **_options: Any
 ) -> int:
-    """Delete snapshot NAME of every node that has it; of a set of clockstep's also where it is incomplete.
+    """Delete snapshot NAME from every node that has it, even if not all have it.
 
-    A snapshot of another tool needs its nodes named, or --all that have it.
+    A snapshot that another tool took does not record its nodes: name them, or use --all.
     """
-    from clockstep.cli.session import asked, code_of_set, opened, policy_of, printed, scope_of
+    from clockstep.cli.exits import of_set
+    from clockstep.cli.session import asked, opened, policy_of, printed, progress, scope_of
     from clockstep.flows import snapshot
-    from clockstep.render.output import Story
     from clockstep.render.text import set_page
 
     wanted = asked(context, names, everything=everything)
-    with Story() as story:
+    with progress(context) as story:
         world = opened(context, wanted, story.tell)
         targets = snapshot.having(world.hypervisor, scope_of(world, wanted), name)
     confirmed(f"delete the snapshot {name!r} of {', '.join(guest.name for guest in targets)}", yes=yes)
     report = snapshot.delete(world, targets, policy_of(context, wanted))
     printed(context, report, set_page)
-    return code_of_set(report)
+    return of_set(report)

@@ -6,40 +6,40 @@ import click
 
 from clockstep.cli.options import examples, looking, nodes, shared, ways
 
-EXAMPLES = examples("status", "status 'node-*' --tolerance 50ms", "status --watch", "--json status")
+EXAMPLES = examples("status", "status 'node-*' --tolerance 50ms", "status --follow", "status -o wide", "status -o json")
 
 
 @click.command("status", epilog=EXAMPLES)
 @nodes
-@click.option("--watch", is_flag=True, help="Look again every two seconds until interrupted.")
-@looking("5 s")
+@click.option("--follow", is_flag=True, help="Measure again every two seconds until interrupted.")
+@looking("5s")
 @ways
 @shared
 @click.pass_context
 def command(
-    context: click.Context, /, names: tuple[str, ...], *, everything: bool, watch: bool, **_options: Any
+    context: click.Context, /, names: tuple[str, ...], *, everything: bool, follow: bool, **_options: Any
 ) -> int:
-    """Show how far off every clock is, and what its time daemon claims.
+    """Show the offset of every clock, and what its time daemon claims.
 
-    Where nothing names nodes it looks at everything that runs. Nothing is changed.
+    Without NODE and without a configuration it measures every running node. Nothing is changed.
     """
-    from clockstep.cli.session import asked, exit_code, opened, policy_of, printed, repainted, selected
+    from clockstep.cli.exits import of_episodes
+    from clockstep.cli.session import asked, opened, policy_of, printed, progress, repainted, selected
     from clockstep.core.summary import summarise
     from clockstep.flows import step
     from clockstep.host.timex import read_host_clock
     from clockstep.model import Report
-    from clockstep.render.output import Story
     from clockstep.render.text import status_page
 
-    with Story() as story:
+    with progress(context) as story:
         wanted = asked(context, names, everything=everything)
         world = opened(context, wanted, story.tell)
         guests = selected(world, wanted, changing=False)
     looks = step.watch(world, guests, policy_of(context, wanted))
-    if watch:
+    if follow:
         reports = (Report(read_host_clock(), episodes, summarise(episodes)) for episodes in looks)
         repainted(context, reports, status_page, world.clock)
     episodes = next(looks)
     report = Report(world.host, episodes, summarise(episodes))
     printed(context, report, status_page)
-    return exit_code(report.episodes)
+    return of_episodes(report.episodes)

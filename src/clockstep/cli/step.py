@@ -11,7 +11,7 @@ EXAMPLES = examples("step node-1", "step --dry-run", "step --all --require-sync"
 
 @click.command("step", epilog=EXAMPLES)
 @nodes
-@click.option("--dry-run", is_flag=True, help="Look and plan, and change nothing.")
+@click.option("--dry-run", is_flag=True, help="Print what would be done, and change nothing.")
 @policy
 @ways
 @shared
@@ -19,18 +19,19 @@ EXAMPLES = examples("step node-1", "step --dry-run", "step --all --require-sync"
 def command(
     context: click.Context, /, names: tuple[str, ...], *, everything: bool, dry_run: bool, **_options: Any
 ) -> int:
-    """Bring clocks right at once, time daemons along, and prove it.
+    """Correct clocks immediately, resync their time daemons, and verify the result.
 
-    A step forward is at most a day, and one backward needs --allow-backward. Where it is unsure nothing is stepped.
+    A step forward is limited to a day (--max-forward), and a step backward needs --allow-backward. A clock whose
+    measurement is unsure is never stepped.
     """
-    from clockstep.cli.session import asked, exit_code, kept, opened, policy_of, printed, selected
+    from clockstep.cli.exits import of_episodes
+    from clockstep.cli.session import asked, kept, opened, policy_of, printed, progress, selected
     from clockstep.core.summary import summarise
     from clockstep.flows.step import ASKED, status, step
     from clockstep.model import Report
-    from clockstep.render.output import Story
     from clockstep.render.text import plan_page, step_page
 
-    with Story() as story:
+    with progress(context) as story:
         wanted = asked(context, names, everything=everything)
         world = opened(context, wanted, story.tell)
         guests = selected(world, wanted, changing=not dry_run)
@@ -40,4 +41,4 @@ def command(
     printed(context, report, plan_page if dry_run else step_page)
     if not dry_run:
         kept("step", report.episodes)
-    return exit_code(report.episodes)
+    return of_episodes(report.episodes)

@@ -6,7 +6,7 @@ import click
 
 from clockstep.cli.options import examples, nodes, policy, shared, ways
 
-UNPROVEN = "Thaw at once, whatever the clock is."
+UNPROVEN = "Thaw at once, without verifying the clock."
 
 
 @click.command("thaw", epilog=examples("thaw node-1", "thaw node-1 --unproven"))
@@ -19,16 +19,16 @@ UNPROVEN = "Thaw at once, whatever the clock is."
 def command(
     context: click.Context, /, names: tuple[str, ...], *, everything: bool, unproven: bool, **_options: Any
 ) -> int:
-    """Let frozen workloads run on: each node's as soon as its clock has been brought right and proven."""
-    from clockstep.cli.session import asked, code_of_set, opened, policy_of, printed, selected
+    """Resume frozen workloads, on each node as soon as its clock is corrected and verified."""
+    from clockstep.cli.exits import of_set
+    from clockstep.cli.session import asked, opened, policy_of, printed, progress, selected
     from clockstep.flows.freeze import thaw_all
-    from clockstep.render.output import Story
     from clockstep.render.text import set_page
 
-    with Story() as story:
+    with progress(context) as story:
         wanted = asked(context, names, everything=everything)
         world = opened(context, wanted, story.tell)
         guests = selected(world, wanted, changing=True)
         report = thaw_all(world, guests, policy_of(context, wanted), unproven=unproven)
     printed(context, report, set_page)
-    return code_of_set(report)
+    return of_set(report)

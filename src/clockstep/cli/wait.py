@@ -6,7 +6,7 @@ import click
 
 from clockstep.cli.options import Duration, examples, nodes, shared, ways
 
-EXAMPLES = examples("wait node-1", "wait --all --within 50ms --timeout 10m", "step node-1 && clockstep wait node-1")
+EXAMPLES = examples("wait node-1", "wait --all --within 50ms --timeout 10m", "wait node-1 -o json")
 
 
 @click.command("wait", epilog=EXAMPLES)
@@ -35,25 +35,25 @@ def command(
     timeout: int,
     **_options: Any,
 ) -> int:
-    """Wait until the clocks of all nodes are within tolerance, in three readings in a row. Nothing is changed.
+    """Wait until every clock is within tolerance in three consecutive readings. Nothing is changed.
 
-    Ends with 1 if the timeout comes first, and with 3 if a node is unreachable then. Without names it waits for
-    everything that runs.
+    Ends with 1 if the timeout comes first, and with 3 if a node is unreachable then. Without NODE and without a
+    configuration it waits for every running node.
     """
-    from clockstep.cli.session import asked, exit_code, opened, printed, selected
+    from clockstep.cli.exits import Exit, of_episodes, worst
+    from clockstep.cli.session import asked, opened, printed, progress, selected
     from clockstep.core.summary import summarise
     from clockstep.flows import wait
     from clockstep.host.timex import read_host_clock
     from clockstep.model import Policy, Report
-    from clockstep.render.output import Story
     from clockstep.render.text import status_page
     from clockstep.units import DAY_NS
 
-    with Story() as story:
+    with progress(context) as story:
         wanted = asked(context, names, everything=everything)
         world = opened(context, wanted, story.tell)
         guests = selected(world, wanted, changing=False)
         policy = Policy(tolerance_ns=within, max_forward_ns=max(within, DAY_NS))
         episodes, done = wait.wait(world, guests, policy, timeout)
     printed(context, Report(read_host_clock(), episodes, summarise(episodes)), status_page)
-    return exit_code(episodes, complete=done)
+    return worst((of_episodes(episodes), Exit.GOOD if done else Exit.UNPROVEN))

@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 
 from clockstep.core.checks import judge, measured
 from clockstep.errors import CONFINED_HINT
-from clockstep.model import Claim, Examination, Facts, Finding, HostClock, Inside, Policy, TimeSource, Verdict
-from clockstep.units import MINUTE_NS, SECOND_NS, show_duration, show_offset
+from clockstep.model import Examination, Finding, Inside, Policy, TimeSource, Verdict
+from clockstep.units import SECOND_NS, show_duration
 
 Check = Callable[[Examination], Finding | None]
 
@@ -65,46 +65,19 @@ def diagnose(examination: Examination, policy: Policy) -> tuple[Finding, ...]:
     return tuple(sorted(found, key=lambda finding: ORDER.index(finding.verdict)))
 
 
-def compare_snapshots(examinations: Sequence[Examination]) -> Finding | None:
-    """Nodes that would be put back to moments far apart do not belong together."""
-    ages = {one.node: one.around.snapshot_ns for one in examinations if one.around and one.around.snapshot_ns}
-    oldest, newest = min(ages, key=ages.__getitem__, default=""), max(ages, key=ages.__getitem__, default="")
-    apart_ns = ages[newest] - ages[oldest] if ages else 0
-    if apart_ns <= MINUTE_NS:
-        return None
-    text = (
-        f"the nodes' current snapshots are {show_duration(apart_ns)} apart, from that of {oldest} to that of {newest}"
-    )
-    return Finding("snapshots", Verdict.UNSURE, text, "take one of all together: clockstep snapshot create")
-
-
-def examine_host(host: HostClock, claim: Claim | None, inside: Inside | None) -> tuple[Finding, ...]:
-    """Return what is to be said of the machine that all nodes are compared with; `claim` is of its own daemon."""
-    found: list[Finding] = []
-    if claim and claim.synchronised and claim.offset and claim.offset.surely_beyond(WRONG_HOST_NS):
-        offset = show_offset(claim.offset.value_ns, claim.offset.error_ns)
-        text = f"this machine's own clock is {offset} by its own {claim.daemon}: all nodes would follow it"
-        found.append(Finding("host-wrong", Verdict.BAD, text, "bring this machine's clock right first"))
-    if not host.synchronised:
-        daemon = f"{claim.daemon} runs" if claim else "no time daemon answers here"
-        text = f"this machine's clock is not synchronised ({daemon}), and nodes are only as right as it is"
-        found.append(Finding("host-unsynchronised", Verdict.UNSURE, text, "have a time daemon keep it"))
-    here = Examination("this machine", Facts(claim=claim), None, inside)
-    return (*found, *(finding for check in HOST_CHECKS if (finding := check(here))))
-
-
 def check_asked(found: Examination) -> Finding | None:
-    """Where the node's system could not be asked, nothing found is not nothing wrong."""
+    """If the node's system could not be asked, nothing found does not mean that all is in order."""
     if not found.unasked:
         return None
-    return Finding("unasked", Verdict.UNSURE, f"its system could not be asked: {found.unasked}", "run it again")
+    remedy = "" if found.unasked_lasts else "run clockstep doctor again"
+    return Finding("unasked", Verdict.UNSURE, f"its system could not be asked: {found.unasked}", remedy)
 
 
 def check_daemon(found: Examination) -> Finding | None:
     """Nobody keeps the clock right between reverts."""
     if found.inside is None or found.inside.daemons != () or found.facts.claim or found.inside.sources:
         return None
-    return Finding("no-daemon", Verdict.BAD, "no time daemon runs in the node", "clockstep setup installs chrony")
+    return Finding("no-daemon", Verdict.BAD, "no time daemon runs in the node", "clockstep setup apply installs chrony")
 
 
 def check_two_daemons(found: Examination) -> Finding | None:
@@ -178,7 +151,7 @@ def check_makestep(found: Examination) -> Finding | None:
         return None
     said = f"its `makestep {inside.makestep}` is not for that" if inside.makestep else "it has no makestep"
     text = f"chronyd only slews a clock that a revert leaves behind: {said}"
-    return Finding("makestep", Verdict.UNSURE, text, "clockstep setup has it step at any time: `makestep 1 -1`")
+    return Finding("makestep", Verdict.UNSURE, text, "clockstep setup apply has it step at any time: `makestep 1 -1`")
 
 
 def _steps(makestep: str | None) -> bool:
@@ -201,17 +174,19 @@ def check_reference(found: Examination) -> Finding | None:
         return Finding("trusted-phc", Verdict.GOOD, f"{text}host makes it wrong")
     if of_host:
         text = f"the hypervisor's clock ({of_host[0]}) is outvoted by servers after a revert, for 6 to 16 min"
-        return Finding("outvoted-phc", Verdict.GOOD, text, "clockstep setup --trust, or run clockstep watch")
+        return Finding("outvoted-phc", Verdict.GOOD, text, "clockstep setup apply --trust, or run clockstep watch")
     polls = [source.poll_s for source in _sources(found) if source.mode == "^"] or [TIMESYNCD_POLL_S]
     unseen = show_duration(int(max(polls) + MEASURES_ANEW_S) * SECOND_NS)
     text = f"a revert stays unseen for up to {unseen}: no hypervisor's clock (PHC) is among its daemon's sources"
     there = next((file for file, name in inside.ptp if is_hosts(name)), "")
     if there and "chronyd" in _daemons(found):
-        remedy = f"clockstep setup --trust has it follow {there}; or run clockstep watch"
+        remedy = f"clockstep setup apply --trust has it follow {there}; or run clockstep watch"
     elif inside.has_ptp_kvm and "chronyd" in _daemons(found):
-        remedy = "run clockstep watch; clockstep setup loads ptp_kvm, and has it followed if /dev/ptp_kvm comes of it"
+        remedy = (
+            "run clockstep watch; clockstep setup apply loads ptp_kvm, and has it followed if /dev/ptp_kvm comes of it"
+        )
     else:
-        remedy = "run clockstep watch; or clockstep setup --short-polls, where the servers are yours"
+        remedy = "run clockstep watch; or clockstep setup apply --short-polls, if the servers are yours"
     return Finding("no-phc", Verdict.UNSURE, text, remedy)
 
 
@@ -260,7 +235,7 @@ def check_agent(found: Examination) -> Finding | None:
     if found.around is None or found.around.agent_channel:
         return None
     text = "its domain has no channel for a guest agent"
-    return Finding("no-agent", Verdict.GOOD, text, "clockstep setup --guest-agent adds both; or keep ssh working")
+    return Finding("no-agent", Verdict.GOOD, text, "clockstep setup apply --guest-agent adds both; or keep ssh working")
 
 
 def check_spanning(found: Examination) -> Finding | None:
@@ -270,7 +245,7 @@ def check_spanning(found: Examination) -> Finding | None:
         return None
     networks = ", ".join(found.around.spanning)
     text = f"its network {networks} has a spanning tree: for 4 s after a revert or a start nothing reaches it by that"
-    remedy = "clockstep setup --spanning-tree shows who is on it, and with --yes switches it off (stp='off')"
+    remedy = "clockstep domain apply --spanning-tree shows who is on it, asks, and switches it off (stp='off')"
     return Finding("spanning-tree", Verdict.GOOD, text, remedy)
 
 
@@ -307,9 +282,7 @@ def check_generation(found: Examination) -> Finding | None:
     if found.around is None or found.around.generation_id:
         return None
     text = "its domain has no generation id, so its kernel does not learn of a revert"
-    return Finding(
-        "no-genid", Verdict.GOOD, text, "clockstep setup --domain adds <genid/>, from the next cold start on"
-    )
+    return Finding("no-genid", Verdict.GOOD, text, "clockstep domain apply adds <genid/>, from the next cold start on")
 
 
 def check_rtc(found: Examination) -> Finding | None:
@@ -321,10 +294,10 @@ def check_rtc(found: Examination) -> Finding | None:
         text = (
             "its RTC stands still with the guest (<timer name='rtc' track='guest'>), so a boot after a pause is wrong"
         )
-        return Finding("rtc", Verdict.UNSURE, text, "clockstep setup --domain has it go on")
+        return Finding("rtc", Verdict.UNSURE, text, "clockstep domain apply has it go on")
     if around and around.rtc_offset != "utc":
         text = f"its RTC is not kept in UTC (<clock offset='{around.rtc_offset}'>)"
-        return Finding("rtc", Verdict.UNSURE, text, "clockstep setup --domain has it in UTC")
+        return Finding("rtc", Verdict.UNSURE, text, "clockstep domain apply has it in UTC")
     if inside and inside.rtc_local:
         text = "its system keeps the RTC in local time (/etc/adjtime)"
         return Finding("rtc", Verdict.UNSURE, text, "timedatectl set-local-rtc 0")
@@ -401,10 +374,3 @@ CHECKS: tuple[Check, ...] = (
     check_rtc_written,
     check_tai,
 )
-HOST_CHECKS: tuple[Check, ...] = (
-    check_two_daemons,
-    check_may_step,
-    check_falsetickers,
-    check_unreachable_sources,
-)
-"""Those that this machine is held to as well."""

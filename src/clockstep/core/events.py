@@ -11,14 +11,14 @@ from clockstep.core.trail import LEAPS, OFTEN, Trail, at_least, follow, merged, 
 from clockstep.model import Cause, Episode, Finding, Guest, Happening, Step, Verdict, What
 from clockstep.units import SECOND_NS
 
-FOUND = Cause("found by the sweep")
-STEPPED = Cause("stepped by someone else")
+FOUND = Cause("found")
+STEPPED = Cause("set-by-other")
 SAME_NS = SECOND_NS
 """Events of one machine that come within this time may be of one happening: a revert is told of three times."""
 SILENCE_NS, BOOT_NS = 25 * SECOND_NS, 300 * SECOND_NS
 """How long a silent node is given before that is told, since it may be shutting down; and how long a boot may take."""
 
-GROWING = {FOUND.text, *(what.value for what in (What.RESTORED, What.MIGRATED, What.ANSWERS))}
+GROWING = {FOUND.kind, *(what.value for what in (What.RESTORED, What.MIGRATED, What.ANSWERS))}
 """Causes that explain the more, the longer ago the clock was last seen within tolerance."""
 
 Key = tuple[str, str]
@@ -176,7 +176,7 @@ def begun(state: State, trail: Trail | None, found: Cause, view: View) -> Turn:
     known = state.unsure
     if trail is None:
         known = known or found
-        if found is FOUND and known.text in GROWING:
+        if found is FOUND and known.kind in GROWING:
             known = replace(known, explains_ns=max(known.explains_ns, at_least(view.away_ns)))
     elif trail.why is not None:
         known = None
@@ -230,12 +230,12 @@ def accounted(state: State, episode: Episode, now_ns: int, *, heard: bool) -> tu
 
 def patience(cause: Cause) -> int:
     """Return how long a node may be silent before that is an alarm: it may be shutting down or booting."""
-    return {FOUND.text: SILENCE_NS, What.BOOTED.value: BOOT_NS}.get(cause.text, 0)
+    return {FOUND.kind: SILENCE_NS, What.BOOTED.value: BOOT_NS}.get(cause.kind, 0)
 
 
 def is_found(cause: Cause) -> bool:
     """Whether no event told of what a sweep has found."""
-    return cause.text in {FOUND.text, STEPPED.text}
+    return cause.kind in {FOUND.kind, STEPPED.kind}
 
 
 def pulled_away() -> Finding:

@@ -4,9 +4,6 @@ MARK = "#clockstep "
 LAST = "end"
 """The section that says that the answer is whole."""
 
-SAY = f"say() {{ printf '\\n{MARK}%s\\n' \"$1\"; }}"
-"""The shell function that begins a section, also behind an answer whose last line is not ended."""
-
 
 def sections(answer: str) -> dict[str, list[str]]:
     """Return the lines of each section, but for the empty ones."""

@@ -1,11 +1,11 @@
-"""Which machines a command is about: decided here alone, from what there is and what is asked for.
+"""Which machines a command targets: decided here alone, from what there is and what is asked for.
 
-The arguments count first, then a cluster of a configuration, then the Vagrant project one stands in. Only a command
+The arguments count first, then a cluster of a configuration, then the current Vagrant project. Only a command
 that changes nothing goes on to everything that runs.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
 
@@ -80,6 +80,8 @@ class Wanted:
     project: Project | None = None
     held: frozenset[str] = frozenset()
     """The UUIDs of machines that clockstep has paused: a look at everything shows them too."""
+    excluded: tuple[str, ...] = ()
+    """Names and globs of machines that are not meant, whatever else says that they are."""
 
 
 def addresses(wanted: Wanted) -> tuple[str, ...]:
@@ -91,10 +93,10 @@ def addresses(wanted: Wanted) -> tuple[str, ...]:
 def refuse_contradiction(wanted: Wanted) -> None:
     """Raise UsageError where --all meets names or a cluster's name: it is unclear which of them is meant."""
     if wanted.everything and wanted.names:
-        raise UsageError("name the nodes, or say --all, and not both")
+        raise UsageError("node names and --all exclude each other", "name the nodes, or use --all")
     if wanted.everything and wanted.cluster and wanted.cluster.asked:
-        text = f"--all is more than the cluster {wanted.cluster.name!r}"
-        raise UsageError(text, "leave out --all for the cluster's nodes, or --cluster for all")
+        text = f"--all would select more than the cluster {wanted.cluster.name!r}"
+        raise UsageError(text, "leave out --all for the cluster's nodes, or --cluster for all nodes")
 
 
 def select(guests: Sequence[Guest], wanted: Wanted, *, changing: bool, held: bool | None = None) -> Selection:
@@ -109,14 +111,31 @@ def select(guests: Sequence[Guest], wanted: Wanted, *, changing: bool, held: boo
     paused = wanted.held if held or (held is None and not changing) else frozenset[str]()
     selection = _select(guests, wanted, paused, changing=changing)
     if not selection.nodes:
-        raise UsageError("no machine runs here", "start one, or name another libvirt with --connect")
+        raise UsageError("no node is running", "start one, or choose another libvirt with --connect")
+    out = excluded(guests, wanted)
+    selection = replace(selection, nodes=tuple(one for one in selection.nodes if one.guest not in out))
+    if not selection.nodes:
+        raise UsageError("--exclude leaves no node", "clockstep nodes lists the nodes that a command would target")
     if changing:
         _refuse_twice(selection)
     return selection
 
 
+def excluded(guests: Sequence[Guest], wanted: Wanted) -> list[Guest]:
+    """Return the machines that --exclude takes out. Raises UsageError for a pattern that matches none: a typing error
+    must not let a command work on what it should leave alone.
+    """
+    called = wanted.project.called if wanted.project else {}
+    for pattern in wanted.excluded:
+        if not any(_means(pattern, guest) for guest in guests):
+            raise _unknown(pattern, guests, ", which --exclude names", called)
+    return [guest for guest in guests if any(_means(pattern, guest) for pattern in wanted.excluded)]
+
+
 def is_chosen(guest: Guest, wanted: Wanted) -> bool:
     """Whether a machine is meant, also one that came after `select`."""
+    if any(_means(pattern, guest) for pattern in wanted.excluded):
+        return False
     patterns = wanted.names or (wanted.cluster.nodes if wanted.cluster and not wanted.everything else ())
     if patterns:
         called = wanted.project.called if wanted.project else {}
@@ -134,8 +153,8 @@ def _select(guests: Sequence[Guest], wanted: Wanted, held: frozenset[str], *, ch
     if wanted.project:
         return _of_project(guests, wanted.project)
     if changing:
-        hint = "clockstep nodes shows them; globs work: 'node*'; a clockstep.toml can name them"
-        raise UsageError("name the nodes, or say --all", hint)
+        hint = "name them (globs work: 'node*'), use --all, or write a clockstep.toml; clockstep nodes lists them"
+        raise UsageError("no nodes specified", hint)
     return Selection(Choice.RUNNING, "default: everything that runs", _running(guests, held))
 
 
@@ -145,7 +164,7 @@ def _of_cluster(guests: Sequence[Guest], cluster: Cluster, project: Project | No
     if cluster.nodes:
         return Selection(choice, text, _matching(guests, cluster.nodes, f", which {text} names", project))
     if project is None:
-        raise UsageError(f"{text} names no nodes", "add nodes = [...]; only in a Vagrant project they are known")
+        raise UsageError(f"{text} names no nodes", "add nodes = [...]; only a Vagrant project has nodes without it")
     found = _of_project(guests, project)
     return Selection(choice, f"{text}, and {found.text}", found.nodes)
 
@@ -157,7 +176,7 @@ def _of_project(guests: Sequence[Guest], project: Project) -> Selection:
     )
     if gone := sorted(machines[uuid] for uuid in set(machines) - {one.guest.uuid for one in nodes}):
         text = f"the domain of Vagrant's machine {', '.join(gone)} is not here (project {project.folder})"
-        raise UsageError(text, "name the libvirt that it runs on with --connect, or name the nodes, or say --all")
+        raise UsageError(text, "choose the libvirt that it runs on with --connect, name the nodes, or use --all")
     return Selection(Choice.VAGRANT, f"the Vagrant project {project.folder}", nodes)
 
 
@@ -202,9 +221,7 @@ def _refuse_two_meanings(name: str, guests: Sequence[Guest], called: Mapping[str
     others = [guest for guest in guests if name in guest.names and guest not in mine]
     if mine and others:
         meant = " or ".join(guest.names[-1] if guest in others else guest.name for guest in (*mine, *others))
-        raise UsageError(
-            f"{name!r} is Vagrant's machine {mine[0].name}, and another machine too", f"say which: {meant}"
-        )
+        raise UsageError(f"{name!r} is Vagrant's machine {mine[0].name}, and another machine too", f"use {meant}")
 
 
 def _unknown(pattern: str, guests: Sequence[Guest], of: str, called: Mapping[str, str]) -> UsageError:
@@ -214,7 +231,7 @@ def _unknown(pattern: str, guests: Sequence[Guest], of: str, called: Mapping[str
         if guest.recorded == f"{pattern}@{guest.connection}" or called.get(guest.uuid) == pattern
     ]:
         text = f"more than one connection has a node {pattern!r}{of}"
-        return UsageError(text, f"say which: {' or '.join(several)}")
+        return UsageError(text, f"use {' or '.join(several)}")
     names = [guest.name for guest in guests]
     if near := get_close_matches(pattern, names):
         return UsageError(f"there is no node {pattern!r}{of}", f"did you mean {' or '.join(near)}?")
@@ -229,4 +246,4 @@ def _refuse_twice(selection: Selection) -> None:
     for guest in (one.guest for one in selection.nodes):
         if (other := seen.setdefault(guest.uuid, guest)) is not guest:
             text = f"{other.name} and {guest.name} are the same machine, by two connections"
-            raise UsageError(text, "name one of them, or leave a connection out")
+            raise UsageError(text, "name one of them, or leave out a connection")

@@ -1,12 +1,13 @@
 """What setting up a node's time daemon would change, as data: what was found, to a plan, to a diff."""
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 
-from clockstep.errors import ClockstepError
-from clockstep.model import Claim, Episode, HostClock, Verdict
+from clockstep.core.summary import summarise
+from clockstep.errors import BusyError, ClockstepError
+from clockstep.model import Claim, Episode, HostClock, Summary, Verdict
 
 SET_UP = ("apt-get", "dnf")
 """The package managers of systems that are set up; all others get the text, and are left alone."""
@@ -23,16 +24,17 @@ OUTVOTED = (
 class SetupOutcome(Enum):
     """What setting up a node came to."""
 
-    UNCHANGED = "nothing to change"
-    WOULD_CHANGE = "would change"
-    SET_UP = "set up and proven"
-    DEFINED = "defined anew"
-    PUT_BACK = "put back"
-    NOT_PUT_BACK = "not put back"
-    REFUSED = "refused, nothing changed"
-    FAILED = "failed, and put back"
-    LEFT_ALONE = "left alone"
-    UNREACHED = "not reached"
+    UNCHANGED = "unchanged"
+    WOULD_CHANGE = "would-change"
+    SET_UP = "set-up"
+    DEFINED = "defined"
+    PUT_BACK = "undone"
+    NOT_PUT_BACK = "not-undone"
+    REFUSED = "refused"
+    FAILED = "failed"
+    LEFT_ALONE = "left-alone"
+    UNREACHED = "unreached"
+    LOCKED = "locked"
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,17 +106,27 @@ class SetupReport:
 
     host: HostClock
     nodes: tuple[SetupNode, ...]
-    schema_version: int = 1
+    summary: Summary | None = None
+    schema_version: int = 2
+
+
+def report(host: HostClock, nodes: Iterable[SetupNode]) -> SetupReport:
+    """Return the report of these nodes, with a summary of the clocks that were measured."""
+    done = tuple(nodes)
+    return SetupReport(host, done, summarise([node.episode for node in done if node.episode]))
 
 
 def reported(results: Mapping[str, SetupNode | ClockstepError]) -> tuple[SetupNode, ...]:
     """Return what came of each node, an error of reaching it included."""
     return tuple(
-        SetupNode(name, SetupOutcome.UNREACHED, f"{result.message}{f'; {result.hint}' if result.hint else ''}")
-        if isinstance(result, ClockstepError)
-        else result
-        for name, result in results.items()
+        failed(name, result) if isinstance(result, ClockstepError) else result for name, result in results.items()
     )
+
+
+def failed(node: str, error: ClockstepError) -> SetupNode:
+    """Return what an error comes to for one node."""
+    outcome = SetupOutcome.LOCKED if isinstance(error, BusyError) else SetupOutcome.UNREACHED
+    return SetupNode(node, outcome, f"{error.message}{f'; {error.hint}' if error.hint else ''}")
 
 
 def planned(node: str, plan: SetupPlan) -> SetupNode:
@@ -188,17 +200,3 @@ def remarks(plan: SetupPlan) -> list[str]:
     if plan.interrupted:
         found.append("an earlier setup was cut short: it is gone on with")
     return found
-
-
-def exit_code(report: SetupReport, *, strict: bool) -> int:
-    """Return 3 where a node could not be reached, 1 where one is not set up as it should be, else 0.
-
-    `strict` is whether a node that would be changed counts as such.
-    """
-    outcomes = {node.outcome for node in report.nodes}
-    if SetupOutcome.UNREACHED in outcomes:
-        return 3
-    wrong = {SetupOutcome.REFUSED, SetupOutcome.FAILED, SetupOutcome.LEFT_ALONE, SetupOutcome.NOT_PUT_BACK}
-    wrong |= {SetupOutcome.WOULD_CHANGE} if strict else set()
-    unproven = any(node.outcome is SetupOutcome.UNCHANGED and node.text and node.plan for node in report.nodes)
-    return 1 if outcomes & wrong or unproven else 0

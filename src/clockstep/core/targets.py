@@ -10,16 +10,20 @@ from clockstep.errors import UsageError
 from clockstep.model import Guest, Snapshot
 
 Found = Mapping[Guest, Sequence[Snapshot]]
-LIST = "clockstep snapshot list shows what there is"
+LIST = "clockstep snapshot list shows all snapshots"
 
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """Who is meant: machines that are `named`, or those that a cluster or project is `of`, or all where it says so."""
+    """Who is meant: machines that are `named`, or those that a cluster or project is `of`, or all if it says so.
+
+    Those of `without` are left out, whatever else says that they are meant.
+    """
 
     named: tuple[Guest, ...] = ()
     of: tuple[Guest, ...] | None = None
     everything: bool = False
+    without: tuple[Guest, ...] = ()
 
 
 def targets(found: Found, name: str | None, scope: Scope, *, whole: bool = True) -> dict[Guest, Snapshot]:
@@ -35,21 +39,30 @@ def targets(found: Found, name: str | None, scope: Scope, *, whole: bool = True)
         raise UsageError(f"no node has a snapshot {name!r}", LIST)
     if scope.named or ids == {None}:
         if not (scope.named or scope.everything or scope.of):
-            raise UsageError("name the nodes, or say --all", f"the snapshot {name!r} is of another tool; {LIST}")
+            text = f"the snapshot {name!r} was taken by another tool, and does not record its nodes"
+            raise UsageError(text, f"name them, or use --all; {LIST}")
         chosen = {guest: having.get(guest) for guest in among if scope.named or scope.of or guest in having}
     else:
         _refuse_several(name, ids)
         members = _members(name, found, having, whole=whole)
         _refuse_beyond(name, members, among)
         chosen = {guest: having.get(guest) for guest in members}
-    return _complete(name, chosen, whole=whole)
+    return _complete(name, _without(chosen, scope.without), whole=whole)
+
+
+def _without(chosen: Mapping[Guest, Snapshot | None], left_out: Sequence[Guest]) -> dict[Guest, Snapshot | None]:
+    keys = {guest.key for guest in left_out}
+    kept = {guest: snapshot for guest, snapshot in chosen.items() if guest.key not in keys}
+    if not kept:
+        raise UsageError("--exclude leaves no node", LIST)
+    return kept
 
 
 def newest(found: Found) -> str:
     """Return the name of the newest set; raises UsageError where there is none."""
     ours = [snapshot for listed in found.values() for snapshot in listed if snapshot.set_id is not None]
     if not ours:
-        raise UsageError("no snapshot was taken by clockstep", f"name one; {LIST}")
+        raise UsageError("no snapshot was taken by clockstep", LIST)
     return max(ours, key=lambda snapshot: snapshot.created_ns).name
 
 

@@ -78,9 +78,9 @@ def cause(trail: Trail, snapshot_age_ns: int | None = None, away_ns: int | None 
     `snapshot_age_ns` is that of the snapshot it runs from, `away_ns` how long ago its clock was last seen within
     tolerance; None where that is not known.
     """
-    text = trail.why.value if trail.why else What.ANSWERS.value
+    kind = trail.why.value if trail.why else What.ANSWERS.value
     since_ns = None if trail.why is What.BOOTED else trail.since_ns  # a clock is not wrong while there is none yet
-    return Cause(text, explains(trail, snapshot_age_ns, away_ns), since_ns)
+    return Cause(kind, explains(trail, snapshot_age_ns, away_ns), since_ns)
 
 
 def explains(trail: Trail, snapshot_age_ns: int | None, away_ns: int | None) -> int:

@@ -3,11 +3,10 @@
 To add one, write its file and list it here; where several are installed, the first that answers is the one.
 """
 
-from importlib.resources import files
-
-from clockstep.core.sections import SAY, sections
+from clockstep.core.sections import sections
 from clockstep.daemons import chrony, timesyncd
 from clockstep.errors import ConfinedError
+from clockstep.guest import program
 from clockstep.model import Claim
 from clockstep.ports import Daemon
 
@@ -19,20 +18,12 @@ PROGRAMS = ("chronyd", "systemd-timesyncd", "ntpd", "ntp-daemon", "clockbound")
 ntpd is NTPsec's, OpenNTPD's and the reference implementation's alike, ntp-daemon is ntpd-rs, clockbound AWS's."""
 UNITS = ("chronyd", "chrony", "systemd-timesyncd", "ntpsec", "ntp", "ntpd", "openntpd", "ntpd-rs", "clockbound")
 """What systemd calls them: one that has ended by itself, as some do when a clock jumps, is one that failed."""
-RUNNING = files(__package__).joinpath("running.sh").read_text(encoding="utf-8")
 
 
 def ask_all() -> str:
     """Return one shell script that asks whichever daemon is there, so that asking costs one command in the node."""
-    asked = [
-        f"say {name}; {{ {daemon.ask}; }} && exit 0; [ $? != 126 ] || denied={name}" for name, daemon in DAEMONS.items()
-    ]
-    look = f'{RUNNING}say {SILENT}; there=$(running {" ".join(PROGRAMS)}); echo "$there"'
-    failed = (
-        f"say {FAILED}; [ -n \"$there\" ] || systemctl is-failed {' '.join(UNITS)} 2>/dev/null | grep -n '^failed$'"
-    )
-    denied = f'say {DENIED}; [ -z "$denied" ] || echo "$denied" $(cat /proc/self/attr/current 2>/dev/null)'
-    return "\n".join([SAY, *asked, look, failed, denied])
+    each = [program("daemons/ask_one.sh", NAME=name, ASK=daemon.ask) for name, daemon in DAEMONS.items()]
+    return program("daemons/ask.sh", EACH="\n".join(each), PROGRAMS=" ".join(PROGRAMS), UNITS=" ".join(UNITS))
 
 
 def parse_all(output: str) -> Claim | None:

@@ -7,6 +7,7 @@ is shown beside a measurement and never believed.
 from decimal import Decimal
 
 from clockstep.core.foreign import bounded, understood
+from clockstep.guest import program
 from clockstep.model import Claim, Offset
 from clockstep.ports import Daemon
 
@@ -17,16 +18,9 @@ REACH = 5
 SELECTED = "*"
 NOT_SYNCHRONISED = "Not synchronised"
 
-ASK = "timeout 2 chronyc -n -c -m tracking sources 2>/dev/null"
-"""-n: a reverse look-up of each source's name could take seconds. -m: one process for both questions. A chronyd that
-hangs keeps chronyc waiting for 21 s."""
-
-RESYNC = "timeout 4 chronyc -m 'reset sources' 'burst 4/4'"
-"""`reset sources` drops what was measured before the step, `burst` measures four times now instead of at the next
-poll (chronyc(1)). No limits are changed, because nothing is left for chronyd to step."""
-
-WAIT = "timeout 2 chronyc waitsync 0 0 0 0.2 >/dev/null 2>&1"
-"""As often as it takes, whatever the correction and the skew, every 0.2 s (chronyc(1))."""
+ASK = program("daemons/chrony/ask.sh")
+RESYNC = program("daemons/chrony/resync.sh")
+WAIT = program("daemons/chrony/wait.sh")
 
 
 def parse(output: str) -> Claim | None:

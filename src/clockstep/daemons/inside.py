@@ -3,10 +3,10 @@
 import re
 
 from clockstep.core.foreign import bounded, understood
-from clockstep.core.sections import LAST, SAY, sections
-from clockstep.daemons import PROGRAMS, RUNNING, chrony
+from clockstep.core.sections import LAST, sections
+from clockstep.daemons import PROGRAMS, chrony
+from clockstep.guest import program
 from clockstep.model import Inside, TimeSource
-from clockstep.ports import PLATFORM_PYTHON
 
 OTHERS = ("vmtoolsd", "VBoxService")
 """Guest tools of VMware and VirtualBox that may set the clock as well."""
@@ -21,39 +21,13 @@ CAP_SYS_TIME = 1 << 25
 
 NUMBER = re.compile(r"-?[0-9]{1,12}", re.ASCII)
 
-ASK = f"""PATH=$PATH:/usr/sbin:/sbin
-{SAY}
-{RUNNING}
-command -v pidof >/dev/null && say daemons && running {" ".join(PROGRAMS)}
-say others; running {" ".join(OTHERS)}
-say capability; for name in {" ".join(PROGRAMS)}; do for pid in $(own_pids $name); do
-grep '^CapEff:' /proc/$pid/status; done; done 2>/dev/null
-say container; [ -e /run/.containerenv ] || [ -e /.dockerenv ] || systemd-detect-virt --container --quiet && echo yes
-say confined; [ "$(cat /sys/fs/selinux/enforce)" = 1 ] && cat /proc/self/attr/current
-say clocksource; cat /sys/devices/system/clocksource/clocksource0/current_clocksource
-say kernel; uname -r
-say ptp_kvm; cd /lib/modules/$(uname -r) && {{ grep -q ptp_kvm modules.dep modules.builtin && echo yes || echo no; }}
-say ptp; for clock in /sys/class/ptp/*; do [ -e $clock ] && echo "/dev/${{clock##*/}} $(cat $clock/clock_name)"; done
-say configuration
-file=$(chronyd_file)
-configuration=$(chronyd -p ${{file:+-f "$file"}} || for file in $file {CONFIGURATIONS}; do
-[ -f "$file" ] && cat "$file" && echo; done)
-echo "$configuration"
-say nts; {{ echo "$configuration"; cat /etc/chrony/sources.d/*.sources; }} |
-grep -iqE '^(server|pool) .*[[:space:]]nts([[:space:]]|$)' && echo yes
-say links; echo "$configuration" | while read -r word kind file rest; do
-case $word$kind in refclockPHC) file=${{file%%:*}}; echo "$file $(readlink -f "$file")";; esac; done
-say sources; timeout 2 chronyc -n -c sources
-say rtc; cat /sys/class/rtc/rtc0/since_epoch && date +%s
-say adjtime; cat /etc/adjtime
-say interpreter; for tool in perl python3 {PLATFORM_PYTHON}; do command -v $tool && break; done
-say tai; case $(uname -m) in x86_64) call=159;; aarch64) call=171;; *) call=;; esac
-[ -n "$call" ] && perl -e 'my $now = "\\0" x 208; print unpack("x160 l", $now) if syscall('$call', $now) >= 0'
-say {LAST}
-"""
-"""`chronyd -p` prints the configuration with all that it includes, in the order that counts (chronyd(8)). `tai` is in
-struct timex at byte 160 (linux/timex.h); the kernel has it from chronyd, or from a table of leap seconds.
-"""
+ASK = program(
+    "survey/inside.sh",
+    PROGRAMS=" ".join(PROGRAMS),
+    OTHERS=" ".join(OTHERS),
+    CONFIGURATIONS=CONFIGURATIONS,
+    TAI=program("survey/tai.pl", CALL="'$call'"),
+)
 
 
 def parse(output: str) -> Inside | None:

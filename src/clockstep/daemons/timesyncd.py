@@ -8,17 +8,15 @@ import re
 
 from clockstep.core.foreign import bounded, understood
 from clockstep.errors import UsageError
+from clockstep.guest import program
 from clockstep.model import Claim
 from clockstep.ports import Daemon
 from clockstep.units import parse_duration
 
 UNIT = "systemd-timesyncd"
 
-ASK = f"systemctl is-active --quiet {UNIT} 2>/dev/null && timeout 2 timedatectl show-timesync 2>/dev/null"
-"""Asked without `is-active`, a timesyncd that was stopped would be started: D-Bus activates it."""
-
-RESYNC = f"systemctl restart {UNIT}"
-"""It measures at its start and steps what is left (manager_adjust_clock in systemd's timesyncd-manager.c)."""
+ASK = program("daemons/timesyncd/ask.sh")
+RESYNC = program("daemons/timesyncd/resync.sh")
 
 MESSAGE = re.compile(r"^NTPMessage=\{(?P<fields>.*)\}$", re.MULTILINE)
 UNSYNCHRONISED_SERVER = "3"

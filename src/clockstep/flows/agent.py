@@ -5,13 +5,13 @@ was installed in the node; so just that is removed again.
 """
 
 from collections.abc import Sequence
-from importlib.resources import files
 
 from clockstep.core.checks import measured
 from clockstep.core.setup import SetupNode, SetupOutcome, SetupPlan, SetupReport
 from clockstep.errors import ClockstepError, ReachError
 from clockstep.flows.setup import on_all
 from clockstep.flows.step import GRACE_NS, LOOKED
+from clockstep.guest import program
 from clockstep.loop.heal import observe
 from clockstep.model import Channel, Episode, Guest, Policy
 from clockstep.ports import Node, World
@@ -19,7 +19,7 @@ from clockstep.state.journal import FileDefinitions
 from clockstep.units import MINUTE_NS, SECOND_NS
 from clockstep.wire import decoded, encoded
 
-SCRIPT = (files("clockstep.daemons") / "guest_agent.sh").read_text(encoding="utf-8")
+SCRIPT = program("agent/agent.sh")
 AGENT = "guest agent"
 MARK = "channel"
 CHANNEL = "attach the guest agent's channel to the domain, as it runs and as it is defined"

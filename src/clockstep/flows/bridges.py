@@ -6,7 +6,7 @@ on it.
 
 from collections.abc import Callable, Iterator, Sequence
 
-from clockstep.core.setup import SetupNode, SetupOutcome, SetupPlan, SetupReport
+from clockstep.core.setup import SetupNode, SetupOutcome, SetupPlan, SetupReport, failed, report
 from clockstep.errors import ClockstepError
 from clockstep.model import Bridge, Guest
 from clockstep.ports import World
@@ -65,7 +65,7 @@ def _said(bridge: Bridge, later: str = "") -> str:
 
 
 def _each(world: World, guests: Sequence[Guest], one: Callable[[Guest, Bridge], SetupNode]) -> SetupReport:
-    return SetupReport(world.host, tuple(_found(world, guests, one)))
+    return report(world.host, _found(world, guests, one))
 
 
 def _found(world: World, guests: Sequence[Guest], one: Callable[[Guest, Bridge], SetupNode]) -> Iterator[SetupNode]:
@@ -77,4 +77,4 @@ def _found(world: World, guests: Sequence[Guest], one: Callable[[Guest, Bridge],
                     seen.add((guest.connection, bridge.uuid))
                     yield one(guest, bridge)
         except ClockstepError as error:
-            yield SetupNode(guest.name, SetupOutcome.UNREACHED, error.message)
+            yield failed(guest.name, error)

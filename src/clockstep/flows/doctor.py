@@ -1,9 +1,11 @@
-"""Looking for every reason why a clock is wrong, or will be after the next revert. Nothing is changed."""
+"""Every known cause of a clock error, present or after the next revert. Nothing is changed."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from clockstep.core.diagnosis import compare_snapshots, diagnose, examine_host
+from clockstep.core.diagnosis import diagnose
+from clockstep.core.doctor import compare_snapshots, examine_host, issues
+from clockstep.core.summary import diagnosed
 from clockstep.daemons import ask_all, inside, parse_all
 from clockstep.errors import ClockstepError, ConfinedError, ExecBlockedError, ReachError
 from clockstep.flows.step import GRACE_NS, LOOKED, nodes
@@ -13,13 +15,13 @@ from clockstep.model import Claim, Diagnosis, DoctorReport, Examination, Guest, 
 from clockstep.ports import Node, Output, World
 
 RunHere = Callable[[str], Output]
-"""Runs a shell script on this machine."""
+"""Runs a shell script on this host."""
 
 
 def doctor(
     world: World, guests: Sequence[Guest], policy: Policy, here: RunHere, host_tai_s: int, *, together: bool
 ) -> DoctorReport:
-    """Return what is to be said of each node and of this machine, and of nodes that belong `together`."""
+    """Return the issues of each node, of this host, and of nodes that belong `together`."""
     with nodes(world, guests) as node:
 
         def job(guest: Guest) -> Examination:
@@ -32,8 +34,9 @@ def doctor(
     ]
     apart = compare_snapshots(examinations) if together else None
     of_host = examine_host(world.host, _claim_here(here), inside.parse(here(inside.ASK).out))
-    diagnoses = tuple(Diagnosis(one.node, diagnose(one, policy)) for one in examinations)
-    return DoctorReport(world.host, (*of_host, *((apart,) if apart else ())), diagnoses)
+    general = issues((*of_host, *((apart,) if apart else ())))
+    diagnoses = tuple(Diagnosis(one.node, issues(diagnose(one, policy))) for one in examinations)
+    return DoctorReport(world.host, general, diagnoses, diagnosed(examinations, policy))
 
 
 def _claim_here(here: RunHere) -> Claim | None:
@@ -58,10 +61,10 @@ def examine(world: World, guest: Guest, node: Node, policy: Policy, host_tai_s: 
     except ExecBlockedError:
         return replace(seen, exec_blocked=True)
     except ReachError as error:
-        return replace(seen, unasked=error.message)
+        return replace(seen, unasked=error.message, unasked_lasts=error.lasting)
     found = inside.parse(output.out)
     said = "" if found else f"it runs no shell as Linux has it: {output.err.strip() or f'exit code {output.code}'}"
-    return replace(seen, inside=found, unasked=said)
+    return replace(seen, inside=found, unasked=said, unasked_lasts=True)
 
 
 def _unexamined(world: World, name: str, error: ClockstepError) -> Examination:

@@ -5,7 +5,7 @@ Only the definition is changed, never the machine that runs: it counts from the 
 
 from collections.abc import Callable, Sequence
 
-from clockstep.core.setup import FileChange, SetupNode, SetupOutcome, SetupPlan, SetupReport
+from clockstep.core.setup import FileChange, SetupNode, SetupOutcome, SetupPlan, SetupReport, failed, report
 from clockstep.errors import ClockstepError
 from clockstep.machines.libvirt.hardware import clock_lacks, improved
 from clockstep.model import Guest
@@ -98,5 +98,5 @@ def _each(world: World, guests: Sequence[Guest], one: Callable[[Guest], SetupNod
         try:
             found.append(one(guest))
         except ClockstepError as error:
-            found.append(SetupNode(guest.name, SetupOutcome.UNREACHED, error.message))
-    return SetupReport(world.host, tuple(found))
+            found.append(failed(guest.name, error))
+    return report(world.host, found)

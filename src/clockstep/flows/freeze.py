@@ -18,8 +18,9 @@ from clockstep.loop.fleet import failures, side_by_side
 from clockstep.loop.heal import troubled
 from clockstep.model import Episode, Freeze, Guest, Member, Outcome, Policy, SetReport, Snapshot, Thaw, Trouble
 from clockstep.ports import Node, Reach, World
-from clockstep.reach.freezer import HELD_S, LEASE_S, TAKES_NS, freeze, prepare, renew, survey, thaw
 from clockstep.units import SECOND_NS
+from clockstep.workloads.freezer import HELD_S, LEASE_S, TAKES_NS, freeze, prepare, renew, thaw
+from clockstep.workloads.survey import survey
 
 RENEW_EVERY_S, RENEW_AGAIN_S = LEASE_S // 3, 3
 """How often leases are renewed, and how soon again where one could not be."""

@@ -68,4 +68,6 @@ def ours(guest: Guest, pauses: Mapping[str, Pause]) -> bool:
 
 
 def _cause(pause: Pause, now_ns: int) -> Cause:
-    return Cause(f"paused for {pause.text}", max(0, now_ns - pause.clock_ns) + SLACK_NS)
+    kind = {"snapshot": "paused-for-snapshot", "revert": "paused-for-revert"}.get(pause.operation, "paused")
+    detail = pause.snapshot.name if pause.snapshot else ""
+    return Cause(kind, max(0, now_ns - pause.clock_ns) + SLACK_NS, detail=detail)

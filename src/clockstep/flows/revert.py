@@ -9,7 +9,7 @@ from typing import NamedTuple
 from clockstep.core.plan import SLACK_NS
 from clockstep.core.summary import summarise
 from clockstep.core.targets import Scope
-from clockstep.errors import UsageError
+from clockstep.errors import ClockstepError, UsageError
 from clockstep.flows.freeze import Freezer
 from clockstep.flows.hold import Failures, Hold
 from clockstep.flows.snapshot import LISTING_NS, RUN_ON, objections, refuse_changed, sought
@@ -32,16 +32,19 @@ class Targets(NamedTuple):
     remarks: tuple[str, ...]
 
 
-def choose(hypervisor: Hypervisor, scope: Scope, name: str | None, *, frozen: bool = False) -> Targets:
-    """Return what a revert would do, and say where workloads that should be `frozen` are not.
+def choose(hypervisor: Hypervisor, scope: Scope, name: str | None, *, require_frozen: bool = False) -> Targets:
+    """Return what a revert would do.
 
-    Raises UsageError with every reason why it cannot be.
+    Raises UsageError with every reason why it cannot be done, and ClockstepError if workloads must have been frozen for
+    the snapshots and were not.
     """
     snapshots, unread = sought(hypervisor, scope, name)
     refused = side_by_side(list(snapshots), lambda guest: hypervisor.objections(guest, snapshots[guest]), LISTING_NS)
     if reasons := objections(refused):
         raise UsageError("; ".join(reasons), "nothing was touched")
-    said = (*remarks(snapshots), *(unfrozen(snapshots) if frozen else ()), *unread)
+    if require_frozen and (running := unfrozen(snapshots)):
+        raise ClockstepError("; ".join(running), "nothing was changed; leave out --require-frozen to revert anyway")
+    said = (*remarks(snapshots), *unread)
     return Targets(next(iter(snapshots.values())).name, snapshots, said)
 
 
@@ -143,7 +146,7 @@ def combined(snapshots: Mapping[Guest, Snapshot]) -> Snapshot:
 
 def _cause(snapshot: Snapshot, clock: Clock) -> Cause:
     age = max(0, clock.realtime_ns() - snapshot.created_ns)
-    return Cause(f"reverted to snapshot {snapshot.name}", age + SLACK_NS)
+    return Cause("reverted", age + SLACK_NS, detail=snapshot.name)
 
 
 def _member(guest: Guest, failed: Failures, left: Failures) -> Member:

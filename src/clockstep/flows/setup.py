@@ -9,7 +9,17 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from clockstep.core.provision import cloud_init
-from clockstep.core.setup import SetupNode, SetupOutcome, SetupPlan, SetupReport, planned, proves, reported, shortfall
+from clockstep.core.setup import (
+    SetupNode,
+    SetupOutcome,
+    SetupPlan,
+    SetupReport,
+    planned,
+    proves,
+    report,
+    reported,
+    shortfall,
+)
 from clockstep.daemons import setup as chrony
 from clockstep.errors import DeadlineError, ExecBlockedError, ReachError
 from clockstep.flows.step import GRACE_NS, LOOKED, nodes, refuse_paused
@@ -95,7 +105,7 @@ def on_all(
             return job(guest, node(guest))
 
         results = side_by_side(guests, guarded, within_ns)
-    return SetupReport(world.host, reported(results))
+    return report(world.host, reported(results))
 
 
 def _within_ns(policy: Policy) -> int:

@@ -31,9 +31,9 @@ from clockstep.model import (
     SnapshotSet,
 )
 from clockstep.ports import Hypervisor, World
-from clockstep.reach.freezer import stands
 from clockstep.reach.guard import START_NS, start
 from clockstep.units import SECOND_NS
+from clockstep.workloads.freezer import has_frozen
 
 RUN_ON = "letting all run on"
 LISTING_NS = 30 * SECOND_NS
@@ -161,7 +161,7 @@ def guard_all(world: World, guests: Sequence[Guest], node: Nodes) -> list[Guest]
     def job(guest: Guest) -> bool:
         reach, until_ns = node(guest).reach, world.clock.monotonic_ns() + START_NS
         start(reach, until_ns)
-        return stands(reach, until_ns)
+        return has_frozen(reach, until_ns)
 
     results = side_by_side(guests, job, START_NS)
     return [guest for guest in guests if results[guest.name] is True]
@@ -262,7 +262,7 @@ def _continue(
     finally:
         hold.resume_all()
     if frozen:
-        cause = Cause("paused for a snapshot", behind_ns + SLACK_NS)
+        cause = Cause("paused-for-snapshot", behind_ns + SLACK_NS, detail=snapshot.name)
         with freezer.kept():
             step(world, dict.fromkeys(guests, cause), policy, proven=freezer.proven)
     return _begin(world, fresh(world.hypervisor, guests), snapshot.name, policy, freeze, behind_ns)
@@ -280,7 +280,7 @@ def _concluded(
     node: Nodes | None = None,
 ) -> SetReport:
     """Resume all and bring them right; where one failed, none keeps the snapshot."""
-    cause = Cause("paused for a snapshot", behind_ns + SLACK_NS)
+    cause = Cause("paused-for-snapshot", behind_ns + SLACK_NS, detail=snapshot.name)
     world.tell("", RUN_ON)
     with freezer.kept():
         episodes, left = hold.resume_and_step(dict.fromkeys(guests, cause), policy, freezer.proven, node)

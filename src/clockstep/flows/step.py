@@ -13,8 +13,8 @@ from clockstep.ports import Clock, Node, Reach, World
 from clockstep.units import SECOND_NS, show_moment
 from clockstep.waiting import said_if_slow
 
-ASKED = Cause("asked for")
-LOOKED = Cause("looked at")
+ASKED = Cause("asked")
+LOOKED = Cause("looked")
 GRACE_NS = 7 * SECOND_NS
 """What a loop may overrun its own deadline by, waiting for an agent's last answer, before it is left behind."""
 BEGIN_NS = 40 * SECOND_NS

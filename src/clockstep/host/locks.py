@@ -82,7 +82,8 @@ class DomainLocks:
             if self._clock.monotonic_ns() >= until_ns:
                 if self._passes_over(guest, holder, waited=within_ns > 0):
                     return
-                raise BusyError(f"another clockstep works on {guest.name}{holder.text}", "let it end, or end it")
+                text = f"{guest.name} is locked by another clockstep{holder.text}"
+                raise BusyError(text, "wait for it or stop it")
 
     def _try(self, uuid: str) -> bool:
         with self._guard:
@@ -138,7 +139,7 @@ class DomainLocks:
                 lock.close()
                 return False
             self._held[guest.uuid] = (lock, 1)
-        self._tell("", f"{guest.name}: the lock of another user's process is passed over{holder.text}")
+        self._tell("", f"{guest.name}: ignoring the lock of another user's process{holder.text}")
         return True
 
     def _believes(self, uid: int) -> bool:
@@ -180,5 +181,5 @@ def _named(connected: socket.socket) -> Holder:
         command = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
     except OSError:
         command = ""
-    text = f": process {pid} of {account(uid)}" + (f" ({visible(command[:80])})" if command else "")
+    text = f" (pid {pid} of {account(uid)}{f': {visible(command[:80])}' if command else ''})"
     return Holder(pid, uid, text)

@@ -6,6 +6,7 @@ Everything written here begins with `MARK`, and only what does is ever replaced 
 import subprocess
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,13 +15,13 @@ from clockstep.host.trust import objection
 
 UNIT = "clockstep-watch.service"
 ACCOUNT = "clockstep"
-MARK = "written by clockstep watch --install"
+MARK = "written by clockstep service install"
 
 # A session daemon that libvirt started itself would be of this unit, with its machines, and end with it.
 HEAD = """\
 # {mark}
 [Unit]
-Description=Right clocks in virtual machines, whoever reverts, resumes or wakes them
+Description=Corrects the clocks of VMs after reverts, resumes and restores
 After=libvirtd.service virtqemud.service network.target
 
 [Service]
@@ -108,7 +109,7 @@ polkit.addRule(function (action, subject) {{
 AGENT = """,
         "org.libvirt.api.domain.write" // also to read the time by the guest agent (virDomainGetTime)"""
 
-AS_WHO = "the system's service is root's to change; --user is for your own"
+AS_WHO = "only root may change the system's service; use --user for your own"
 Do = Callable[[Sequence[str]], None]
 
 
@@ -126,6 +127,17 @@ class Service(NamedTuple):
     needed: Sequence[Path] = ()
     code: Sequence[Path] = ()
     domains: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceStatus:
+    """What `service status` prints; `enabled` and `active` are systemd's words, `file` is empty if there is none."""
+
+    unit: str
+    file: str
+    enabled: str
+    active: str
+    schema_version: int = 2
 
 
 def files(service: Service, root: Path, home: Path) -> dict[Path, str]:
@@ -182,14 +194,14 @@ def install(service: Service, root: Path, home: Path, do: Do) -> list[Path]:
             raise
         text = error.message if isinstance(error, ClockstepError) else str(error)
         journal = f"journalctl {'--user ' if service.of_user else ''}--unit {UNIT}"
-        raise ClockstepError(f"the service was not installed: {text}", f"all is as it was; why: {journal}") from error
+        raise ClockstepError(f"the service was not installed: {text}", f"nothing was changed; see {journal}") from error
     return list(wanted)
 
 
 def refuse_without_systemd(root: Path) -> None:
     """Raise UsageError where systemd does not run (sd_booted(3))."""
     if not (root / "run/systemd/system").is_dir():
-        raise UsageError("systemd does not run here", "have clockstep watch started by what starts services here")
+        raise UsageError("systemd does not run here", "start clockstep watch by what starts services here")
 
 
 def has_account(root: Path) -> bool:
@@ -244,7 +256,7 @@ def refuse_others(file: Path) -> str | None:
     except OSError as error:
         raise ClockstepError(f"{file} cannot be read: {error}", AS_WHO) from error
     if MARK not in text.partition("\n")[0]:
-        raise ClockstepError(f"{file} is there, and not of clockstep's making", "move it away, and try again")
+        raise ClockstepError(f"{file} exists, and clockstep did not write it", "move it away, and try again")
     return text
 
 
@@ -295,6 +307,26 @@ def run(command: Sequence[str]) -> None:
         raise ClockstepError(f"{command[0]} cannot be run: {error}", "this needs systemd") from error
     if done.returncode:
         raise ClockstepError(f"{' '.join(command)} failed: {done.stderr.strip() or done.stdout.strip()}")
+
+
+def asked(command: Sequence[str]) -> str:
+    """Return the first line that a command of the system's prints, whatever it ends with; empty if it cannot run."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.strip().partition("\n")[0]
+
+
+def status(root: Path, home: Path, ask: Callable[[Sequence[str]], str], *, of_user: bool) -> ServiceStatus:
+    """Return what systemd says of the service. Raises UsageError if systemd does not run."""
+    refuse_without_systemd(root)
+    file = unit_file(root, home, of_user=of_user)
+    of_systemd = systemctl(of_user=of_user)
+    if not file.exists():
+        return ServiceStatus(UNIT, "", "not installed", "inactive")
+    enabled, active = (ask([*of_systemd, verb, UNIT]) or "unknown" for verb in ("is-enabled", "is-active"))
+    return ServiceStatus(UNIT, str(file), enabled, active)
 
 
 def systemctl(*, of_user: bool) -> list[str]:

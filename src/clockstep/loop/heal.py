@@ -13,7 +13,7 @@ from clockstep.core.checks import agrees, judge, left_to_daemon, measured, resyn
 from clockstep.core.offset import sandwich
 from clockstep.core.plan import explained, hopeless, plan
 from clockstep.daemons import DAEMONS, ask_all, parse_all
-from clockstep.errors import ClockstepError, InternalError, NotRunningError, NotSteppedError, ReachError
+from clockstep.errors import BusyError, ClockstepError, InternalError, NotRunningError, NotSteppedError, ReachError
 from clockstep.model import (
     Action,
     Cause,
@@ -444,7 +444,7 @@ def unreached(name: str, cause: Cause, error: ClockstepError, clock: Clock) -> E
 def troubled(error: ClockstepError) -> Trouble:
     """Return an error as the fact that it is here."""
     lasting = isinstance(error, ReachError) and error.lasting
-    return Trouble(error.message, error.hint, lasting, isinstance(error, InternalError))
+    return Trouble(error.message, error.hint, lasting, isinstance(error, InternalError), isinstance(error, BusyError))
 
 
 def met(run: Run, error: ReachError) -> Trouble:

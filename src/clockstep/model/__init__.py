@@ -1,4 +1,4 @@
-"""The nouns: immutable records that every other room speaks of, and that `--json` prints exactly as they are.
+"""The nouns: immutable records that every other room speaks of, and that `-o json` prints exactly as they are.
 
 Time is integer nanoseconds. An offset is a node's clock minus the truth, which is the clock of the machine that runs
 clockstep; it never travels without its error.
@@ -28,7 +28,13 @@ from clockstep.model.doctor import (
     DoctorReport,
     Examination,
     Inside,
+    Issue,
+    Level,
     TimeSource,
+)
+from clockstep.model.failure import (
+    ErrorReport,
+    Failure,
 )
 from clockstep.model.history import (
     Entry,
@@ -72,8 +78,10 @@ __all__ = [
     "DoctorReport",
     "Entry",
     "Episode",
+    "ErrorReport",
     "Examination",
     "Facts",
+    "Failure",
     "Finding",
     "Freeze",
     "Guest",
@@ -81,6 +89,8 @@ __all__ = [
     "History",
     "HostClock",
     "Inside",
+    "Issue",
+    "Level",
     "Member",
     "Offset",
     "Outcome",

@@ -80,13 +80,15 @@ class Claim:
 class Trouble:
     """Something that went wrong while a node was looked at.
 
-    `lasting`: asking again will not help. `internal`: it is a bug of clockstep's.
+    `lasting`: asking again will not help. `internal`: it is a bug of clockstep's. `locked`: by another
+    clockstep.
     """
 
     text: str
     remedy: str = ""
     lasting: bool = False
     internal: bool = False
+    locked: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,12 +127,14 @@ class Policy:
 class Cause:
     """Why a node is worked on, and how far behind that can have left its clock.
 
+    `kind` is a token, as `reverted`, and `detail` what tells it from others of its kind, as the snapshot's name.
     `since_ns` is the reading of this machine's monotonic clock when the node began to run wrong, if that is known.
     """
 
-    text: str
+    kind: str
     explains_ns: int = DAY_NS
     since_ns: int | None = None
+    detail: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,4 +226,4 @@ class Report:
     host: HostClock
     episodes: tuple[Episode, ...]
     summary: Summary | None = None
-    schema_version: int = 1
+    schema_version: int = 2

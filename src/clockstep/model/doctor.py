@@ -1,8 +1,9 @@
 """What is found of a node's timekeeping, and what there is to say of it."""
 
 from dataclasses import dataclass
+from enum import Enum
 
-from clockstep.model.clock import Facts, Finding, HostClock
+from clockstep.model.clock import Facts, HostClock, Summary
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +76,9 @@ class Around:
 
 @dataclass(frozen=True, slots=True)
 class Examination:
-    """All that was found of a node; None where it could not be looked at, and `unasked` says why not inside.
+    """All that was found of a node; None if it could not be examined, and `unasked` says why not inside.
+
+    `unasked_lasts` is whether asking again would not help.
 
     `confined` is what the node says of forbidding its guest agent to run programs.
     """
@@ -87,15 +90,34 @@ class Examination:
     exec_blocked: bool = False
     confined: str = ""
     unasked: str = ""
+    unasked_lasts: bool = False
     host_tai_s: int = 0
+
+
+class Level(Enum):
+    """How bad it is what `doctor` found: a clock is off by it, may be after the next revert, or it is worth knowing."""
+
+    ERROR = "error"
+    WARNING = "warning"
+    NOTE = "note"
+
+
+@dataclass(frozen=True, slots=True)
+class Issue:
+    """One thing that `doctor` found; `check` is its section in docs/diagnosis.md."""
+
+    check: str
+    level: Level
+    text: str
+    remedy: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """What is to be said of a node, worst first; nothing where all is in order."""
+    """What was found on a node, worst first; nothing if all is in order."""
 
     node: str
-    findings: tuple[Finding, ...]
+    findings: tuple[Issue, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +125,7 @@ class DoctorReport:
     """What `doctor` prints; `general` is of this machine, and of all nodes together."""
 
     host: HostClock
-    general: tuple[Finding, ...]
+    general: tuple[Issue, ...]
     nodes: tuple[Diagnosis, ...]
-    schema_version: int = 1
+    summary: Summary | None = None
+    schema_version: int = 2

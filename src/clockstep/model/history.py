@@ -19,4 +19,4 @@ class History:
 
     entries: tuple[Entry, ...]
     skipped: int = 0
-    schema_version: int = 1
+    schema_version: int = 2

@@ -67,18 +67,18 @@ class Selection:
     choice: Choice
     text: str
     nodes: tuple[Selected, ...]
-    schema_version: int = 1
+    schema_version: int = 2
 
 
 class What(Enum):
     """What can happen to a guest, as far as its clock is concerned."""
 
-    REVERTED = "reverted to a snapshot"
-    RESTORED = "restored from a saved state"
+    REVERTED = "reverted"
+    RESTORED = "restored"
     MIGRATED = "migrated"
-    RESUMED = "resumed after a pause"
+    RESUMED = "resumed"
     BOOTED = "booted"
-    ANSWERS = "its agent answers"
+    ANSWERS = "agent-answers"
     PAUSED = "paused"
     STOPPED = "stopped"
 

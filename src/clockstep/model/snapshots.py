@@ -58,21 +58,21 @@ class Pause:
 class Outcome(Enum):
     """What a snapshot, a revert, a pause or a resume came to for one node."""
 
-    TAKEN = "snapshot taken"
-    NOT_TAKEN = "no snapshot taken"
-    DELETED = "snapshot deleted"
-    NOT_DELETED = "snapshot not deleted"
+    TAKEN = "taken"
+    NOT_TAKEN = "not-taken"
+    DELETED = "deleted"
+    NOT_DELETED = "not-deleted"
     REVERTED = "reverted"
-    HELD = "reverted and left paused"
-    NOT_REVERTED = "not reverted"
+    HELD = "held"
+    NOT_REVERTED = "not-reverted"
     PAUSED = "paused"
-    NOT_PAUSED = "not paused"
+    NOT_PAUSED = "not-paused"
     RESUMED = "resumed"
-    NOT_RESUMED = "not resumed"
+    NOT_RESUMED = "not-resumed"
     THAWED = "thawed"
-    NOTHING_FROZEN = "nothing was frozen by clockstep"
-    NOT_THAWED = "not thawed"
-    UNREAD = "not read"
+    NOTHING_FROZEN = "nothing-frozen"
+    NOT_THAWED = "not-thawed"
+    UNREAD = "unread"
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +103,7 @@ class SetReport:
     remarks: tuple[str, ...] = ()
     freezes: tuple[Freeze, ...] = ()
     summary: Summary | None = None
-    schema_version: int = 1
+    schema_version: int = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,4 +124,4 @@ class SnapshotList:
 
     snapshots: tuple[SnapshotSet, ...]
     unread: tuple[Member, ...] = ()
-    schema_version: int = 1
+    schema_version: int = 2

@@ -34,11 +34,11 @@ class Workloads:
 
 
 class Thaw(Enum):
-    """What became of workloads that were frozen."""
+    """What became of workloads that were frozen: thawed with a proven clock, frozen still, or running."""
 
-    PROVEN = "thawed, the clock proven right"
-    FROZEN = "frozen still"
-    RUNNING = "not frozen"
+    PROVEN = "thawed"
+    FROZEN = "frozen"
+    RUNNING = "running"
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,9 @@ What it writes when it is ready is its process id and until which second of the 
 from collections.abc import Callable
 
 from clockstep.errors import ReachError
-from clockstep.ports import PLATFORM_PYTHON, Clock, Reach
-from clockstep.reach.injection import PERL_STEP, PYTHON_STEP, step_words
+from clockstep.guest import program
+from clockstep.ports import Clock, Reach
+from clockstep.reach.injection import ADJTIMEX, step_words
 from clockstep.units import MILLISECOND_NS, SECOND_NS
 
 FIFO = "/run/clockstep/guard"
@@ -26,76 +27,10 @@ LEAST_NS = 100 * MILLISECOND_NS
 POLL_NS, SLOWEST_POLL_NS = 10 * MILLISECOND_NS, 80 * MILLISECOND_NS
 """Each poll takes processor time from the guard, and from other nodes on a busy machine: fewer the longer it takes."""
 
-PERL = (
-    PERL_STEP
-    + r"""
-my ($lease, $till, $fifo) = @ARGV;
-$SIG{ALRM} = sub {
-    my @own = stat STDIN;
-    my @there = stat $fifo;
-    unlink $fifo, "$fifo.ready" if @there && $own[1] == $there[1];
-    exit;
-};
-alarm $lease;
-syswrite STDOUT, "$$ $till\n";
-open STDOUT, ">", "/dev/null";
-my $heard = "";
-while (sysread STDIN, $heard, 4096, length $heard) {
-    while ($heard =~ s/^(.*)\n//) {
-        exit if $1 eq "end";
-        step(split " ", $1);
-    }
-}"""
-)
-PYTHON = (
-    PYTHON_STEP
-    + r"""
-import os, signal
-lease, till, fifo = sys.argv[1:]
-def over(number, frame):
-    try:
-        if os.fstat(0).st_ino == os.stat(fifo).st_ino:
-            os.unlink(fifo)
-            os.unlink(fifo + ".ready")
-    finally:
-        os._exit(0)
-signal.signal(signal.SIGALRM, over)
-signal.alarm(int(lease))
-os.write(1, b"%d %s\n" % (os.getpid(), till.encode()))
-os.dup2(os.open("/dev/null", os.O_WRONLY), 1)
-for line in open(0, "rb", 0):
-    if line == b"end\n":
-        break
-    step(*line.decode().split())"""
-)
-START = r"""perl=$1 python=$2 lease=$3 least=$4 fifo=$5
-umask 077
-read -r up rest </proc/uptime && up=${up%%.*} || exit 69
-alive() {
-    while read -r line || [ -n "$line" ]; do case $line in *"$fifo"*) return 0;; esac; done <"/proc/$1/cmdline"
-    return 1
-}
-if [ -p "$fifo" ] && read -r pid till <"$fifo.ready" && alive "$pid"; then
-    [ $((till - up)) -lt "$least" ] || exit 0
-    echo end 1<>"$fifo"
-fi
-none() { rm -f "$fifo" "$fifo.ready"; exit 69; }
-if command -v perl >/dev/null 2>&1; then set -- perl -e "$perl"
-elif command -v python3 >/dev/null 2>&1; then set -- python3 -I -S -c "$python"
-elif [ -x ENTERPRISE ]; then set -- ENTERPRISE -I -S -c "$python"
-else none; fi
-mkdir -p "${fifo%/*}" && rm -f "$fifo" "$fifo.ready" && mkfifo "$fifo" || exit 69
-"$@" "$lease" $((up + lease)) "$fifo" <>"$fifo" >"$fifo.ready" 2>/dev/null &
-tries=0
-until [ -s "$fifo.ready" ]; do
-    tries=$((tries + 1))
-    [ $tries -lt 300 ] || exit 69
-    kill -0 $! 2>/dev/null || none
-    sleep 0.01
-done""".replace("ENTERPRISE", PLATFORM_PYTHON)
-"""The fifo is opened for both directions, so that it never ends and opening it never waits (fifo(7)). There is none
-without a guard that reads it, since whoever steps would wait for one."""
-SEND = r"""[ -p "$1" ] && printf '%s\n' "$2" 1<>"$1" """
+PERL = program("guard/guard.pl", **ADJTIMEX)
+PYTHON = program("guard/guard.py")
+START = program("guard/start.sh")
+SEND = program("guard/send.sh")
 
 Send = Callable[[str], bool]
 """Writes a line into the fifo; whether there is one."""

@@ -12,11 +12,12 @@ from collections.abc import Sequence
 from uuid import UUID
 
 from clockstep.errors import NotSteppedError, ReachError, cut
+from clockstep.guest import program
 from clockstep.model import Reading
-from clockstep.ports import PLATFORM_PYTHON, Clock, Login, Output
+from clockstep.ports import Clock, Login, Output
 from clockstep.reach.absolute import AbsoluteSet
 from clockstep.reach.guard import FIFO, SEND, Guard
-from clockstep.reach.injection import PERL_NUMBER, UNAVAILABLE, WINDOW_NS, added, by_shell, fate_words, step_words
+from clockstep.reach.injection import UNAVAILABLE, WINDOW_NS, added, by_shell, fate_words, step_words
 from clockstep.reach.logins import SSH, configured
 from clockstep.reach.sampling import sampled
 from clockstep.reach.shell import Shell, ShellEndedError
@@ -85,36 +86,10 @@ HINTS = {
 }
 """By what ssh says; none of these passes by itself."""
 
-PERL = (
-    PERL_NUMBER % (228, 113)
-    + r"""my $now = "\0" x 16;
-syswrite STDOUT, "$ARGV[0]\n";
-while (sysread STDIN, my $asked, 1) {
-    next if $asked eq "\n";
-    last if $asked ne "t" || syscall($number, 0, $now) < 0;
-    syswrite STDOUT, sprintf("%d %09d\n", unpack("q2", $now));
-}"""
-)
-PYTHON = r"""import os, sys, time
-os.write(1, (sys.argv[1] + "\n").encode())
-while True:
-    asked = os.read(0, 1)
-    if asked == b"t":
-        os.write(1, b"%d %09d\n" % divmod(time.time_ns(), 10**9))
-    elif asked != b"\n":
-        break"""
-CLOCK = f"""perl -e '{PERL}' $mark 2>/dev/null || python3 -I -S -c '{PYTHON}' $mark 2>/dev/null ||
-{PLATFORM_PYTHON} -I -S -c '{PYTHON}' $mark 2>/dev/null || {{ echo $mark
-while read -r asked && [ "$asked" = t ]; do date '+%s %N' || break; done; }}"""
-"""Answers each `t` by clock_gettime(2), without a module that could be missing. `date` starts a process for each, and
-busybox's may have no nanoseconds: then it tells whole seconds, which bound the clock within one."""
-
-WHO = """user=$(id -u)
-echo "$user"
-machine='cat /sys/class/dmi/id/product_uuid 2>/dev/null'
-if [ "$user" = 0 ]; then eval "$machine"; else sudo -n /bin/sh -c "echo sudo; $machine"; fi
-true"""
-"""Who one is there, and which machine that is: only root may read the UUID that the firmware has of the hypervisor."""
+PERL = program("clock/clock.pl", X86_64=228, AARCH64=113)
+"""By the numbers of clock_gettime(2)."""
+CLOCK = program("clock/clock.sh", PERL=PERL, PYTHON=program("clock/clock.py"))
+WHO = program("survey/who.sh")
 
 ANSWER = re.compile(r"(\d{1,10})(?: (\d{9})| ?%?N?)", re.ASCII)
 

@@ -1,8 +1,9 @@
-"""Where the text goes: a table in a terminal, plain lines in a pipe, the story on stderr meanwhile.
+"""Where the text goes: a table in a terminal, plain lines in a pipe, the progress on stderr meanwhile.
 
 rich is imported only where a terminal is there to draw on.
 """
 
+import os
 import re
 import sys
 import threading
@@ -14,13 +15,25 @@ from typing import IO, Any
 import msgspec
 
 from clockstep.errors import visible
+from clockstep.render.stamps import prefix
 from clockstep.render.text import Page
 
 UNPRINTABLE = re.compile(
     "[\x7f-\x9f\xad\u0600-\u0605\u061c\u06dd\u070f\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]"
 )
 """What JSON leaves as it is: the control characters above ASCII, format and bidirectional ones, line separators."""
-COLOURS = {"good": "green", "bad": "red", "unsure": "yellow", "unreachable": "magenta"}
+COLOURS = {
+    "good": "green",
+    "bad": "red",
+    "unsure": "yellow",
+    "unreachable": "magenta",
+    "error": "red",
+    "warning": "yellow",
+}
+COLOURED = ("VERDICT", "LEVEL")
+"""Columns whose words have a colour; a node may be called like a verdict."""
+UNLIMITED = 10_000
+"""The width of what is no terminal."""
 
 
 def print_json(record: object, out: IO[str] | None = None) -> None:
@@ -54,27 +67,27 @@ def visible_page(page: Page) -> Page:
     return Page(tuple(map(visible, page.above)), page.header, rows, tuple(map(visible, page.below)))
 
 
-def print_page(page: Page, out: IO[str] | None = None) -> None:
+def print_page(page: Page, out: IO[str] | None = None, *, headers: bool = True, color: str = "auto") -> None:
     """Print a page: coloured on a terminal, in plain columns elsewhere. A table without rows is left out."""
     out = out or sys.stdout
     page = visible_page(page)
-    if out.isatty():
-        console = _console(out)
-        console.print(rich_page(page, console.width))
+    if out.isatty() or color == "always":
+        console = console_of(out, color)
+        console.print(rich_page(page, console.width if out.isatty() else UNLIMITED, headers=headers))
         return
-    for line in (*page.above, *(plain_table(page.header, page.rows) if page.rows else ()), *page.below):
+    for line in (*page.above, *plain_table(page.header, page.rows, headers=headers), *page.below):
         print(line, file=out)
     out.flush()
 
 
-def rich_page(page: Page, width: int) -> Any:
-    """Return a page for a terminal of this width: its table as it stands where it fits, else a block for each row."""
+def rich_page(page: Page, width: int, *, headers: bool = True) -> Any:
+    """Return a page for a terminal of this width: its table if it fits, else a block for each row."""
     from rich.console import Group
     from rich.text import Text
 
-    lines = plain_table(page.header, page.rows) if page.rows else []
-    fits = max(map(cell_width, lines), default=0) <= width
-    table = (rich_table(page.header, page.rows) if fits else rich_blocks(page.header, page.rows),) if page.rows else ()
+    fits = max(map(cell_width, plain_table(page.header, page.rows)), default=0) <= width
+    made = rich_table(page.header, page.rows, headers=headers) if fits else rich_blocks(page.header, page.rows)
+    table = (made,) if page.rows else ()
     return Group(*map(Text, page.above), *table, *map(Text, page.below))
 
 
@@ -96,40 +109,44 @@ def rich_blocks(header: tuple[str, ...], rows: tuple[tuple[str, ...], ...]) -> A
         blocks.append(Text(first, style="bold"))
         for name, cell in zip(header[1:], rest, strict=True):
             if cell != "-":
-                said = (
-                    Text.assemble((f"{name.lower()}: ", "dim"), (cell, COLOURS.get(cell, ""))) if name else Text(cell)
-                )
+                said = Text.assemble((f"{name.lower()}: ", "dim"), (cell, _style(name, cell))) if name else Text(cell)
                 blocks.append(Padding(said, (0, 0, 0, 2)))
     return Group(*blocks)
 
 
-def plain_table(header: tuple[str, ...], rows: tuple[tuple[str, ...], ...]) -> list[str]:
-    """Return the lines of a table in columns, two spaces apart."""
-    widths = [max(len(row[column]) for row in (header, *rows)) for column in range(len(header))]
-    return [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in (header, *rows)
-    ]
+def plain_table(header: tuple[str, ...], rows: tuple[tuple[str, ...], ...], *, headers: bool = True) -> list[str]:
+    """Return the lines of a table in columns, two spaces apart; none of a table without rows."""
+    if not rows:
+        return []
+    lines = (header, *rows) if headers else rows
+    widths = [max(len(row[column]) for row in lines) for column in range(len(header))]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in lines]
 
 
-def rich_table(header: tuple[str, ...], rows: tuple[tuple[str, ...], ...]) -> Any:
+def rich_table(header: tuple[str, ...], rows: tuple[tuple[str, ...], ...], *, headers: bool = True) -> Any:
     """Return a table for a terminal that has room for it."""
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=any(header))
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=headers and any(header))
     for name in header:
         table.add_column(name, no_wrap=True)
     for row in rows:
-        table.add_row(*(Text(cell, style=COLOURS.get(cell, "")) for cell in row))
+        table.add_row(*(Text(cell, style=_style(name, cell)) for name, cell in zip(header, row, strict=True)))
     return table
+
+
+def _style(column: str, cell: str) -> str:
+    return COLOURS.get(cell, "") if column in COLOURED else ""
 
 
 class Repaint(AbstractContextManager["Repaint"]):
     """Pages that take each other's place on a terminal, and follow each other elsewhere."""
 
-    def __init__(self, out: IO[str] | None = None) -> None:
+    def __init__(self, out: IO[str] | None = None, *, headers: bool = True, color: str = "auto") -> None:
         self._out = out or sys.stdout
+        self._headers = headers
+        self._color = color
         self._stack = ExitStack()
         self._live: Any = None
 
@@ -137,7 +154,8 @@ class Repaint(AbstractContextManager["Repaint"]):
         if self._out.isatty():
             from rich.live import Live
 
-            self._live = self._stack.enter_context(Live(console=_console(self._out), auto_refresh=False))
+            console = console_of(self._out, self._color)
+            self._live = self._stack.enter_context(Live(console=console, auto_refresh=False))
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
@@ -146,16 +164,19 @@ class Repaint(AbstractContextManager["Repaint"]):
     def show(self, page: Page) -> None:
         """Show a page instead of the one before."""
         if self._live is None:
-            print_page(page, self._out)
+            print_page(page, self._out, headers=self._headers, color=self._color)
         else:
-            self._live.update(rich_page(visible_page(page), self._live.console.width), refresh=True)
+            made = rich_page(visible_page(page), self._live.console.width, headers=self._headers)
+            self._live.update(made, refresh=True)
 
 
 class Story(AbstractContextManager["Story"]):
-    """What happens while it happens: a live table on a terminal, a line for each change elsewhere."""
+    """Progress: a live table on a terminal, a line for each change elsewhere, nothing if it is to be quiet."""
 
-    def __init__(self, out: IO[str] | None = None) -> None:
+    def __init__(self, out: IO[str] | None = None, *, quiet: bool = False, color: str = "auto") -> None:
         self._out = out or sys.stderr
+        self._quiet = quiet
+        self._color = color
         self._lock = threading.Lock()
         self._latest: dict[str, str] = {}
         self._began_s = time.monotonic()
@@ -163,10 +184,10 @@ class Story(AbstractContextManager["Story"]):
         self._live: Any = None
 
     def __enter__(self) -> "Story":
-        if self._out.isatty():
+        if self._out.isatty() and not self._quiet:
             from rich.live import Live
 
-            console = _console(self._out)
+            console = console_of(self._out, self._color)
             self._live = Live(console=console, transient=True, refresh_per_second=4, get_renderable=self._picture)
             self._stack.enter_context(self._live)
         return self
@@ -188,18 +209,29 @@ class Story(AbstractContextManager["Story"]):
         self._stack.close()
 
     def tell(self, node: str, text: str) -> None:
-        """Tell what happens to a node, or to all where `node` is empty. Saying the same again says nothing."""
+        """Tell what happens to a node, or to all if `node` is empty. Telling the same again prints nothing."""
+        if self._quiet:
+            return
         node, text = visible(node), visible(text)
         with self._lock:
             if self._latest.get(node) == text:
                 return
             self._latest[node] = text
             if self._live is None:  # else it is painted soon
-                with suppress(OSError):  # a story that nobody hears must not end the work
-                    print(f"{node}: {text}" if node else text, file=self._out, flush=True)
+                line = f"{node}: {text}" if node else text
+                with suppress(OSError):  # progress that nobody reads must not end the work
+                    print(f"{prefix(self._out, os.environ)}{line}", file=self._out, flush=True)
 
 
-def _console(out: IO[str]) -> Any:
+def console_of(out: IO[str], color: str = "auto") -> Any:
+    """Return rich's console for a stream; `color` is `auto`, `always` or `never`. NO_COLOR counts for `auto`."""
     from rich.console import Console
 
+    if color == "never":
+        return Console(file=out, highlight=False, color_system=None)
+    if color == "always":
+        width = None if out.isatty() else UNLIMITED
+        return Console(
+            file=out, highlight=False, force_terminal=True, no_color=False, color_system="standard", width=width
+        )
     return Console(file=out, highlight=False)

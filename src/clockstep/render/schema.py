@@ -4,10 +4,34 @@ from typing import Any
 
 import msgspec
 
+from clockstep.config import ConfigReport
 from clockstep.core.setup import SetupReport
-from clockstep.model import Action, DoctorReport, History, Report, Resync, Selection, SetReport, SnapshotList, Step
+from clockstep.host.systemd_unit import ServiceStatus
+from clockstep.model import (
+    Action,
+    DoctorReport,
+    ErrorReport,
+    History,
+    Report,
+    Resync,
+    Selection,
+    SetReport,
+    SnapshotList,
+    Step,
+)
 
-PRINTED = (Selection, Report, DoctorReport, SetupReport, SetReport, SnapshotList, History)
+PRINTED = (
+    Selection,
+    Report,
+    DoctorReport,
+    SetupReport,
+    SetReport,
+    SnapshotList,
+    ConfigReport,
+    ServiceStatus,
+    History,
+    ErrorReport,
+)
 ACTIONS = (Step, Resync)
 REFERENCE = "#/$defs/{name}"
 
@@ -20,7 +44,7 @@ def schema() -> str:
     alternatives = described[: len(PRINTED)]
     whole = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": "What clockstep --json prints",
+        "title": "What clockstep -o json prints",
         "anyOf": list(alternatives),
         "$defs": definitions,
     }

@@ -3,6 +3,7 @@
 from clockstep.core.provision import EXPLAINED, advice
 from clockstep.core.setup import SetupNode, SetupOutcome, SetupReport, diff, remarks
 from clockstep.render.text import Page, claim_text, offset_text
+from clockstep.render.words import WORDS
 
 
 def plan_page(report: SetupReport) -> Page:
@@ -14,7 +15,7 @@ def plan_page(report: SetupReport) -> Page:
 def done_page(report: SetupReport) -> Page:
     """Say what became of each node, with the look that proves it."""
     header = ("NODE", "SETUP", "OFFSET", "DAEMON SAYS")
-    rows = tuple((node.node, node.outcome.value, *_looked(node)) for node in report.nodes)
+    rows = tuple((node.node, WORDS[node.outcome], *_looked(node)) for node in report.nodes)
     return Page((), header, rows, tuple(f"{node.node}: {node.text}" for node in report.nodes if node.text))
 
 
@@ -30,11 +31,11 @@ def _plan_lines(node: SetupNode) -> list[str]:
 
 def explained_page() -> Page:
     """Say of each line that may be written why it is."""
-    return Page((), ("LINE", "WHY"), EXPLAINED, ("what is written where: clockstep setup --dry-run",))
+    return Page((), ("LINE", "WHY"), EXPLAINED, ("what is written where: clockstep setup plan",))
 
 
 def _rows(report: SetupReport) -> tuple[tuple[str, ...], ...]:
-    return tuple((node.node, node.outcome.value) for node in report.nodes)
+    return tuple((node.node, WORDS[node.outcome]) for node in report.nodes)
 
 
 def _remarks(report: SetupReport) -> tuple[str, ...]:

@@ -1,17 +1,21 @@
 """Reports as rows of text, whether they end up in a terminal's table or in a pipe's plain lines."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from typing import NamedTuple
 
+from clockstep.config import ConfigReport, Source
+from clockstep.core.selection import Cluster
+from clockstep.host.systemd_unit import ServiceStatus
 from clockstep.model import (
     Action,
     DoctorReport,
     Episode,
-    Finding,
     Freeze,
     Guest,
     History,
     HostClock,
+    Issue,
     Member,
     Offset,
     Outcome,
@@ -25,6 +29,7 @@ from clockstep.model import (
     Step,
     Verdict,
 )
+from clockstep.render.words import WORDS, cause_text
 from clockstep.units import show_bound, show_duration, show_moment, show_offset, show_shift
 
 ORDINARY = ("Normal", "0")
@@ -73,9 +78,9 @@ def step_page(report: Report) -> Page:
 
 def doctor_page(report: DoctorReport) -> Page:
     """List what was found, worst first for each, and where to read on."""
-    header = ("NODE", "VERDICT", "SECTION", "FOUND", "DO")
+    header = ("NODE", "LEVEL", "SECTION", "FOUND", "DO")
     general = [_found("all", finding) for finding in report.general]
-    nodes: dict[Finding, list[str]] = {}
+    nodes: dict[Issue, list[str]] = {}
     for one in report.nodes:
         for finding in one.findings:
             nodes.setdefault(finding, []).append(one.node)
@@ -86,8 +91,8 @@ def doctor_page(report: DoctorReport) -> Page:
     return Page((host_line(report.host),), header, (*general, *rows), below)
 
 
-def _found(node: str, finding: Finding) -> tuple[str, ...]:
-    return (node, finding.verdict.value, finding.check, finding.text, finding.remedy or "-")
+def _found(node: str, issue: Issue) -> tuple[str, ...]:
+    return (node, issue.level.value, issue.check, issue.text, issue.remedy or "-")
 
 
 def episode_line(episode: Episode) -> str:
@@ -95,29 +100,27 @@ def episode_line(episode: Episode) -> str:
     after = f", right after {_after(episode)}" if episode.wrong_for_ns else ""
     done = f"{_actions(episode, episode.actions)}, now {offset_text(episode.after)}{after}; " if episode.actions else ""
     said = "".join(f"; {text}" for text in _remarks([episode]))
-    head = f"{show_moment(episode.started_at_ns)}  {episode.node}  {episode.cause.text}"
+    head = f"{show_moment(episode.started_at_ns)}  {episode.node}  {cause_text(episode.cause)}"
     return f"{head}: {offset_text(episode.before)}; {done}{episode.verdict.value}{said}"
 
 
 def history_page(history: History) -> Page:
     """Say what was done to clocks, and why."""
-    header = ("WHEN", "NODE", "CAUSE", "BEFORE", "DONE", "AFTER", "VERDICT", "BY")
+    header = ("WHEN", "NODE", "CAUSE", "BEFORE", "DONE", "AFTER", "VERDICT")
     rows = tuple(
         (
             show_moment(e.started_at_ns),
             e.node,
-            e.cause.text,
+            cause_text(e.cause),
             offset_text(e.before),
             _actions(e, e.actions),
             offset_text(e.after),
             e.verdict.value,
-            entry.by,
         )
-        for entry in history.entries
-        for e in (entry.episode,)
+        for e in (entry.episode for entry in history.entries)
     )
-    empty = () if rows else ("nothing is kept of that",)
-    skipped = (f"{history.skipped} damaged lines were skipped",) if history.skipped else ()
+    empty = () if rows else ("no entries",)
+    skipped = (f"damaged lines skipped: {history.skipped}",) if history.skipped else ()
     return Page((), header, rows, (*empty, *skipped))
 
 
@@ -152,8 +155,8 @@ def snapshots_page(snapshots: SnapshotList, now_ns: int) -> Page:
 def host_line(host: HostClock) -> str:
     """Say what this machine's own clock is worth."""
     if host.synchronised:
-        return f"this machine's clock: synchronised, {show_bound(host.max_error_ns)} of UTC"
-    return "this machine's clock: not synchronised, so nothing is known against UTC"
+        return f"host clock: synchronised, {show_bound(host.max_error_ns)} of UTC"
+    return "host clock: not synchronised, so nothing is known against UTC"
 
 
 _WAYS_ON = (
@@ -237,15 +240,57 @@ def _freeze_line(freeze: Freeze) -> str:
     trouble = f": {freeze.trouble.text}{hint}" if freeze.trouble else ""
     if not freeze.cgroups:
         return f"{freeze.node}: nothing frozen{trouble or ': it has no workloads to freeze'}"
-    return f"{freeze.node}: {', '.join(freeze.cgroups)} {freeze.thaw.value}{still}{left}{trouble}"
+    return f"{freeze.node}: {', '.join(freeze.cgroups)} {WORDS[freeze.thaw]}{still}{left}{trouble}"
 
 
 def _member_line(member: Member) -> str:
     trouble = f": {member.trouble.text}" if member.trouble else ""
-    return f"{member.node}: {member.outcome.value}{trouble}"
+    return f"{member.node}: {WORDS[member.outcome]}{trouble}"
 
 
 def _snapshot_row(one: SnapshotSet, now_ns: int) -> tuple[str, ...]:
     missing = [member for member in one.members if member not in one.present]
     note = "of another tool" if one.set_id is None else f"incomplete: not on {', '.join(missing)}" if missing else ""
     return (one.name, show_duration(max(0, now_ns - one.created_ns)), " ".join(one.present), note)
+
+
+SOURCES = {
+    Source.OPTION: "named with --config",
+    Source.VARIABLE: "named by CLOCKSTEP_CONFIG",
+    Source.FOLDER: "in the current folder",
+    Source.ABOVE: "in a folder above the current one",
+    Source.VAGRANT: "in the Vagrant project",
+    Source.USER: "the user's own",
+    Source.SYSTEM: "the system's own",
+}
+
+
+def config_page(report: ConfigReport) -> Page:
+    """Say which configuration is used, and what its clusters say."""
+    if report.source is None:
+        return Page(("no configuration was found", *(f"not there: {place}" for place in report.searched)), (), (), ())
+    header = ("CLUSTER", "NODES", "CONNECT", "SETTINGS")
+    rows = tuple(
+        (one.name, " ".join(one.nodes) or "-", " ".join(one.connect) or "default", _settings(one) or "-")
+        for one in report.clusters
+    )
+    return Page((f"configuration: {report.path} ({SOURCES[report.source]})",), header, rows, ())
+
+
+def _settings(cluster: Cluster) -> str:
+    said = [f"{name.removesuffix('_ns')}={_setting(name, value)}" for name, value in asdict(cluster.limits).items()]
+    given = [one for one in said if not one.endswith("=")]
+    frozen = [] if cluster.freeze is None else [f"freeze={','.join(cluster.freeze) or 'true'}"]
+    return " ".join([*given, *frozen])
+
+
+def _setting(name: str, value: int | bool | None) -> str:
+    if value is None:
+        return ""
+    return show_duration(value).replace(" ", "") if name.endswith("_ns") else str(value).lower()
+
+
+def service_page(status: ServiceStatus) -> Page:
+    """Say whether the watcher's service is there and runs."""
+    header = ("SERVICE", "ENABLED", "ACTIVE", "FILE")
+    return Page((), header, ((status.unit, status.enabled, status.active, status.file or "-"),), ())

@@ -70,7 +70,7 @@ class Metrics(Collector):
         episode = replace(episode, node=visible(episode.node))
         with self._lock:
             self._latest[episode.node] = episode
-            cause = episode.cause.text
+            cause = episode.cause.kind
             self._counted.add((episode.node, cause))
         if steps := sum(isinstance(one, Step) and not one.unconfirmed for one in episode.actions):
             self._steps.labels(episode.node, cause).inc(steps)

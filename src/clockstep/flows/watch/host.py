@@ -27,11 +27,11 @@ class Host:
         if away_ns > SLEPT_NS:
             self._anchor = anchored(self._clock)
             self._tell("", f"this machine has slept for {show_duration(away_ns)}")
-            return Cause("the host woke", away_ns + SLACK_NS), 0
+            return Cause("host-woke", away_ns + SLACK_NS), 0
         if moved_ns := jumped(anchor, self._clock):
             self._anchor = anchored(self._clock)
             self._tell("", f"this machine's own clock was set by {show_duration(abs(moved_ns))}")
-            return Cause("the host's clock was set"), moved_ns
+            return Cause("host-clock-set"), moved_ns
         return None, 0
 
 

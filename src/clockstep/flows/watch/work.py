@@ -63,7 +63,7 @@ class Worker:
         if trail is None:
             found = work.known or FOUND
             seen = self._glance(watched, found)
-            if found.text == FOUND.text and self._was_set(watched, seen):
+            if found.kind == FOUND.kind and self._was_set(watched, seen):
                 found = STEPPED
                 seen = replace(seen, cause=found)
             if work.act and seen.verdict is Verdict.GOOD:
@@ -121,7 +121,7 @@ class Worker:
         stepped = any(isinstance(action, Step) for action in episode.actions)
         if one.trouble is GONE and not (stepped and trail is not None and trail.why is What.REVERTED):
             return
-        self._world.tell("", f"{one.node}: {one.trouble.text if one.trouble else f'workloads {one.thaw.value}'}")
+        self._world.tell("", f"{one.node}: {one.trouble.text if one.trouble else 'its workloads were thawed'}")
 
     def _was_set(self, watched: Watched, glance: Episode) -> bool:
         return was_set(watched.state, glance, self.orders.policy.tolerance_ns, self._clock.monotonic_ns())

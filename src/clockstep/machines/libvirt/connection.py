@@ -5,6 +5,7 @@ Every guest gets a connection of its own: libvirt works on at most five requests
 """
 
 import operator
+import re
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
@@ -25,6 +26,11 @@ from clockstep.errors import (
 )
 
 KEEPALIVE_S, KEEPALIVE_COUNT = 5, 3
+DRIVERS = frozenset(
+    "bhyve ch esx gsx hyperv lxc openvz parallels qemu test vbox vmwarefusion vmwareplayer vmwarews vpx vz xen".split()
+)
+"""Those of libvirt.org/drivers.html. libvirt asks its daemon about any other name, as if that could know it."""
+DRIVER = re.compile(r"([^:/?+]+)(\+[^:/?]*)?:")
 
 AGENT_HINT = "see that qemu-guest-agent runs in the guest, or name an ssh_config with --ssh-config"
 CHANNEL_HINT = "give the domain a channel for it, org.qemu.guest_agent.0, or name an ssh_config with --ssh-config"
@@ -53,6 +59,9 @@ def connect(uri: str | None, *, again: bool = False) -> Any:
     Raises UsageError for an address that is none, HypervisorError where nobody answers, and LostConnectionError
     instead where it is made `again`.
     """
+    if uri and (scheme := DRIVER.match(uri)) and scheme[1].lower() not in DRIVERS:
+        text = f"no driver of libvirt's is called {scheme[1]!r}, so {uri} is no address"
+        raise UsageError(text, "an address looks like qemu:///system or qemu+ssh://host/system")
     _start_event_loop()
     try:
         connection = libvirt.open(uri)
@@ -121,7 +130,7 @@ def _unconnected(uri: str | None, error: Any) -> HypervisorError | UsageError:
     unclear = error.get_error_code() in {libvirt.VIR_ERR_INVALID_ARG, libvirt.VIR_ERR_NO_CONNECT}
     if unclear or error.get_error_domain() == libvirt.VIR_FROM_URI:
         return UsageError(text, "an address looks like qemu:///system or qemu+ssh://host/system")
-    return HypervisorError(text, "see that libvirt runs there, or name another with --connect")
+    return HypervisorError(text, "check that libvirt runs there, or choose another with --connect")
 
 
 def _start_event_loop() -> None:

@@ -1,0 +1,2 @@
+require "step/step.pl";
+exit step(@ARGV);

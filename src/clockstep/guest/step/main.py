@@ -1,0 +1,2 @@
+from step.step import *
+sys.exit(step(*sys.argv[1:]))

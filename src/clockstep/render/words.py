@@ -1,0 +1,64 @@
+"""What people read for the tokens that programs read: one table of causes, and one of all that came of work."""
+
+from enum import Enum
+
+from clockstep.core.setup import SetupOutcome
+from clockstep.model import Cause, Outcome, Thaw
+
+CAUSES = {
+    "agent-answers": "guest agent connected",
+    "asked": "requested",
+    "booted": "booted",
+    "found": "found by the periodic check",
+    "host-clock-set": "the host's clock was set",
+    "host-woke": "the host woke from sleep",
+    "looked": "measured only",
+    "migrated": "migrated",
+    "paused": "paused by clockstep",
+    "paused-for-revert": "paused for a revert",
+    "paused-for-snapshot": "paused for a snapshot",
+    "restored": "restored from a saved state",
+    "resumed": "resumed after a pause",
+    "reverted": "reverted to a snapshot",
+    "set-by-other": "clock set by another program",
+    "waited-for": "waited for",
+}
+"""By a cause's `kind`."""
+
+WORDS: dict[Enum, str] = {
+    Outcome.TAKEN: "snapshot taken",
+    Outcome.NOT_TAKEN: "no snapshot taken",
+    Outcome.DELETED: "snapshot deleted",
+    Outcome.NOT_DELETED: "snapshot not deleted",
+    Outcome.REVERTED: "reverted",
+    Outcome.HELD: "reverted and left paused",
+    Outcome.NOT_REVERTED: "not reverted",
+    Outcome.PAUSED: "paused",
+    Outcome.NOT_PAUSED: "not paused",
+    Outcome.RESUMED: "resumed",
+    Outcome.NOT_RESUMED: "not resumed",
+    Outcome.THAWED: "thawed",
+    Outcome.NOTHING_FROZEN: "nothing was frozen by clockstep",
+    Outcome.NOT_THAWED: "not thawed",
+    Outcome.UNREAD: "snapshots could not be listed",
+    Thaw.PROVEN: "thawed, clock verified",
+    Thaw.FROZEN: "still frozen",
+    Thaw.RUNNING: "not frozen",
+    SetupOutcome.UNCHANGED: "nothing to change",
+    SetupOutcome.WOULD_CHANGE: "would change",
+    SetupOutcome.SET_UP: "set up and verified",
+    SetupOutcome.DEFINED: "redefined",
+    SetupOutcome.PUT_BACK: "undone",
+    SetupOutcome.NOT_PUT_BACK: "not undone",
+    SetupOutcome.REFUSED: "refused, nothing changed",
+    SetupOutcome.FAILED: "failed, and undone",
+    SetupOutcome.LEFT_ALONE: "left alone",
+    SetupOutcome.UNREACHED: "not reached",
+    SetupOutcome.LOCKED: "locked by another clockstep",
+}
+
+
+def cause_text(cause: Cause) -> str:
+    """Return a cause in words, or its token where there are none, with the name of its snapshot where that is known."""
+    text = CAUSES.get(cause.kind, cause.kind)
+    return f"{text} ({cause.detail})" if cause.detail else text

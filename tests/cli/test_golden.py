@@ -1,0 +1,264 @@
+"""Every page that commands print, as terminals of three widths and a pipe get it, held to golden files.
+
+Run as a program, it writes them: python tests/cli/test_golden.py
+"""
+
+import io
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from clockstep.config import ConfigReport, Source
+from clockstep.core.selection import Cluster, Limits
+from clockstep.core.setup import FileChange, SetupNode, SetupOutcome, SetupPlan, SetupReport
+from clockstep.host.systemd_unit import ServiceStatus
+from clockstep.model import (
+    Cause,
+    Choice,
+    Claim,
+    Diagnosis,
+    DoctorReport,
+    Episode,
+    Facts,
+    Finding,
+    Freeze,
+    Guest,
+    HostClock,
+    Issue,
+    Level,
+    Member,
+    Offset,
+    Outcome,
+    Reading,
+    Report,
+    Resync,
+    Selected,
+    Selection,
+    SetReport,
+    Snapshot,
+    SnapshotList,
+    SnapshotSet,
+    Step,
+    Thaw,
+    Trouble,
+    Verdict,
+)
+from clockstep.render.forms import wide
+from clockstep.render.output import print_page, rich_page, visible_page
+from clockstep.render.setup import done_page, explained_page, plan_page
+from clockstep.render.text import (
+    Page,
+    config_page,
+    doctor_page,
+    episode_line,
+    nodes_page,
+    service_page,
+    set_page,
+    snapshots_page,
+    status_page,
+    step_page,
+    targets_line,
+)
+from clockstep.render.text import plan_page as step_plan_page
+
+GOLDEN = Path(__file__).parent / "golden"
+WIDTHS = (80, 100, 120)
+MS, SECOND = 1_000_000, 1_000_000_000
+NOW = 1_790_000_000 * SECOND
+HOST = HostClock(synchronised=True, max_error_ns=3 * MS)
+CHRONY = Claim(
+    "chrony", synchronised=True, source="^* 10.0.2.2", root_delay_ns=MS, root_dispersion_ns=300_000, leap="Normal"
+)
+BEHIND = Offset(-19_619_400_000, 800_000)
+NEAR = Offset(200_000, 300_000)
+GOOD = Episode(
+    "node-1",
+    Cause("reverted", detail="before-upgrade"),
+    Verdict.GOOD,
+    BEHIND,
+    (Step(19_619_400_000), Resync("chrony")),
+    NEAR,
+    Facts((Reading("guest agent", NEAR, NOW, 900_000),), CHRONY),
+    (Finding("offset", Verdict.GOOD, "within"),),
+    NOW,
+    2 * SECOND,
+    213 * MS,
+    400 * MS,
+)
+BAD = Episode(
+    "k8s-control-plane-01.lab.example.org",
+    Cause("asked"),
+    Verdict.BAD,
+    BEHIND,
+    (),
+    BEHIND,
+    Facts((Reading("ssh", BEHIND, NOW, 2 * MS),), CHRONY),
+    (
+        Finding("offset", Verdict.BAD, "-19.6194 s ± 800 µs is beyond 10 ms", "run clockstep step"),
+        Finding("daemon", Verdict.BAD, "chrony claims to be synchronised", "run clockstep step"),
+    ),
+    NOW,
+    SECOND,
+    planned=(Step(19_619_400_000),),
+)
+AWAY = Episode(
+    "node-3",
+    Cause("asked"),
+    Verdict.UNREACHABLE,
+    None,
+    (),
+    None,
+    Facts((), None, (Trouble("it is paused", "run clockstep resume"),)),
+    (Finding("reach", Verdict.UNREACHABLE, "it is paused", "run clockstep resume"),),
+    NOW,
+    SECOND,
+)
+REPORT = Report(HOST, (GOOD, BAD, AWAY))
+GUESTS = (
+    Guest("node-1", "11111111-1111-4111-8111-111111111111", "running"),
+    Guest("web", "22222222-2222-4222-8222-222222222222", "paused", "qemu+ssh://host/system", domain="shop_web"),
+)
+PLAN = SetupPlan(
+    "Debian 13",
+    "apt-get",
+    clock="/dev/ptp_kvm",
+    install=("chrony",),
+    replaces=("systemd-timesyncd",),
+    files=(FileChange("/etc/chrony/conf.d/clockstep.conf", None, "makestep 1 -1\n"),),
+)
+SETUP = SetupReport(
+    HOST,
+    (
+        SetupNode("node-1", SetupOutcome.WOULD_CHANGE, plan=PLAN),
+        SetupNode("node-2", SetupOutcome.UNCHANGED),
+        SetupNode("node-3", SetupOutcome.REFUSED, "not root there, so nothing can be set up", SetupPlan("Debian 12")),
+    ),
+)
+DONE = SetupReport(
+    HOST,
+    (
+        SetupNode("node-1", SetupOutcome.SET_UP, plan=PLAN, episode=GOOD),
+        SetupNode("node-2", SetupOutcome.FAILED, "not proven in time: chronyd does not follow a server"),
+    ),
+)
+SNAPSHOTS = SnapshotList(
+    (
+        SnapshotSet("theirs", None, NOW - 90_000 * SECOND, (), ("node-2",), complete=True),
+        SnapshotSet("before-upgrade", "s1", NOW - 40 * SECOND, ("node-1", "node-2"), ("node-1",), complete=False),
+    ),
+    (Member("node-3", Outcome.UNREAD, Trouble("libvirt does not answer")),),
+)
+SET = SetReport(
+    HOST,
+    None,
+    True,
+    (Member("node-1", Outcome.REVERTED),),
+    (GOOD,),
+    pause_spread_ns=4_400_000,
+    stalled_ns=274 * MS,
+    remarks=("node-2: without memory in its snapshot it boots anew",),
+    freezes=(Freeze("node-1", ("kubepods.slice",), still_ns=812 * MS, thaw=Thaw.PROVEN),),
+)
+PARTIAL = SetReport(
+    HOST,
+    None,
+    False,
+    (
+        Member("node-1", Outcome.HELD),
+        Member("node-2", Outcome.NOT_REVERTED, Trouble("revert: the snapshot does not exist")),
+    ),
+)
+TARGETS = {guest: Snapshot("before-upgrade", NOW - 40 * SECOND, "s1", ("node-1", "web")) for guest in GUESTS}
+DOCTOR = DoctorReport(
+    HOST,
+    (Issue("snapshots", Level.WARNING, "the nodes' current snapshots are 2 h apart", "take one snapshot of all"),),
+    (
+        Diagnosis(
+            "node-1",
+            (
+                Issue("offset", Level.ERROR, "-19.6194 s ± 800 µs is beyond 10 ms", "run clockstep step"),
+                Issue("clocksource", Level.NOTE, "its kernel counts by hpet, which is slow to read, or coarse"),
+            ),
+        ),
+        Diagnosis("node-2", ()),
+    ),
+)
+CONFIG = ConfigReport(
+    "/srv/shop/clockstep.toml",
+    Source.ABOVE,
+    (
+        Cluster("prod", "", ("web-*", "db"), ("qemu:///system",), Limits(5 * MS, 120 * SECOND, None, True), freeze=()),
+        Cluster("trial", "", ("*",)),
+    ),
+    ("clockstep.toml", "/srv/shop/clockstep.toml"),
+)
+PAGES = {
+    "nodes": (
+        selection := Selection(
+            Choice.ARGUMENTS, "the arguments", tuple(Selected(guest, f"named {guest.name}") for guest in GUESTS)
+        ),
+        nodes_page(selection),
+    ),
+    "status": (REPORT, status_page(REPORT)),
+    "step": (REPORT, step_page(REPORT)),
+    "step-dry-run": (REPORT, step_plan_page(REPORT)),
+    "doctor": (DOCTOR, doctor_page(DOCTOR)),
+    "setup-plan": (SETUP, plan_page(SETUP)),
+    "setup-apply": (DONE, done_page(DONE)),
+    "setup-explain": (None, explained_page()),
+    "snapshot-list": (SNAPSHOTS, snapshots_page(SNAPSHOTS, NOW)),
+    "revert": (SET, set_page(SET)),
+    "revert-incomplete": (PARTIAL, set_page(PARTIAL)),
+    "config": (CONFIG, config_page(CONFIG)),
+    "config-none": (
+        none := ConfigReport("", None, (), ("clockstep.toml", "/etc/clockstep/config.toml")),
+        config_page(none),
+    ),
+    "service": (
+        service := ServiceStatus("clockstep-watch.service", "/etc/systemd/system/c.service", "enabled", "active"),
+        service_page(service),
+    ),
+    "watch": (None, Page((episode_line(GOOD), episode_line(BAD), episode_line(AWAY)), (), (), ())),
+    "revert-question": (None, Page((targets_line("before-upgrade", TARGETS, ("said",), NOW),), (), (), ())),
+}
+
+
+def shown(name: str) -> str:
+    """Return a page as terminals of all widths and a pipe get it, and its wide form."""
+    record, page = PAGES[name]
+    parts = [f"== {width} columns\n{on_terminal(page, width)}" for width in WIDTHS]
+    parts.append(f"== a pipe\n{in_pipe(page)}")
+    if record is not None and wide(record, page) != page:
+        parts.append(f"== wide\n{in_pipe(wide(record, page))}")
+    return "".join(parts)
+
+
+def on_terminal(page: Page, width: int) -> str:
+    out = io.StringIO()
+    console = Console(file=out, width=width, color_system=None, force_terminal=True, highlight=False)
+    console.print(rich_page(visible_page(page), width))
+    return "".join(f"{line.rstrip()}\n" for line in out.getvalue().splitlines())
+
+
+def in_pipe(page: Page) -> str:
+    out = io.StringIO()
+    print_page(page, out)
+    return out.getvalue()
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_looks_as_its_golden_file_says(name: str) -> None:
+    assert shown(name) == (GOLDEN / f"{name}.txt").read_text(), "run: python tests/cli/test_golden.py"
+
+
+def test_there_is_no_golden_file_of_a_page_that_is_gone() -> None:
+    assert {file.stem for file in GOLDEN.iterdir()} == set(PAGES)
+
+
+if __name__ == "__main__":
+    GOLDEN.mkdir(exist_ok=True)
+    for file in GOLDEN.iterdir():
+        file.unlink()
+    for name in PAGES:
+        (GOLDEN / f"{name}.txt").write_text(shown(name))
