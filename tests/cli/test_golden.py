@@ -19,11 +19,13 @@ from clockstep.model import (
     Claim,
     Diagnosis,
     DoctorReport,
+    Entry,
     Episode,
     Facts,
     Finding,
     Freeze,
     Guest,
+    History,
     HostClock,
     Issue,
     Level,
@@ -52,6 +54,7 @@ from clockstep.render.text import (
     config_page,
     doctor_page,
     episode_line,
+    history_page,
     nodes_page,
     service_page,
     set_page,
@@ -193,6 +196,7 @@ CONFIG = ConfigReport(
     ),
     ("clockstep.toml", "/srv/shop/clockstep.toml"),
 )
+HISTORY = History((Entry("revert", GOOD), Entry("step", BAD), Entry("watch", AWAY)), skipped=2)
 PAGES = {
     "nodes": (
         selection := Selection(
@@ -219,6 +223,7 @@ PAGES = {
         service := ServiceStatus("clockstep-watch.service", "/etc/systemd/system/c.service", "enabled", "active"),
         service_page(service),
     ),
+    "history": (HISTORY, history_page(HISTORY)),
     "watch": (None, Page((episode_line(GOOD), episode_line(BAD), episode_line(AWAY)), (), (), ())),
     "revert-question": (None, Page((targets_line("before-upgrade", TARGETS, ("said",), NOW),), (), (), ())),
 }
