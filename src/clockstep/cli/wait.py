@@ -3,6 +3,7 @@
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from clockstep.cli.options import Duration, examples, nodes, shared, ways
 
@@ -17,7 +18,7 @@ EXAMPLES = examples("wait node-1", "wait --all --within 50ms --timeout 10m", "wa
     metavar="TIME",
     default="10ms",
     show_default=True,
-    help="The largest offset that counts as within tolerance.",
+    help="Tolerance; a cluster's own goes before the default.",
 )
 @click.option(
     "--timeout", type=Duration(), metavar="TIME", default="5m", show_default=True, help="How long to wait at most."
@@ -53,6 +54,8 @@ def command(
         wanted = asked(context, names, everything=everything)
         world = opened(context, wanted, story.tell)
         guests = selected(world, wanted, changing=False)
+        if context.get_parameter_source("within") is ParameterSource.DEFAULT and wanted.cluster:
+            within = wanted.cluster.limits.tolerance_ns or within
         policy = Policy(tolerance_ns=within, max_forward_ns=max(within, DAY_NS))
         episodes, done = wait.wait(world, guests, policy, timeout)
     printed(context, Report(read_host_clock(), episodes, summarise(episodes)), status_page)
