@@ -26,15 +26,29 @@ from clockstep.errors import ClockstepError, ReachError, visible
 from clockstep.host.reference import HostReference
 from clockstep.machines.libvirt import bridges, fitness, hardware
 from clockstep.machines.libvirt.marks import as_running, parse_snapshot
-from clockstep.model import Cause, Episode, Facts, Finding, Pause, Reading, Trouble, Verdict
+from clockstep.model import (
+    Cause,
+    Entry,
+    Episode,
+    Facts,
+    Finding,
+    History,
+    Offset,
+    Pause,
+    Reading,
+    Resync,
+    Step,
+    Trouble,
+    Verdict,
+)
 from clockstep.ports import Output
 from clockstep.reach import injection
 from clockstep.reach.agent import AgentReach
 from clockstep.reach.ssh import ANSWER, same_machine
 from clockstep.render.output import json_line
-from clockstep.render.text import episode_line
+from clockstep.render.text import episode_line, history_page
 from clockstep.vagrant.logins import parse_ssh_config
-from clockstep.wire import decoded
+from clockstep.wire import decoded, encoded
 from clockstep.workloads import survey
 from harness import Results
 
@@ -197,6 +211,32 @@ def _offsets() -> Iterator[Any]:
 
 
 OFFSETS = _offsets()
+ENTRY = encoded(
+    Entry(
+        "watch",
+        Episode(
+            "node-1",
+            Cause("reverted", 5, 6),
+            Verdict.GOOD,
+            Offset(-5, 1),
+            (Step(5), Resync("chrony")),
+            None,
+            Facts((Reading("ssh", Offset(0, 1), 5, 6),), None, (Trouble("late"),)),
+            (Finding("offset", Verdict.BAD, "far off"),),
+            1_800_000_000_000_000_000,
+            5,
+        ),
+    )
+).decode()
+
+
+def _entry(text: str) -> object:
+    """A line of the history as it is shown, of what is read of it."""
+    entry = decoded(text, Entry)
+    history = History((entry,) if entry else ())
+    return history_page(history).rows and history
+
+
 PARSERS = (
     Parser(
         "daemons", parse_all, (f"#clockstep chrony\n{TRACKING}{SOURCE}", f"#clockstep systemd-timesyncd\n{TIMESYNC}")
@@ -221,6 +261,8 @@ PARSERS = (
     Parser("ssh_config", parse_ssh_config, ("Host k8s1\n  HostName 10.0.0.1\n  Port 22\n  IdentityFile /k%d/x\n",)),
     Parser("clockstep.toml", lambda text: len(config.parse(text, "clockstep.toml")), (CONFIG,)),
     Parser("a pause's note", _note, (PAUSE,)),
+    Parser("a line of the history", _entry, (ENTRY,)),
+    Parser("when clocks were seen", lambda text: decoded(text, dict[str, int]), ('{"u1": 1800000000000000000}',)),
     Parser("what is printed", _printed, ("node-1", "Permission denied\n")),
 )
 BY_LIBVIRT = {"domain", "domain's lacks", "fitness", "revert's fitness", "networks", "snapshot redefined"}

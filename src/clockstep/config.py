@@ -172,8 +172,8 @@ def _refuse_programs(clusters: Mapping[str, Cluster], origin: str) -> None:
     """Raise UsageError for such a file that starts programs: by its addresses (libvirt.org/uri.html), or as a hook."""
     for cluster in clusters.values():
         if cluster.on_corrected:
-            text = f"{origin} is not used: on_corrected of [cluster.{cluster.name}] starts a program"
-            raise UsageError(text, "if that is meant, name the file with --config")
+            text = f"{origin} is not trusted: on_corrected of [cluster.{cluster.name}] starts a program"
+            raise UsageError(text, "if you trust it, name the file with --config")
     for address in (one for cluster in clusters.values() for one in cluster.connect):
         if STARTS_PROGRAM.search(address):
             text = f"{origin} is not trusted: {address} makes libvirt start a program"

@@ -162,8 +162,9 @@ def test_what_is_shown_is_of_the_nodes_that_are_named() -> None:
 def test_sightings_are_kept_as_they_are_and_bounded(tmp_path: Path) -> None:
     kept = FileSightings(tmp_path / "state")
     assert kept.kept() == {}
-    kept.keep({str(number): number for number in range(MOST + 5)})
-    assert len(kept.kept()) == MOST
+    latest = kept.keep({str(number): number for number in range(MOST + 5)})
+    assert kept.kept() == latest
+    assert len(latest) == MOST
     assert kept.kept()[str(MOST + 4)] == MOST + 4
     assert [path.name for path in (tmp_path / "state").iterdir()] == ["within-tolerance.json"]
 
@@ -176,5 +177,5 @@ def test_sightings_that_are_damaged_say_nothing(tmp_path: Path, content: bytes) 
 
 def test_sightings_that_cannot_be_kept_harm_nothing(tmp_path: Path) -> None:
     (tmp_path / "state").write_text("")
-    FileSightings(tmp_path / "state").keep({"u1": 1})
+    assert FileSightings(tmp_path / "state").keep({"u1": 1}) == {"u1": 1}
     assert FileSightings(tmp_path / "state").kept() == {}

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from clockstep.cli.session import hooked
 from clockstep.config import parse, places, read_cluster
+from clockstep.core.selection import Cluster, Wanted
 from clockstep.errors import UsageError
 from clockstep.host.hook import MOST, Hook
 from clockstep.model import Cause, Episode, Facts, Offset, Step, Verdict
@@ -29,9 +31,9 @@ def is_there(pid: int) -> bool:
         return False
 
 
-def episode(node: str = "web", text: str = "resumed", *, stepped: bool = True) -> Episode:
+def episode(node: str = "web", kind: str = "resumed", *, stepped: bool = True) -> Episode:
     actions, offset = (Step(5),) if stepped else (), Offset(0, 1)
-    return Episode(node, Cause(text), Verdict.GOOD, offset, actions, offset, Facts(), (), 0, 1)
+    return Episode(node, Cause(kind), Verdict.GOOD, offset, actions, offset, Facts(), (), 0, 1)
 
 
 def test_a_command_gets_the_line_on_its_standard_input_and_no_shell(tmp_path: Path) -> None:
@@ -118,6 +120,18 @@ def test_after_a_revert_it_is_run_for_each_node_and_one_that_fails_costs_no_othe
     run_after(command, episodes, lambda _node, text: told.append(text), Hook())
     assert len(log.read_text().splitlines()) == 11
     assert [text.partition(":")[0] for text in told] == ["node3"]
+
+
+def test_a_command_runs_the_hook_of_its_cluster_and_says_what_went_wrong(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    log = tmp_path / "log"
+    hook = tuple(sh(f"cat >> {log}; exit 7"))
+    hooked(Wanted(cluster=Cluster("prod", "f", ("*",), on_corrected=hook)), [episode("web")])
+    hooked(Wanted(cluster=Cluster("prod", "f", ("*",))), [episode("db")])
+    hooked(Wanted(), [episode("db")])
+    assert [json.loads(line)["node"] for line in log.read_text().splitlines()] == ["web"]
+    assert capfd.readouterr() == ("", "web: on_corrected: /bin/sh failed: exit code 7\n")
 
 
 CONFIG = '[cluster.prod]\nnodes = ["*"]\non_corrected = ["/usr/bin/notify", "now"]\n'

@@ -199,6 +199,7 @@ CONFIG = ConfigReport(
     ),
     ("clockstep.toml", "/srv/shop/clockstep.toml"),
 )
+HISTORY = History((Entry("revert", GOOD), Entry("step", BAD), Entry("watch", AWAY)), skipped=2)
 PAGES = {
     "nodes": (
         selection := Selection(

@@ -8,12 +8,15 @@ from pathlib import Path
 from clockstep.errors import UsageError
 from clockstep.flows.watch.watched import Orders
 from clockstep.flows.watch.watcher import Watcher
+from clockstep.host.hook import Hook
 from clockstep.host.locks import DomainLocks
-from clockstep.model import Cause, Entry, Episode, Facts, Guest, Offset, Policy, Step, Verdict
-from clockstep.ports import Listed, World
+from clockstep.model import Cause, Entry, Episode, Facts, Guest, HostClock, Offset, Policy, Step, Verdict
+from clockstep.ports import Listed, Sink, World
 from clockstep.sinks.behind import Behind
 from clockstep.sinks.history import HistorySink
+from clockstep.sinks.hook import HookSink
 from clockstep.sinks.lines import EpisodeLines
+from clockstep.sinks.metrics import Metrics
 from clockstep.state.history import FileHistory
 from clockstep.state.journal import FileJournal
 from clockstep.state.sightings import FileSightings
@@ -188,6 +191,32 @@ def test_what_is_new_is_kept_in_the_history_and_a_history_that_cannot_be_kept_is
     assert FileHistory(tmp_path).read()[0] == [Entry("watch", episode("web")), Entry("watch", episode("db"))]
     assert len(told) == 1
     assert told[0].startswith("the history was not kept: ")
+
+
+def test_what_the_watcher_corrects_is_counted_kept_and_given_to_the_hook(tmp_path: Path) -> None:
+    said: list[str] = []
+    world, log = world_of(tmp_path, said), tmp_path / "log"
+    metrics, kept = Metrics(lambda: HostClock(True, 1000)), FileHistory(tmp_path)
+    hook = HookSink(lambda: ["/bin/sh", "-c", f"cat >> {log}"], Hook(), world.tell)
+    sinks: list[Sink] = [metrics, Behind(HistorySink(kept, world.tell), world.tell), Behind(hook, world.tell)]
+    world.hypervisor.machines["web"].offset_ns = -30 * SECOND  # type: ignore[attr-defined]
+    watcher = Watcher(world, Orders(lambda _guest: True, Policy()), sinks, FileSightings(tmp_path))
+
+    def counted() -> float | None:
+        labels = {"node": "web", "cause": "found"}
+        return metrics.registry.get_sample_value("clockstep_steps_total", labels)
+
+    class UntilCounted(Over):
+        def is_over(self) -> bool:
+            return counted() == 1 or super().is_over()
+
+    watcher.run(SECOND, UntilCounted(100))
+    assert counted() == 1
+    (entry,), skipped = kept.read()
+    assert (entry.by, entry.episode.node, skipped) == ("watch", "web", 0)
+    (line,) = log.read_text().splitlines()
+    assert (json.loads(line)["node"], json.loads(line)["actions"][0]["type"]) == ("web", "step")
+    assert not [text for text in said if "failed" in text or "history" in text]
 
 
 def test_lines_are_of_what_is_new_as_text_or_as_json() -> None:

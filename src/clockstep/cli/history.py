@@ -38,13 +38,13 @@ class Moment(click.ParamType):  # type: ignore[type-arg]  # generic since click 
 
 @click.command("history", epilog=EXAMPLES)
 @click.argument("names", nargs=-1, metavar="[NODE]...")
-@click.option("--since", type=Moment(), metavar="TIME", help="Only what began since then: 12h (ago), or a date in UTC.")
+@click.option("--since", type=Moment(), metavar="TIME", help="Only entries since then: 12h (ago), or a date in UTC.")
 @shared
 @click.pass_context
 def command(context: click.Context, /, names: tuple[str, ...], *, since: int | None, **_options: Any) -> int:
-    """Show what was done to clocks: by step, revert, resume and snapshot create, and by the watcher.
+    """Show past corrections: by step, revert, resume, snapshot create and watch.
 
-    Names may be globs. Nothing is asked of a node or of libvirt. The oldest are forgotten, after some thousands.
+    NODE may be a glob. No node and no hypervisor is contacted. Old entries are deleted after some thousand newer ones.
     """
     from clockstep.cli.session import histories, printed
     from clockstep.core.history import merged

@@ -16,6 +16,7 @@ FILES = (
 )
 ENVIRONMENT = (
     ("CLOCKSTEP_CONFIG", "the configuration file, unless --config names one"),
+    ("CLOCKSTEP_STATE", "the state folder: what is paused and was changed, and the history"),
     ("LIBVIRT_DEFAULT_URI", "libvirt's own: the default of --connect"),
     ("NO_COLOR", "if set and not empty, no colors"),
     ("XDG_CONFIG_HOME, XDG_STATE_HOME", "where the user's configuration is, and what clockstep has paused and changed"),

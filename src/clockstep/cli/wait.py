@@ -3,10 +3,11 @@
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from clockstep.cli.options import Duration, examples, nodes, shared, ways
 
-EXAMPLES = examples("wait node-1", "wait --all --within 50ms --timeout 10m", "step node-1 && clockstep wait node-1")
+EXAMPLES = examples("wait node-1", "wait --all --within 50ms --timeout 10m", "wait node-1 -o json")
 
 
 @click.command("wait", epilog=EXAMPLES)
@@ -17,7 +18,7 @@ EXAMPLES = examples("wait node-1", "wait --all --within 50ms --timeout 10m", "st
     metavar="TIME",
     default="10ms",
     show_default=True,
-    help="The largest offset that counts as within tolerance.",
+    help="Tolerance; a cluster's own goes before the default.",
 )
 @click.option(
     "--timeout", type=Duration(), metavar="TIME", default="5m", show_default=True, help="How long to wait at most."
@@ -35,10 +36,10 @@ def command(
     timeout: int,
     **_options: Any,
 ) -> int:
-    """Wait until the clocks of all nodes are within tolerance, in three readings in a row. Nothing is changed.
+    """Wait until every clock is within tolerance in three consecutive readings. Nothing is changed.
 
-    Ends with 1 if the timeout comes first, and with 3 if a node is unreachable then. Without names it waits for
-    everything that runs.
+    Ends with 1 if the timeout comes first, and with 3 if a node is unreachable then. Without NODE and without a
+    configuration it waits for every running node.
     """
     from clockstep.cli.exits import Exit, of_episodes, worst
     from clockstep.cli.session import asked, opened, printed, progress, selected
@@ -52,6 +53,8 @@ def command(
         wanted = asked(context, names, everything=everything)
         world = opened(context, wanted, story.tell)
         guests = selected(world, wanted, changing=False)
+        if context.get_parameter_source("within") is ParameterSource.DEFAULT and wanted.cluster:
+            within = wanted.cluster.limits.tolerance_ns or within
         policy = Policy(tolerance_ns=within, max_forward_ns=max(within, DAY_NS))
         episodes, done = wait.wait(world, guests, policy, timeout)
     printed(context, Report(world.host, episodes, summarise(episodes)), status_page)

@@ -81,6 +81,9 @@ def command(context: click.Context, /, names: tuple[str, ...], *, everything: bo
         if not (node or option(context, "quiet")):
             lines.err(visible(text))
 
+    def warn(_node: str, text: str) -> None:
+        lines.err(visible(text))
+
     world = opened(context, wanted, tell)
     try:
         selected(world, wanted, changing=True)  # a typing error is told now
@@ -97,7 +100,7 @@ def command(context: click.Context, /, names: tuple[str, ...], *, everything: bo
         configured = _Configured(context, names, wanted, everything=everything)
         metrics = _metrics(options["metrics"], tell)
         printing = EpisodeLines(lines.out, as_json=as_json(context))
-        sinks: list[Sink] = [printing, *([metrics] if metrics else []), manager, *_behind(configured, tell)]
+        sinks: list[Sink] = [printing, *([metrics] if metrics else []), manager, *_behind(configured, warn)]
         watcher = Watcher(world, configured.orders(), sinks, sightings(), configured.again, manager)
         watcher.run(every, control)
     lines.end()
@@ -193,7 +196,7 @@ def _identity(wanted: "Wanted") -> str:
     return f"watch/{sha256(watched.encode()).hexdigest()[:32]}"
 
 
-def _behind(configured: _Configured, tell: "Tell") -> "list[Sink]":
+def _behind(configured: _Configured, warn: "Tell") -> "list[Sink]":
     """Return the sinks that may take their time."""
     from clockstep.cli.session import history
     from clockstep.host.hook import Hook
@@ -203,8 +206,8 @@ def _behind(configured: _Configured, tell: "Tell") -> "list[Sink]":
 
     hook = Hook()
     return [
-        Behind(HistorySink(history(), tell), tell),
-        Behind(HookSink(configured.hook, hook, tell), tell, hook.cut_off),
+        Behind(HistorySink(history(), warn), warn),
+        Behind(HookSink(configured.hook, hook, warn), warn, hook.cut_off),
     ]
 
 

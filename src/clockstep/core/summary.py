@@ -20,7 +20,8 @@ def summarise(episodes: Sequence[Episode]) -> Summary | None:
 
 def was_corrected(episode: Episode) -> bool:
     """Whether something was done to a node's clock: it was stepped, or the node was reverted."""
-    return episode.cause.kind == What.REVERTED.value or any(isinstance(action, Step) for action in episode.actions)
+    reverted = episode.cause.kind == What.REVERTED.value
+    return reverted or any(isinstance(action, Step) for action in episode.actions)
 
 
 def diagnosed(examinations: Sequence[Examination], policy: Policy) -> Summary | None:

@@ -12,7 +12,7 @@ from clockstep.model import Cause, Episode, Guest, Offset, Policy, Verdict
 from clockstep.ports import Node, Reach, World
 from clockstep.units import DAY_NS, MILLISECOND_NS, SECOND_NS, show_duration
 
-AWAITED = Cause("awaited")
+AWAITED = Cause("waited-for")
 BETWEEN_NS, MOST_BETWEEN_NS = 50 * MILLISECOND_NS, SECOND_NS
 """How long to wait between two rounds of readings: twice as long each time, up to the second of these."""
 ROUND_NS, LAST_NS = 5 * SECOND_NS, SECOND_NS

@@ -26,5 +26,5 @@ class Sightings(Protocol):
     def kept(self) -> dict[str, int]:
         """Return the host's wall clock at that moment by UUID, as far as it can be read."""
 
-    def keep(self, within_ns: Mapping[str, int]) -> None:
-        """Keep that instead; what cannot be written is not kept, and harms nothing."""
+    def keep(self, within_ns: Mapping[str, int]) -> dict[str, int]:
+        """Keep that instead, as far as there is room, and return what that is. If it cannot be written, nothing is."""

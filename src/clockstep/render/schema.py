@@ -30,6 +30,7 @@ PRINTED = (
     History,
     ConfigReport,
     ServiceStatus,
+    History,
     ErrorReport,
 )
 ACTIONS = (Step, Resync)

@@ -106,7 +106,7 @@ def episode_line(episode: Episode) -> str:
 
 def history_page(history: History) -> Page:
     """Say what was done to clocks, and why."""
-    header = ("WHEN", "NODE", "CAUSE", "BEFORE", "DONE", "AFTER", "VERDICT", "BY")
+    header = ("WHEN", "NODE", "CAUSE", "BEFORE", "DONE", "AFTER", "VERDICT")
     rows = tuple(
         (
             show_moment(e.started_at_ns),
@@ -116,13 +116,11 @@ def history_page(history: History) -> Page:
             _actions(e, e.actions),
             offset_text(e.after),
             e.verdict.value,
-            entry.by,
         )
-        for entry in history.entries
-        for e in (entry.episode,)
+        for e in (entry.episode for entry in history.entries)
     )
-    empty = () if rows else ("nothing is kept of that",)
-    skipped = (f"{history.skipped} damaged lines were skipped",) if history.skipped else ()
+    empty = () if rows else ("no entries",)
+    skipped = (f"damaged lines skipped: {history.skipped}",) if history.skipped else ()
     return Page((), header, rows, (*empty, *skipped))
 
 

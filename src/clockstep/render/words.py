@@ -8,7 +8,6 @@ from clockstep.model import Cause, Outcome, Thaw
 CAUSES = {
     "agent-answers": "guest agent connected",
     "asked": "requested",
-    "awaited": "waited for",
     "booted": "booted",
     "found": "found by the periodic check",
     "host-clock-set": "the host's clock was set",
@@ -22,6 +21,7 @@ CAUSES = {
     "resumed": "resumed after a pause",
     "reverted": "reverted to a snapshot",
     "set-by-other": "clock set by another program",
+    "waited-for": "waited for",
 }
 """By a cause's `kind`."""
 

@@ -25,8 +25,8 @@ class FileSightings:
             return decoded(file.read(LARGEST), dict[str, int]) or {}
         return {}
 
-    def keep(self, within_ns: Mapping[str, int]) -> None:
-        """Keep these instead of those before, as a whole; what cannot be written is not kept."""
+    def keep(self, within_ns: Mapping[str, int]) -> dict[str, int]:
+        """Keep the latest of these instead of those before, and return them, also if they cannot be written."""
         latest = dict(nlargest(MOST, within_ns.items(), key=lambda one: one[1]))
         part = self._path.with_suffix(f".{os.getpid()}.part")
         with suppress(OSError):
@@ -34,3 +34,4 @@ class FileSightings:
             with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
                 file.write(encoded(latest))
             part.replace(self._path)
+        return latest

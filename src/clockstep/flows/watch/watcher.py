@@ -148,7 +148,7 @@ class Watcher:
     def _happened(self, happening: Happening) -> None:
         key = (happening.connection, happening.uuid)
         elsewhere = [one.state for at, one in self._watched.items() if at[1] == key[1] and at != key]
-        if key not in self._watched:
+        if key not in self._watched and happening.what is not What.STOPPED:
             self._list()  # by which a machine is forgotten where it was
         watched = self._watched.get(key)
         if watched is None:
@@ -171,11 +171,11 @@ class Watcher:
         watched.state = turn.state
         if turn.drop:  # what waits there for an answer would wait for one from before
             drop(watched)
-        if told := turn.told:
-            self._each_sink(lambda sink: sink.seen(told.episode, new=told.new))
         if turn.work:
             work = (watched, turn.work, self._inbox.put)
             threading.Thread(target=self._worker.work, args=work, daemon=True).start()
+        if told := turn.told:
+            self._each_sink(lambda sink: sink.seen(told.episode, new=told.new))
 
     def _view(self, guest: Guest) -> View:
         within_ns, orders = self._within.get(guest.uuid), self.orders
@@ -193,7 +193,7 @@ class Watcher:
             due = now_ns - self._kept_ns >= KEEP_EVERY_NS
         if self._unkept and (now or due):
             self._kept_ns, self._unkept = now_ns, False
-            self._sightings.keep(self._within)
+            self._within = self._sightings.keep(self._within)
 
     def _each_sink(self, give: Callable[[Sink], None]) -> None:
         """Give something to every sink; one that fails harms no other, and is named once."""
