@@ -5,6 +5,7 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
+from clockstep.core.events import FOUND
 from clockstep.errors import UsageError
 from clockstep.flows.watch.watched import Orders
 from clockstep.flows.watch.watcher import Watcher
@@ -113,7 +114,8 @@ def test_a_sink_that_fails_harms_no_other_and_is_named_once(tmp_path: Path) -> N
 def test_the_configuration_is_read_again_by_the_watcher_and_a_broken_one_changes_nothing(tmp_path: Path) -> None:
     said: list[str] = []
     manager, given = Manager(), list[Sequence[Guest]]()
-    first, second = Orders(lambda _guest: True, Policy()), Orders(lambda _guest: False, Policy())
+    first = Orders(lambda _guest: True, Policy(), matched=lambda _guests: frozenset({"web"}))
+    second = Orders(lambda _guest: False, Policy(), matched=lambda _guests: frozenset({"db"}))
 
     def load(guests: Sequence[Guest]) -> Orders:
         given.append(guests)
@@ -123,6 +125,8 @@ def test_the_configuration_is_read_again_by_the_watcher_and_a_broken_one_changes
 
     watcher = Watcher(world_of(tmp_path, said), first, [], FileSightings(tmp_path), load, manager)
     watcher.run(SECOND, Over(1, reload=True))
+    watcher.sweep(FOUND)
+    assert not [text for text in said if "any more" in text]
     assert watcher.orders is second
     assert manager.told == ["alive", "reloading", "the configuration was read again"]
     assert sorted(guest.name for guest in given[0]) == ["db", "web"]

@@ -11,7 +11,7 @@ import pytest
 
 from clockstep.core.events import BOOT_NS, FOUND, SILENCE_NS, STEPPED
 from clockstep.core.plan import SLACK_NS
-from clockstep.core.selection import Wanted, is_chosen
+from clockstep.core.selection import Wanted, is_chosen, matched
 from clockstep.core.trail import OFTEN, WINDOW_NS, Trail, cause, follow, too_often
 from clockstep.daemons import ask_all
 from clockstep.daemons.chrony import WAIT
@@ -99,13 +99,16 @@ class Watch:
         )
         self.listed: Sequence[Listed] = ()
         self.all: list[Episode] = []
-        orders = Orders(self.is_meant, Policy(), synchronised=lambda: synchronised)
+        orders = Orders(self.is_meant, Policy(), synchronised=lambda: synchronised, matched=self.matched)
         self.watcher = Watcher(self.world, orders, [self], FileSightings(folder))
         self.world.hypervisor.subscribe(self.watcher._inbox.put)
         self.sweep()
 
     def is_meant(self, guest: Guest) -> bool:
         return guest.name != "other"
+
+    def matched(self, guests: Sequence[Guest]) -> frozenset[str]:
+        return frozenset()
 
     def surveyed(self, listed: Sequence[Listed]) -> None:
         self.listed = listed
@@ -727,6 +730,9 @@ class Hosts(Watch):
     def is_meant(self, guest: Guest) -> bool:
         return is_chosen(guest, Wanted(tuple(self.names)))
 
+    def matched(self, guests: Sequence[Guest]) -> frozenset[str]:
+        return matched(guests, Wanted(tuple(self.names)))
+
     def guest(self, name: str, connection: str) -> Guest:
         (guest,) = [one for one in self.both.guests() if name in one.names and one.connection == connection]
         return guest
@@ -763,6 +769,19 @@ def test_a_machine_that_is_named_is_watched_on_when_another_host_gets_one_of_its
     hosts.tells(What.RESUMED, "a", hosts.guest("web@a", "a").uuid)
     (episode,) = hosts.settle(1)
     assert (episode.node, episode.verdict) == ("web@a", Verdict.GOOD)
+
+
+def test_a_name_that_means_nothing_any_more_is_said_once(tmp_path: Path) -> None:
+    hosts = Hosts(tmp_path, ["web", "tw*"])
+    gone = hosts.here.machines.pop("web")
+    for _ in range(3):
+        hosts.sweep()
+    assert hosts.said == ["no node matches 'web' any more"]
+    hosts.here.machines["web"] = gone
+    hosts.sweep()
+    del hosts.here.machines["web"]
+    hosts.sweep()
+    assert hosts.said == ["no node matches 'web' any more"] * 2
 
 
 def test_a_machine_that_migrates_is_looked_at_where_it_comes_to(tmp_path: Path) -> None:

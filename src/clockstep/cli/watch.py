@@ -160,7 +160,7 @@ class _Configured:
 def _orders(context: click.Context, wanted: "Wanted") -> "Orders":
 
     from clockstep.cli.session import policy_of, said
-    from clockstep.core.selection import is_chosen
+    from clockstep.core.selection import is_chosen, matched
     from clockstep.flows.watch.watched import Orders
     from clockstep.host.timex import read_host_clock
 
@@ -172,6 +172,7 @@ def _orders(context: click.Context, wanted: "Wanted") -> "Orders":
         context.params["guard"],
         context.params["observe_all"],
         lambda: read_host_clock().synchronised,
+        lambda guests: matched(guests, wanted),
     )
 
 

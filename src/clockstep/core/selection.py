@@ -148,11 +148,22 @@ def is_chosen(guest: Guest, wanted: Wanted) -> bool:
     """Whether a machine is meant, also one that came after `select`."""
     if any(_means(pattern, guest) for pattern in wanted.excluded):
         return False
-    patterns = wanted.names or (wanted.cluster.nodes if wanted.cluster and not wanted.everything else ())
-    if patterns:
-        called = wanted.project.called if wanted.project else {}
+    called = wanted.project.called if wanted.project else {}
+    if patterns := _patterns(wanted):
         return any(_means_yet(pattern, guest, called) for pattern in patterns)
-    return wanted.everything or (wanted.project is not None and guest.uuid in wanted.project.called)
+    return wanted.everything or guest.uuid in called
+
+
+def matched(guests: Sequence[Guest], wanted: Wanted) -> frozenset[str]:
+    """Return the names and globs that mean one of these machines at least."""
+    called = wanted.project.called if wanted.project else {}
+    return frozenset(
+        pattern for pattern in _patterns(wanted) if any(_means_yet(pattern, guest, called) for guest in guests)
+    )
+
+
+def _patterns(wanted: Wanted) -> tuple[str, ...]:
+    return wanted.names or (wanted.cluster.nodes if wanted.cluster and not wanted.everything else ())
 
 
 def _with_hosts(guests: Sequence[Guest], wanted: Wanted, held: frozenset[str], *, changing: bool) -> Selection:

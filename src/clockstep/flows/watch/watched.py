@@ -1,6 +1,6 @@
 """What the watcher holds of each machine, and what it goes by."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -39,7 +39,8 @@ class Orders:
 
     Guests that are `chosen` are corrected; all others that run are looked at, if it `observes_all`, and left alone.
     Nothing is stepped while the host's clock is not one that it `trusts`. With `guards`, each that is chosen is kept
-    with one. `synchronised` says whether the host's clock is, now.
+    with one. `synchronised` says whether the host's clock is, now. `matched` returns which of the names that say what
+    is chosen mean one of these machines.
     """
 
     chosen: Callable[[Guest], bool]
@@ -48,6 +49,7 @@ class Orders:
     guards: bool = False
     observes_all: bool = False
     synchronised: Callable[[], bool] = lambda: True
+    matched: Callable[[Sequence[Guest]], frozenset[str]] = lambda _guests: frozenset()
 
     def observed(self, guest: Guest) -> bool:
         """Whether sweeps look at a guest."""

@@ -49,6 +49,7 @@ class Watcher:
         self._load = load
         self._manager = manager or NoManager()
         self._silent: dict[str, str] = {}
+        self._matched: frozenset[str] = frozenset()
         self._inbox: queue.SimpleQueue[Happening | Done] = queue.SimpleQueue()
         self._watched: dict[Key, Watched] = {}
         self._host = Host(world.clock, world.reference, world.tell)
@@ -81,6 +82,7 @@ class Watcher:
         self._manager.reloading()
         try:
             self.orders = self._load([watched.guest for watched in self._watched.values()])
+            self._matched = frozenset()  # of other names
             said = "the configuration was read again"
         except ClockstepError as error:
             said = f"the configuration stays as it was: {error.message}; {error.hint}"
@@ -99,9 +101,20 @@ class Watcher:
 
     def sweep(self, found: Cause) -> None:
         """Look at all that runs and is observed; a hypervisor that does not answer is asked again at the next sweep."""
-        for guest in [guest for one in self._list() for guest in one.guests]:
+        surveyed = self._list()
+        self._tell_lost(surveyed)
+        for guest in [guest for one in surveyed for guest in one.guests]:
             watched = self._watched[guest.key]
             self._turn(watched, swept(watched.state, guest, found, self._view(guest)))
+
+    def _tell_lost(self, surveyed: Sequence[Listed]) -> None:
+        """Tell, once, that a name means no machine any more: a typing error is not the only way to lose one."""
+        if any(one.error for one in surveyed):
+            return
+        now = self.orders.matched([guest for one in surveyed for guest in one.guests])
+        for name in sorted(self._matched - now):
+            self._world.tell("", f"no node matches {name!r} any more")
+        self._matched = now
 
     def host_changed(self) -> Cause | None:
         """Return why all guests are looked at now: the host has slept, or its clock was set."""
