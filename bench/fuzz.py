@@ -23,6 +23,7 @@ from clockstep import config
 from clockstep.core.foreign import MOST
 from clockstep.daemons import ask_all, inside, parse_all, setup
 from clockstep.errors import ClockstepError, ReachError, visible
+from clockstep.host.reference import HostReference
 from clockstep.machines.libvirt import bridges, fitness, hardware
 from clockstep.machines.libvirt.marks import as_running, parse_snapshot
 from clockstep.model import Cause, Episode, Facts, Finding, Pause, Reading, Trouble, Verdict
@@ -140,12 +141,12 @@ class Clock:
 
     now = 1_800_000_000_000_000_000
 
-    def realtime_ns(self) -> int:
+    def monotonic_ns(self) -> int:
         """Return a time a microsecond later than the last."""
         self.now += 1000
         return self.now
 
-    monotonic_ns = boottime_ns = realtime_ns
+    boottime_ns = monotonic_ns
 
     def sleep_ns(self, duration_ns: int) -> None:
         """Let it pass."""
@@ -172,7 +173,7 @@ class Said:
 
 
 def _agent(text: str) -> Output:
-    return AgentReach(Said(text), Clock()).run(["/bin/true"], b"", Clock.now + 10**9)
+    return AgentReach(Said(text), Clock(), HostReference()).run(["/bin/true"], b"", Clock.now + 10**9)
 
 
 def _note(text: str) -> object:

@@ -22,9 +22,12 @@ from pathlib import Path
 from baseline import EXPERT, INSTALL, domtime, set_time
 from clockstep.flows.step import ASKED
 from clockstep.host.clock import SystemClock
-from clockstep.loop.heal import heal
+from clockstep.host.reference import HostReference
+from clockstep.loop.prove import prove
+from clockstep.loop.run import begin
+from clockstep.loop.settle import settle
 from clockstep.machines.libvirt.hypervisor import Libvirt
-from clockstep.model import Policy
+from clockstep.model import Episode, Policy
 from clockstep.ports import Node, Ways
 from harness import Cluster, Results, Run, cluster, median
 
@@ -57,17 +60,22 @@ def step(machines: Cluster) -> Judged:
 
 def step_over_ssh(machines: Cluster) -> Run:
     """The loop over connections that are open already, judged from its first read on."""
-    clock = SystemClock()
+    clock, reference = SystemClock(), HostReference()
     ways = Ways(str(machines.lab.folder / "ssh_config"), "ssh")
-    hypervisor = Libvirt(machines.lab.uri, clock, ways)
+    hypervisor = Libvirt(machines.lab.uri, clock, reference, ways)
     nodes = [Node(guest.name, hypervisor.reach(guest)) for guest in hypervisor.guests()]
     try:
         for node in nodes:
             node.reach.clock()
 
+        def correct(node: Node) -> Episode:
+            run = begin(node, ASKED, Policy(), clock, reference)
+            prove(run)
+            return settle(run)
+
         def act() -> None:
             with ThreadPoolExecutor(len(nodes)) as threads:
-                list(threads.map(lambda node: heal(node, ASKED, Policy(), clock, lambda _node, _text: None), nodes))
+                list(threads.map(correct, nodes))
 
         return machines.judged(time.monotonic_ns(), act, CUT_OFF_S)
     finally:

@@ -40,6 +40,12 @@ class _Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     require_sync: bool | None = None
     require_synced_host: bool | None = None
     freeze: bool | tuple[str, ...] = False
+    on_corrected: (
+        Annotated[
+            tuple[Annotated[str, msgspec.Meta(min_length=1, pattern=r"^[^\0]*$")], ...], msgspec.Meta(min_length=1)
+        ]
+        | None
+    ) = None
 
 
 HINT = f"a [cluster.NAME] has {', '.join(_Table.__struct_fields__)}"
@@ -163,7 +169,11 @@ def _refuse_foreign(file: Path) -> None:
 
 
 def _refuse_programs(clusters: Mapping[str, Cluster], origin: str) -> None:
-    """Raise UsageError for addresses that have libvirt start a program (libvirt.org/uri.html), of such a file."""
+    """Raise UsageError for such a file that starts programs: by its addresses (libvirt.org/uri.html), or as a hook."""
+    for cluster in clusters.values():
+        if cluster.on_corrected:
+            text = f"{origin} is not used: on_corrected of [cluster.{cluster.name}] starts a program"
+            raise UsageError(text, "if that is meant, name the file with --config")
     for address in (one for cluster in clusters.values() for one in cluster.connect):
         if STARTS_PROGRAM.search(address):
             text = f"{origin} is not trusted: {address} makes libvirt start a program"
@@ -196,7 +206,7 @@ def _cluster(found: Any, name: str, origin: str) -> Cluster:
         table.require_synced_host,
     )
     freeze = (() if table.freeze else None) if isinstance(table.freeze, bool) else table.freeze
-    return Cluster(name, origin, table.nodes, connect, limits, freeze=freeze)
+    return Cluster(name, origin, table.nodes, connect, limits, freeze=freeze, on_corrected=table.on_corrected or ())
 
 
 def _converted(found: Any, kind: type[T], origin: str, path: str = "") -> T:

@@ -1,13 +1,15 @@
 """JSON on disk, in snapshots and from guest agents: records written, and read back from where others may write."""
 
 from dataclasses import fields, is_dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
 from clockstep.core.foreign import bounded
+from clockstep.model import Action, Resync, Step
 
 T = TypeVar("T")
+ACTIONS: dict[str, type[Action]] = {"step": Step, "resync": Resync}
 
 
 def encoded(record: object) -> bytes:
@@ -18,11 +20,18 @@ def encoded(record: object) -> bytes:
 def decoded(text: bytes | str, kind: type[T]) -> T | None:
     """Return what JSON is a record of this kind, all its numbers within 64 bits; None of any other."""
     try:
-        found = msgspec.json.decode(text, type=kind)
+        found = msgspec.json.decode(text, type=kind, dec_hook=_action)
         _refuse_unbounded(found)
     except (msgspec.MsgspecError, RecursionError, ValueError, ArithmeticError):
         return None
     return found
+
+
+def _action(kind: type, found: Any) -> Action:
+    """Return an action, which is one of several records: msgspec knows no union of dataclasses."""
+    if kind is not Action or not isinstance(found, dict) or found.get("type") not in ACTIONS:
+        raise ValueError("not an action")
+    return msgspec.convert(found, ACTIONS[found["type"]])
 
 
 def _refuse_unbounded(found: object) -> None:

@@ -5,11 +5,12 @@ import sys
 from pathlib import Path
 
 from clockstep.host.clock import SystemClock
+from clockstep.host.reference import HostReference
 
 SECOND = 10**9
 
 
-class Host(SystemClock):
+class Host(SystemClock, HostReference):
     """This machine's clocks; it does not sleep, but keeps for how long it should have."""
 
     def __init__(self) -> None:

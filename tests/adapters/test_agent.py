@@ -10,30 +10,32 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clockstep.errors import DeadlineError, ReachError
+from clockstep.host.reference import HostReference
+from clockstep.ports import Instant
 from clockstep.reach.agent import RESOLUTION_NS, AgentReach
 from clockstep.reach.sampling import COARSE_NS
 
 SECOND, MILLISECOND = 10**9, 10**6
 
 
-class Host:
+class Host(HostReference):
     """This machine's clocks, a microsecond further at each look."""
 
     def __init__(self) -> None:
-        self.now = 1_800_000_000 * SECOND
+        self.at_ns = 1_800_000_000 * SECOND
 
-    def realtime_ns(self) -> int:
-        return self.monotonic_ns()
+    def now(self) -> Instant:
+        return Instant(self.monotonic_ns())
 
     def monotonic_ns(self) -> int:
-        self.now += 1000
-        return self.now
+        self.at_ns += 1000
+        return self.at_ns
 
     def boottime_ns(self) -> int:
         return self.monotonic_ns()
 
     def sleep_ns(self, duration_ns: int) -> None:
-        self.now += duration_ns
+        self.at_ns += duration_ns
 
 
 class Agent:
@@ -59,7 +61,7 @@ class Agent:
 
 
 def reach(agent: Agent) -> AgentReach:
-    return AgentReach(agent, Host())
+    return AgentReach(agent, host := Host(), host)
 
 
 @pytest.mark.parametrize("time", [(-1, 0), (2**63 // SECOND, 0), (10**15, 0), (5, -1), (5, SECOND)])
@@ -70,7 +72,7 @@ def test_a_time_before_1970_or_after_2262_or_no_time_at_all_is_refused(time: tup
 
 def test_a_clock_that_is_read_is_bounded_by_its_round_trip_and_resolution() -> None:
     host = Host()
-    offset = AgentReach(Asked(host, 60 * SECOND, 1000), host).clock().offset
+    offset = AgentReach(Asked(host, 60 * SECOND, 1000), host, host).clock().offset
     assert offset.earliest_ns <= 60 * SECOND <= offset.latest_ns + 100_000
     assert offset.error_ns < 100_000
 
@@ -139,8 +141,8 @@ class Asked(Agent):
 
     def time(self) -> tuple[int, int]:
         self.questions += 1
-        self.host.now += self.takes_ns
-        return divmod(self.host.now + self.off_ns, SECOND)
+        self.host.at_ns += self.takes_ns
+        return divmod(self.host.at_ns + self.off_ns, SECOND)
 
 
 @pytest.mark.parametrize(
@@ -149,9 +151,9 @@ class Asked(Agent):
 def test_a_clock_that_is_seen_to_be_right_is_asked_no_more(off_ns: int, takes_ns: int, questions: int) -> None:
     host = Host()
     agent = Asked(host, off_ns, takes_ns)
-    AgentReach(agent, host).clock(within_ns=10 * MILLISECOND)
+    AgentReach(agent, host, host).clock(within_ns=10 * MILLISECOND)
     assert agent.questions == questions
-    AgentReach(agent, host).clock()
+    AgentReach(agent, host, host).clock()
     assert agent.questions > questions + 2
 
 
@@ -159,7 +161,7 @@ def test_a_clock_that_is_seen_to_be_right_is_asked_no_more(off_ns: int, takes_ns
 def test_a_slow_way_is_not_asked_on_when_it_tells_no_more(takes_ns: int, most: int) -> None:
     host = Host()
     agent = Asked(host, 60 * MILLISECOND, takes_ns)
-    offset = AgentReach(agent, host).clock().offset
+    offset = AgentReach(agent, host, host).clock().offset
     assert agent.questions <= most
     assert offset.earliest_ns <= 60 * MILLISECOND <= offset.latest_ns
     assert offset.error_ns <= takes_ns
@@ -168,7 +170,7 @@ def test_a_slow_way_is_not_asked_on_when_it_tells_no_more(takes_ns: int, most: i
 @pytest.mark.parametrize("slewed_ppm", [-90_000, 90_000])
 @given(takes_ns=st.lists(st.integers(MILLISECOND, 40 * MILLISECOND), min_size=20, max_size=20))
 def test_a_reading_holds_at_its_time_however_fast_the_clock_is_slewed(slewed_ppm: int, takes_ns: list[int]) -> None:
-    host, began = Host(), Host().now
+    host, began = Host(), Host().at_ns
     took = iter(takes_ns)
 
     def off_ns(at_ns: int) -> int:
@@ -177,12 +179,12 @@ def test_a_reading_holds_at_its_time_however_fast_the_clock_is_slewed(slewed_ppm
     class Slewing(Agent):
         def time(self) -> tuple[int, int]:
             takes = next(took)
-            host.now += takes // 3
-            said = host.now + off_ns(host.now)
-            host.now += takes - takes // 3
+            host.at_ns += takes // 3
+            said = host.at_ns + off_ns(host.at_ns)
+            host.at_ns += takes - takes // 3
             return divmod(said, SECOND)
 
-    reading = AgentReach(Slewing(), host).clock()
+    reading = AgentReach(Slewing(), host, host).clock()
     assert reading.offset.earliest_ns <= off_ns(reading.at_ns) <= reading.offset.latest_ns
 
 
@@ -195,7 +197,7 @@ def test_a_guard_is_only_looked_for_where_there_may_be_one(guarded: bool) -> Non
         return json.dumps({"return": {"pid": 7, "exited": True, "exitcode": 0, "out-data": done}}).encode()
 
     agent = Agent(answer=answer)
-    AgentReach(agent, Host(), lambda: guarded).step(5 * SECOND, "token")
+    AgentReach(agent, host := Host(), host, lambda: guarded).step(5 * SECOND, "token")
     asked = [request["execute"] for request in agent.asked]
     assert asked == [*(["guest-file-open"] if guarded else []), "guest-exec", "guest-exec-status"]
 
@@ -205,8 +207,8 @@ class Stepping(Asked):
 
     def time(self) -> tuple[int, int]:
         self.questions += 1
-        self.host.now += self.takes_ns
-        now = self.host.now + self.off_ns
+        self.host.at_ns += self.takes_ns
+        now = self.host.at_ns + self.off_ns
         return divmod(now - now % COARSE_NS, SECOND)
 
 
@@ -214,9 +216,9 @@ class Stepping(Asked):
 @given(off_ns=st.integers(-60 * SECOND, 60 * SECOND), begins_ns=st.integers(0, COARSE_NS))
 def test_a_clock_that_moves_in_steps_gets_a_bound_that_holds(known: bool, off_ns: int, begins_ns: int) -> None:
     host = Host()
-    host.now += begins_ns
+    host.at_ns += begins_ns
     resolution_ns = COARSE_NS if known else RESOLUTION_NS
-    agent = AgentReach(Stepping(host, off_ns, MILLISECOND), host, resolution_ns=resolution_ns)
+    agent = AgentReach(Stepping(host, off_ns, MILLISECOND), host, host, resolution_ns=resolution_ns)
     for within_ns in (None, 10 * MILLISECOND):
         offset = agent.clock(within_ns).offset
         assert offset.earliest_ns <= off_ns <= offset.latest_ns

@@ -14,10 +14,11 @@ from clockstep.core.setup import SetupOutcome, diff
 from clockstep.flows import domain as flow
 from clockstep.host.clock import SystemClock
 from clockstep.host.locks import DomainLocks
+from clockstep.host.reference import HostReference
 from clockstep.machines.libvirt.hardware import clock_lacks, improved, parse
 from clockstep.machines.libvirt.hypervisor import Libvirt
 from clockstep.machines.several import Several
-from clockstep.model import Guest, HostClock
+from clockstep.model import Guest
 from clockstep.ports import World
 from clockstep.state.journal import FileDefinitions, FileJournal
 
@@ -42,10 +43,8 @@ POOR = """<domain type='kvm' xmlns:qemu='http://libvirt.org/schemas/domain/qemu/
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[World]:
     clock = SystemClock()
-    several = Several({"": Libvirt("test:///default", clock)})
-    world = World(
-        several, clock, HostClock(True, 0), DomainLocks(clock), FileJournal(tmp_path), lambda _node, _text: None
-    )
+    several = Several({"": Libvirt("test:///default", clock, HostReference())})
+    world = World(several, clock, HostReference(), DomainLocks(clock), FileJournal(tmp_path), lambda _node, _text: None)
     (guest,) = several.guests()
     before = several.definition(guest, secret=True)
     yield world

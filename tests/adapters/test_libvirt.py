@@ -20,6 +20,7 @@ from clockstep.errors import (
     UsageError,
 )
 from clockstep.host.clock import SystemClock
+from clockstep.host.reference import HostReference
 from clockstep.machines.libvirt.channel import DomainChannel
 from clockstep.machines.libvirt.connection import connect, unanswered
 from clockstep.machines.libvirt.hardware import agent_connected
@@ -175,7 +176,7 @@ def wayed(tmp_path: Path, devices: str, ways: Ways) -> Reach:
     domain.write_text(DOMAIN.format(devices=devices))
     node = tmp_path / "node.xml"
     node.write_text(f"<node><domain file='{domain}'/></node>")
-    hypervisor = Libvirt(f"test://{node}", SystemClock(), ways)
+    hypervisor = Libvirt(f"test://{node}", SystemClock(), HostReference(), ways)
     return hypervisor.reach(hypervisor.guests()[0])
 
 
@@ -209,7 +210,7 @@ def test_an_agent_is_connected_where_libvirt_says_so(state: str, connected: bool
 
 
 def test_a_machine_without_any_agent_is_unreachable_for_good() -> None:
-    hypervisor = Libvirt("test:///default", SystemClock())
+    hypervisor = Libvirt("test:///default", SystemClock(), HostReference())
     with pytest.raises(ReachError) as caught:
         hypervisor.reach(hypervisor.guests()[0]).run(["/bin/true"], b"", 2**62)
     assert caught.value.lasting
@@ -223,7 +224,7 @@ def test_a_snapshot_that_a_killed_run_has_left_paused_is_made_one_of_a_running_m
     try:
         taken = domain.snapshotCreateXML(describe_snapshot(killed), 0)
         assert "<state>paused</state>" in taken.getXMLDesc()
-        hypervisor = Libvirt("test:///default", SystemClock())
+        hypervisor = Libvirt("test:///default", SystemClock(), HostReference())
         (guest,) = hypervisor.guests()
         hypervisor.snapshot(guest, killed)
         (described,) = domain.listAllSnapshots()
@@ -243,7 +244,7 @@ def test_connections_that_broke_are_closed_and_no_callback_keeps_them(monkeypatc
         closed.append((connection, left))
         return left
 
-    hypervisor = Libvirt("test:///default", SystemClock())
+    hypervisor = Libvirt("test:///default", SystemClock(), HostReference())
     hypervisor.subscribe(lambda _happening: None)
     (guest,) = hypervisor.guests()
     with hypervisor._domains.domain(guest, "looking") as domain:

@@ -29,7 +29,7 @@ class LocalAgent:
         self._started: dict[int, subprocess.Popen[bytes]] = {}
 
     def time(self) -> tuple[int, int]:
-        return divmod(self._host.realtime_ns() // 1000 * 1000, SECOND)
+        return divmod(self._host.now().at_ns // 1000 * 1000, SECOND)
 
     def set_time(self, seconds: int, nanoseconds: int) -> None:
         raise AssertionError("this machine's clock is not set")
@@ -81,9 +81,9 @@ def way(request: pytest.FixtureRequest, tools: Path) -> Iterator[Reach]:
     host = Host()
     agent = LocalAgent(tools, host)
     reach: Reach = (
-        AgentReach(agent, host)
+        AgentReach(agent, host, host)
         if request.param == "agent"
-        else SshReach(Login("node"), host, command=shell_with(tools))
+        else SshReach(Login("node"), host, host, command=shell_with(tools))
     )
     yield reach
     reach.close()
@@ -129,11 +129,11 @@ def test_the_offset_of_a_clock_that_is_this_machines_own_may_be_nothing(way: Rea
 def test_a_step_is_made_with_what_the_clock_is_expected_to_say(way: Reach, tools: Path) -> None:
     (tools / "perl").unlink()
     fake(tools, "perl", f'shift 2; echo "$@" > {tools}/asked; echo done 7 1; exit {DONE}')
-    before = Host().realtime_ns()
+    before = Host().now().at_ns
     assert way.step(7 * SECOND, "token") == 7 * SECOND + 1
     memory, token, by_s, by_ns, at_s, at_ns, window = (tools / "asked").read_text().split()
     assert (memory, token, by_s, by_ns) == (MEMORY, "token", "7", "0")
-    assert before <= int(at_s) * SECOND + int(at_ns) + 7 * SECOND <= Host().realtime_ns()
+    assert before <= int(at_s) * SECOND + int(at_ns) + 7 * SECOND <= Host().now().at_ns
     assert int(window) == WINDOW_NS
 
 

@@ -42,7 +42,7 @@ def connect(host: Host) -> Iterator[Connect]:
     opened: list[SshReach] = []
 
     def make(command: list[str]) -> SshReach:
-        opened.append(SshReach(Login("node"), host, command=command))
+        opened.append(SshReach(Login("node"), host, host, command=command))
         return opened[-1]
 
     yield make
@@ -63,6 +63,7 @@ def test_ssh_asks_nothing_shares_nothing_and_leaves_host_keys_to_the_configurati
 ) -> None:
     reach = SshReach(
         Login("-node", ("-F", "my config")),
+        host,
         host,
         command=client(f'printf "%s\\n" "$@" > {tmp_path}/asked; exec /bin/sh'),
     )
@@ -95,7 +96,7 @@ def test_the_connection_is_made_here_unless_the_configuration_has_another_way(
 
 
 def test_a_host_without_an_address_is_ssh_s_own_message_with_a_hint(host: Host) -> None:
-    reach = SshReach(Login("nowhere.invalid", ("-F", os.devnull)), host)
+    reach = SshReach(Login("nowhere.invalid", ("-F", os.devnull)), host, host)
     with pytest.raises(ReachError, match=r"^ssh: Could not resolve hostname nowhere\.invalid: ") as caught:
         reach.clock()
     assert caught.value.lasting
@@ -106,7 +107,7 @@ def test_a_host_without_an_address_is_ssh_s_own_message_with_a_hint(host: Host) 
 def test_an_idle_connection_that_is_dead_is_given_up_soon_and_a_new_one_made(host: Host, tmp_path: Path) -> None:
     real(tmp_path, "perl", "id", "cat", "true", "sh")
     command = client(f"echo $$ >> {tmp_path}/pids; PATH={tmp_path} exec /bin/sh")
-    reach = SshReach(Login("node"), host, command=command, stale_ns=0)
+    reach = SshReach(Login("node"), host, host, command=command, stale_ns=0)
     reach.clock()
     reach.clock()
     (first,) = (tmp_path / "pids").read_text().split()
@@ -167,7 +168,7 @@ def test_a_command_that_prints_megabytes_is_cut_off_and_the_node_reached_again(c
 
 @pytest.mark.parametrize("script", ["cat >/dev/null; exit", "exec tail -f /dev/null", "exec 2>&-; cat >/dev/null; :"])
 def test_a_client_that_hangs_ends_at_the_deadline(host: Host, script: str) -> None:
-    reach = SshReach(Login("node"), host, command=client(script), connect_ns=SECOND)
+    reach = SshReach(Login("node"), host, host, command=client(script), connect_ns=SECOND)
     with pytest.raises(DeadlineError):
         reach.run(TRUE, b"x" * 10**6, host.within(0.3))
     reach.close()
@@ -252,7 +253,7 @@ def test_where_there_is_no_tool_for_the_step_the_date_is_set_at_a_whole_second(
     fake(tmp_path, "id", "echo 0")
     fake(tmp_path, "perl", f"exit {UNAVAILABLE}")
     fake(tmp_path, "date", f'echo "$@" > {tmp_path}/set')
-    before = host.realtime_ns()
+    before = host.now().at_ns
     connect(shell_with(tmp_path)).step(5 * SECOND, "token")
     assert (tmp_path / "set").read_text() == f"-u -s @{(before + host.naps[-1]) // SECOND + 1}\n" or (
         (tmp_path / "set").read_text() == f"-u -s @{(before + host.naps[-1]) // SECOND}\n"
@@ -285,7 +286,7 @@ def test_another_machine_under_the_name_is_refused(host: Host, tmp_path: Path) -
     fake(tmp_path, "id", "echo 0")
     fake(tmp_path, "cat", f"echo {uuid4()}")
     fake(tmp_path, "perl", f": > {tmp_path}/asked")
-    reach = SshReach(Login("node"), host, str(uuid4()), shell_with(tmp_path))
+    reach = SshReach(Login("node"), host, host, str(uuid4()), shell_with(tmp_path))
     for use in (reach.clock, lambda: reach.step(1, "token"), lambda: reach.run(TRUE, b"", host.within())):
         with pytest.raises(ReachError, match="another machine") as caught:
             use()
@@ -296,7 +297,7 @@ def test_another_machine_under_the_name_is_refused(host: Host, tmp_path: Path) -
 def test_a_host_that_nobody_has_named_must_show_that_it_is_the_machine(host: Host, tmp_path: Path) -> None:
     fake(tmp_path, "id", "echo 0")
     fake(tmp_path, "perl", f": > {tmp_path}/asked")
-    reach = SshReach(Login("node", sure=False), host, str(uuid4()), shell_with(tmp_path))
+    reach = SshReach(Login("node", sure=False), host, host, str(uuid4()), shell_with(tmp_path))
     with pytest.raises(ReachError, match="may be another one"):
         reach.step(1, "token")
     assert not (tmp_path / "asked").exists()
@@ -339,7 +340,7 @@ def test_a_port_where_nobody_listens_is_ssh_s_own_message_with_a_hint(connect: C
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))  # bound and not listening: taken, and refused
         port = str(unused.getsockname()[1])
-        reach = SshReach(Login("127.0.0.1", ("-F", os.devnull, "-p", port)), host)
+        reach = SshReach(Login("127.0.0.1", ("-F", os.devnull, "-p", port)), host, host)
         with pytest.raises(ReachError, match="Connection refused") as caught:
             reach.clock()
     assert not caught.value.lasting

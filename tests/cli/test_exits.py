@@ -17,7 +17,7 @@ from clockstep.errors import (
     ReachError,
     UsageError,
 )
-from clockstep.loop.heal import troubled
+from clockstep.loop.episodes import troubled
 from clockstep.model import (
     Cause,
     Diagnosis,

@@ -10,7 +10,7 @@ from prometheus_client import generate_latest
 from clockstep.errors import HypervisorError, UsageError
 from clockstep.model import Cause, Episode, Facts, Guest, HostClock, Offset, Reading, Resync, Step, Verdict
 from clockstep.ports import Listed
-from clockstep.render.metrics import Metrics, parse_address
+from clockstep.sinks.metrics import Metrics, parse_address
 from clockstep_lab import apt
 from clockstep_lab.cache import built
 from clockstep_lab.image import unpack
@@ -63,11 +63,11 @@ def page(metrics: Metrics) -> list[str]:
 
 
 def test_all_that_is_known_is_shown_in_base_units_and_prometheus_finds_no_fault(promtool: Check) -> None:
-    metrics = Metrics()
+    metrics = Metrics(lambda: SYNCED)
     guests = [Guest("web", "1", "running"), Guest("db", "2", "running"), Guest("old", "3", "shut off")]
-    metrics.surveyed([Listed("", guests), Listed("b", error=HypervisorError("gone"))], SYNCED)
-    metrics.seen(episode("web", Verdict.GOOD, reverted=True))
-    metrics.seen(episode("db", Verdict.UNREACHABLE))
+    metrics.surveyed([Listed("", guests), Listed("b", error=HypervisorError("gone"))])
+    metrics.seen(episode("web", Verdict.GOOD, reverted=True), new=True)
+    metrics.seen(episode("db", Verdict.UNREACHABLE), new=True)
     lines = page(metrics)
     for line in (
         'clockstep_node_offset_seconds{node="web"} 0.0002',
@@ -97,31 +97,31 @@ def test_a_fault_would_be_found(promtool: Check) -> None:
 
 
 def test_a_node_that_is_gone_is_shown_no_more_and_one_whose_hypervisor_is_silent_is() -> None:
-    metrics = Metrics()
+    metrics = Metrics(lambda: SYNCED)
     running = [Listed("", [Guest("web", "1", "running")]), Listed("b", [Guest("far", "2", "running")])]
-    metrics.surveyed(running, SYNCED)
-    metrics.seen(episode("web", Verdict.GOOD))
-    metrics.seen(episode("far", Verdict.GOOD))
-    metrics.surveyed([Listed(""), Listed("b", error=HypervisorError("silent"))], SYNCED)
+    metrics.surveyed(running)
+    metrics.seen(episode("web", Verdict.GOOD), new=True)
+    metrics.seen(episode("far", Verdict.GOOD), new=True)
+    metrics.surveyed([Listed(""), Listed("b", error=HypervisorError("silent"))])
     shown = [line for line in page(metrics) if line.startswith("clockstep_node_offset_seconds")]
     assert shown == ['clockstep_node_offset_seconds{node="far"} 0.0002']
 
 
 def test_what_was_counted_of_a_node_is_forgotten_with_it_and_not_when_it_only_stops() -> None:
-    metrics = Metrics()
-    metrics.surveyed([Listed("", [Guest("job", "1", "running"), Guest("web", "2", "running")])], SYNCED)
+    metrics = Metrics(lambda: SYNCED)
+    metrics.surveyed([Listed("", [Guest("job", "1", "running"), Guest("web", "2", "running")])])
     for name in ("job", "web"):
-        metrics.seen(episode(name, Verdict.GOOD))
-        metrics.seen(episode(name, Verdict.GOOD, reverted=True))
-    metrics.surveyed([Listed("", [Guest("web", "2", "shut off")])], SYNCED)
+        metrics.seen(episode(name, Verdict.GOOD), new=True)
+        metrics.seen(episode(name, Verdict.GOOD, reverted=True), new=True)
+    metrics.surveyed([Listed("", [Guest("web", "2", "shut off")])])
     assert not [line for line in page(metrics) if 'node="job"' in line]
     assert 'clockstep_steps_total{cause="reverted",node="web"} 2.0' in page(metrics)
     assert 'clockstep_wrong_seconds_total{node="web"} 0.3' in page(metrics)
 
 
 def test_while_the_host_is_not_synchronised_it_has_no_error() -> None:
-    metrics = Metrics()
-    metrics.surveyed([], HostClock(synchronised=False, max_error_ns=16 * SECOND))
+    metrics = Metrics(lambda: HostClock(synchronised=False, max_error_ns=16 * SECOND))
+    metrics.surveyed([])
     assert "clockstep_host_synchronised 0.0" in page(metrics)
     assert not any(line.startswith("clockstep_host_max_error_seconds ") for line in page(metrics))
 

@@ -19,9 +19,9 @@ from clockstep.cli import man
 from clockstep.cli.exits import MEANING, Exit
 from clockstep.cli.root import root
 from clockstep.model import HostClock
-from clockstep.render.metrics import Metrics
 from clockstep.render.schema import schema
 from clockstep.render.words import CAUSES
+from clockstep.sinks.metrics import Metrics
 from clockstep_lab.cli import lab
 
 ROOT = Path(__file__).parents[2]
@@ -130,7 +130,7 @@ def test_every_exit_code_is_in_the_reference_and_none_that_there_is_not() -> Non
 
 def test_every_metric_is_in_the_reference_and_none_that_there_is_not() -> None:
     metrics = Metrics()
-    metrics.surveyed([], HostClock(synchronised=True, max_error_ns=1))
+    metrics.surveyed([])
     names = set()
     for family in metrics.registry.collect():
         suffix = {"counter": "_total", "info": "_info"}.get(family.type, "")

@@ -10,10 +10,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from uuid import uuid4, uuid5
 
+from clockstep.core.anchoring import anchored, moved_between
 from clockstep.daemons import ask_all, chrony
 from clockstep.errors import ExecBlockedError, HypervisorError, NoProgramError, NotRunningError, ReachError
-from clockstep.model import Around, Bridge, Channel, Guest, Happening, Snapshot
-from clockstep.ports import Listed
+from clockstep.model import Around, Bridge, Channel, Guest, Happening, HostClock, Offset, Snapshot
+from clockstep.ports import Instant, Listed
 from clockstep.reach import guard
 from clockstep.reach.agent import AgentReach
 from clockstep.reach.injection import CHOICE, MEMORY, PERL
@@ -28,7 +29,9 @@ UNREACHED = "^,?,10.0.2.2,0,6,{reach},4294967295,0.000000000,0.000000000,0.00000
 
 
 class SimClock:
-    """The host's clocks."""
+    """The host's clocks, which nodes are compared with."""
+
+    name = "host"
 
     def __init__(self) -> None:
         self.real = NOW_S * SECOND
@@ -43,6 +46,18 @@ class SimClock:
     def monotonic_ns(self) -> int:
         self.sleep_ns(1000)
         return self.mono
+
+    def now(self) -> Instant:
+        return Instant(self.realtime_ns())
+
+    def anchor(self) -> Offset:
+        return anchored(self.monotonic_ns(), self.realtime_ns(), self.monotonic_ns())
+
+    def moved_since(self, anchor: Offset) -> int:
+        return moved_between(anchor, self.anchor())
+
+    def quality(self) -> HostClock:
+        return HostClock(synchronised=True, max_error_ns=1000)
 
     def boottime_ns(self) -> int:
         return self.monotonic_ns() + self.slept
@@ -88,7 +103,7 @@ class SimGuest:
     _ended: dict[int, tuple[int, str, str]] = field(default_factory=dict)
 
     def reach(self) -> AgentReach:
-        return AgentReach(self, self.clock)
+        return AgentReach(self, self.clock, self.clock)
 
     def pass_ns(self, duration_ns: int) -> None:
         self.clock.sleep_ns(duration_ns)
@@ -226,6 +241,7 @@ class SimHypervisor:
         self.channels: set[str] = set()
         self.spanning = True
         self.machines = {name: SimGuest(clock) for name in names}
+        self.identities: dict[str, str] = {}
         self.taken: dict[str, dict[str, tuple[Snapshot, int]]] = {name: {} for name in names}
         self.broken: set[tuple[str, str]] = set()
         self.calls: list[tuple[str, str]] = []
@@ -236,7 +252,12 @@ class SimHypervisor:
 
     def guests(self) -> list[Guest]:
         return [
-            Guest(name, str(uuid5(self.id, name)), "running" if machine.running else "paused", stuck=machine.stuck)
+            Guest(
+                name,
+                self.identities.get(name) or str(uuid5(self.id, name)),
+                "running" if machine.running else "paused",
+                stuck=machine.stuck,
+            )
             for name, machine in sorted(self.machines.items())
         ]
 

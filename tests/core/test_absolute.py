@@ -18,7 +18,7 @@ def offsets(latencies_ns: list[int]) -> list[int]:
         clock.sleep_ns(next(left))
         came.append(seconds * SECOND_NS + nanoseconds - clock.realtime_ns())
 
-    absolute = AbsoluteSet(set_to, clock)
+    absolute = AbsoluteSet(set_to, clock, clock)
     for _ in latencies_ns:
         absolute(-came[-1], "token")
     return came[1:]
@@ -42,7 +42,7 @@ def test_a_set_that_was_not_answered_is_open_until_it_cannot_come_any_more() -> 
     def set_to(seconds: int, nanoseconds: int) -> None:
         raise ReachError("no answer")
 
-    absolute = AbsoluteSet(set_to, clock)
+    absolute = AbsoluteSet(set_to, clock, clock)
     with pytest.raises(ReachError, match="no answer"):
         absolute(SECOND_NS, "one")
     assert not absolute.knows("other")

@@ -26,10 +26,12 @@ from clockstep.flows.hold import Hold
 from clockstep.flows.pause import pause, resume
 from clockstep.flows.revert import choose
 from clockstep.flows.snapshot import create, delete, having, listing, outcomes
-from clockstep.flows.step import ASKED, status, step
+from clockstep.flows.step import ASKED, Pass, nodes, status, step
 from clockstep.host.locks import DomainLocks
 from clockstep.loop.fleet import AT_ONCE, side_by_side
-from clockstep.model import Guest, HostClock, Outcome, Pause, Policy, Reading, SetReport, Snapshot, Verdict
+from clockstep.loop.prove import prove
+from clockstep.loop.settle import settle
+from clockstep.model import Episode, Guest, Outcome, Pause, Policy, Reading, SetReport, Snapshot, Verdict
 from clockstep.ports import Hypervisor, World
 from clockstep.reach.agent import AgentReach
 from clockstep.state.journal import FileJournal
@@ -52,7 +54,7 @@ def hypervisor(clock: SimClock) -> SimHypervisor:
 @pytest.fixture
 def world(hypervisor: SimHypervisor, clock: SimClock, tmp_path: Path) -> World:
     journal = FileJournal(tmp_path)
-    return World(hypervisor, clock, HostClock(True, 1000), DomainLocks(clock), journal, lambda _node, _text: None)
+    return World(hypervisor, clock, clock, DomainLocks(clock), journal, lambda _node, _text: None)
 
 
 def running(hypervisor: SimHypervisor) -> list[bool]:
@@ -239,17 +241,19 @@ def test_one_that_is_resumed_minutes_late_is_explained_by_that(world: World, clo
 def test_one_that_was_left_behind_is_not_corrected_by_two_at_once(
     world: World, hypervisor: SimHypervisor, clock: SimClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("clockstep.flows.step.BEGIN_NS", 0)
     monkeypatch.setattr("clockstep.flows.step.GRACE_NS", 0)
     hypervisor.machines["node1"].offset_ns = -60 * SECOND
     (guest, *_), go_on, begun = hypervisor.guests(), threading.Event(), threading.Event()
 
-    def begin(_guest: Guest) -> int:
+    def correct(guest: Guest, work: Pass) -> Episode:
         assert go_on.wait(20)
         begun.set()
-        return clock.monotonic_ns()
+        run = work.begin(guest, clock.monotonic_ns())
+        prove(run)
+        return settle(run)
 
-    (episode,) = step(world, {guest: ASKED}, Policy(deadline_ns=100 * MILLISECOND), begin)
+    with nodes(world, [guest]) as node:
+        (episode,) = Pass(world, {guest: ASKED}, Policy(deadline_ns=100 * MILLISECOND), node).each(correct)
     assert episode.verdict is Verdict.UNREACHABLE
     go_on.set()
     assert begun.wait(20)
@@ -434,7 +438,7 @@ class Connections(SimHypervisor):
                 hypervisor.closed.add(guest.name)
                 closed.set()
 
-        return Connection(self.machines[guest.name], self.clock)
+        return Connection(self.machines[guest.name], self.clock, self.clock)
 
 
 def test_every_way_is_closed_in_the_end_under_a_node_that_hangs_too(world: World, clock: SimClock) -> None:

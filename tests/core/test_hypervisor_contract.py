@@ -8,6 +8,7 @@ import pytest
 
 from clockstep.errors import HypervisorError
 from clockstep.host.clock import SystemClock
+from clockstep.host.reference import HostReference
 from clockstep.machines.libvirt.hypervisor import Libvirt
 from clockstep.machines.several import Several
 from clockstep.model import Guest, Snapshot
@@ -32,7 +33,7 @@ def hypervisor(request: pytest.FixtureRequest) -> Iterator[Hypervisor]:
     if request.param == "several":
         yield Several({"here": SimHypervisor(SimClock(), ["test"]), "there": SimHypervisor(SimClock(), [])})
         return
-    real = Libvirt(TEST_DRIVER, SystemClock())
+    real = Libvirt(TEST_DRIVER, SystemClock(), HostReference())
     yield real
     domain = libvirt.open(TEST_DRIVER).lookupByName("test")
     for snapshot in domain.listAllSnapshots():

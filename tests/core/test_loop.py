@@ -1,7 +1,7 @@
 """The loop on simulated guests: what it brings right, what it leaves alone, and what it says."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,11 @@ from hypothesis import strategies as st
 
 from clockstep.daemons import ask_all, chrony
 from clockstep.errors import ReachError
-from clockstep.loop.heal import PATIENCE_NS, Company, heal, observe, start
+from clockstep.loop.company import PATIENCE_NS, Company
+from clockstep.loop.look import observe
+from clockstep.loop.prove import prove
+from clockstep.loop.run import begin
+from clockstep.loop.settle import settle
 from clockstep.model import Cause, Decision, Episode, Policy, Reading, Resync, Step, Verdict
 from clockstep.ports import Node, Output
 from clockstep.reach.agent import AgentReach
@@ -22,8 +26,22 @@ from core.simulation import MILLISECOND, SECOND, SimClock, SimGuest
 ASKED = Cause("asked")
 
 
+def heal(
+    node: Node,
+    cause: Cause,
+    policy: Policy,
+    clock: SimClock,
+    company: Company | None = None,
+    superseded: Callable[[], bool] = lambda: False,
+) -> Episode:
+    """Both phases, one after the other."""
+    run = begin(node, cause, policy, clock, clock, company=company)
+    prove(run)
+    return settle(run, superseded)
+
+
 def healed(guest: SimGuest, policy: Policy | None = None, cause: Cause = ASKED) -> Episode:
-    return heal(Node("node1", guest.reach()), cause, policy or Policy(), guest.clock, lambda _node, _text: None)
+    return heal(Node("node1", guest.reach()), cause, policy or Policy(), guest.clock)
 
 
 def true_now(guest: SimGuest, episode: Episode) -> bool:
@@ -83,7 +101,7 @@ def test_a_clock_that_looks_right_when_the_deadline_comes_is_not_called_good() -
     assert abs(guest.offset_ns) < MILLISECOND
     assert episode.proven_ns is None
     assert episode.verdict is Verdict.UNSURE
-    assert any("right at the last look" in finding.text for finding in episode.findings)
+    assert any("confirmed only" in finding.text for finding in episode.findings)
 
 
 def test_a_resync_without_effect_is_made_again() -> None:
@@ -169,7 +187,7 @@ def test_a_host_whose_clock_is_stepped_meanwhile_is_not_followed() -> None:
         def close(self) -> None:
             pass
 
-    episode = heal(Node("node1", Jumping()), ASKED, Policy(), clock, lambda _node, _text: None)
+    episode = heal(Node("node1", Jumping()), ASKED, Policy(), clock)
     assert episode.verdict is Verdict.UNSURE
     assert episode.facts.readings == ()
     assert "set forward by 1 h" in episode.findings[0].text
@@ -192,7 +210,7 @@ def test_a_daemon_that_no_server_had_answered_before_is_waited_for_once_and_shor
     assert episode.took_ns - episode.proven_ns < 3 * SECOND
     (said,) = [finding.text for finding in episode.findings if finding.check == "daemon"]
     assert said == "chrony is not synchronised, and was not before either: no time source had answered it"
-    seen = observe(Node("node1", guest.reach()), ASKED, Policy(), guest.clock)
+    seen = observe(Node("node1", guest.reach()), ASKED, Policy(), guest.clock, guest.clock)
     (said,) = [finding.text for finding in seen.findings if finding.check == "daemon"]
     assert said == "chrony is not synchronised: no time source has answered it"
 
@@ -493,16 +511,11 @@ def test_a_clock_that_is_right_is_not_done_with_while_a_set_may_yet_move_it_back
                 corrected, guest.offset_ns = True, 0
             return super().clock(within_ns)
 
-    node = Node("node1", Corrected(guest, guest.clock))
-    may_move: list[bool] = []
-
-    def proven() -> bool:
-        may_move.append(guest.wanted is not None)
-        return True
-
-    policy = Policy(deadline_ns=30 * SECOND)
-    episode = heal(node, ASKED, policy, guest.clock, lambda _node, _text: None, proven=proven)
-    assert may_move == [False]
+    node = Node("node1", Corrected(guest, guest.clock, guest.clock))
+    run = begin(node, ASKED, Policy(deadline_ns=30 * SECOND), guest.clock, guest.clock)
+    assert prove(run)
+    assert guest.wanted is None
+    episode = settle(run)
     assert guest.wanted is None
     assert abs(guest.offset_ns) < 10 * MILLISECOND
     assert episode.verdict is Verdict.GOOD
@@ -512,7 +525,7 @@ def test_a_second_loop_sets_nothing_while_the_first_ones_set_may_yet_come() -> N
     guest = LateSet(SimClock(), -60 * SECOND, late_by_ns=4900 * MILLISECOND, chrony=False)
     node = Node("node1", guest.reach())
     for deadline_ns in (2500 * MILLISECOND, 30 * SECOND):
-        episode = heal(node, ASKED, Policy(deadline_ns=deadline_ns), guest.clock, lambda _node, _text: None)
+        episode = heal(node, ASKED, Policy(deadline_ns=deadline_ns), guest.clock)
     assert episode.verdict is Verdict.GOOD
     guest.pass_ns(10 * SECOND)
     assert abs(guest.offset_ns) < 10 * MILLISECOND
@@ -531,7 +544,7 @@ def test_a_set_that_may_come_after_the_deadline_is_unconfirmed_in_the_record() -
 def test_a_daemon_is_resynced_but_not_waited_for_when_something_else_has_happened_to_the_node() -> None:
     guest = SimGuest(SimClock(), -60 * SECOND)
     node, policy = Node("node1", guest.reach()), Policy(require_sync=True)
-    episode = heal(node, ASKED, policy, guest.clock, lambda _node, _text: None, overtaken=lambda: True)
+    episode = heal(node, ASKED, policy, guest.clock, superseded=lambda: True)
     assert episode.verdict is Verdict.GOOD
     assert [type(action) for action in episode.actions] == [Step, Resync]
     assert chrony.WAIT not in guest.commands
@@ -572,14 +585,14 @@ def test_a_guest_that_is_away_for_a_revert_meanwhile_is_waited_for() -> None:
             pass
 
     reach = guest.reach()
-    episode = heal(Node("node1", Reverted()), ASKED, Policy(), guest.clock, lambda _node, _text: None)
+    episode = heal(Node("node1", Reverted()), ASKED, Policy(), guest.clock)
     assert episode.verdict is Verdict.GOOD
     assert len(guest.steps) == 2
 
 
 def test_looking_changes_nothing_and_says_what_a_step_would_do() -> None:
     guest = SimGuest(SimClock(), -60 * SECOND)
-    episode = observe(Node("node1", guest.reach()), ASKED, Policy(), guest.clock)
+    episode = observe(Node("node1", guest.reach()), ASKED, Policy(), guest.clock, guest.clock)
     assert (episode.verdict, episode.actions, guest.steps) == (Verdict.BAD, (), [])
     assert [type(action) for action in episode.planned] == [Step]
     assert any("claims to be synchronised" in finding.text for finding in episode.findings)
@@ -611,22 +624,22 @@ def test_a_near_clock_is_no_guards_work() -> None:
 def test_a_daemon_waits_for_the_clocks_of_the_others_but_not_for_long() -> None:
     company, clock = Company(), SimClock()
     late, wrong = SimGuest(clock, -60 * SECOND), SimGuest(clock, -60 * SECOND)
-    other = start(Node("node2", wrong.reach()), ASKED, Policy(), clock)
+    other = begin(Node("node2", wrong.reach()), ASKED, Policy(), clock, clock)
     company.join(other)
     began = clock.mono
-    episode = heal(Node("node1", late.reach()), ASKED, Policy(), clock, lambda _node, _text: None, company)
+    episode = heal(Node("node1", late.reach()), ASKED, Policy(), clock, company)
     assert [type(action) for action in episode.actions] == [Step, Resync]
     resynced = clock.mono - began
     company.leave(other)
     alone = SimGuest(clock, -60 * SECOND)
     began = clock.mono
-    heal(Node("node1", alone.reach()), ASKED, Policy(), clock, lambda _node, _text: None, company)
+    heal(Node("node1", alone.reach()), ASKED, Policy(), clock, company)
     assert PATIENCE_NS - SECOND < resynced - (clock.mono - began) < PATIENCE_NS + SECOND
 
 
 def test_a_clock_that_is_surely_days_wrong_is_bad_whatever_may_be_done_about_it() -> None:
     guest = SimGuest(SimClock(), -37 * 365 * 86_400 * SECOND)
-    seen = observe(Node("node1", guest.reach()), ASKED, Policy(), guest.clock)
+    seen = observe(Node("node1", guest.reach()), ASKED, Policy(), guest.clock, guest.clock)
     assert (seen.verdict, seen.decision, seen.consent) == (Verdict.BAD, Decision.CONSENT, "--max-forward")
     assert seen.planned == ()
     assert not any("clockstep step" in finding.remedy for finding in seen.findings)

@@ -18,7 +18,7 @@ facts = st.builds(
     readings=st.lists(st.builds(Reading, st.just("agent"), offsets, st.just(0)), max_size=3).map(tuple),
     claim=claims,
     trouble=st.just(()) | st.just((Trouble("deaf"),)),
-    host_jumped_ns=st.sampled_from([0, 0, 5 * SECOND]),
+    reference_moved_ns=st.sampled_from([0, 0, 5 * SECOND]),
 )
 policies = st.builds(
     Policy,
@@ -60,7 +60,7 @@ def test_the_verdict_is_the_same_whatever_is_allowed(looked: Facts, policy: Poli
 def test_what_is_decided_goes_with_what_was_measured(looked: Facts, policy: Policy) -> None:
     decided, seen = decide(looked, policy), verdict(looked, policy)
     assert bool(consent(looked, policy)) is (decided is Decision.CONSENT)
-    assert (decided is Decision.REFUSED) is bool(looked.host_jumped_ns)
+    assert (decided is Decision.REFUSED) is bool(looked.reference_moved_ns)
     if decided in {Decision.STEP, Decision.CONSENT}:
         assert seen is Verdict.BAD
     if seen is Verdict.GOOD:
@@ -127,7 +127,7 @@ def test_a_step_backward_needs_consent_and_says_what_it_may_break() -> None:
 
 
 def test_a_host_whose_clock_jumped_is_no_truth_to_step_to() -> None:
-    looked = replace(seen(-5 * SECOND), host_jumped_ns=3 * SECOND)
+    looked = replace(seen(-5 * SECOND), reference_moved_ns=3 * SECOND)
     assert verdict(looked, Policy()) is Verdict.UNSURE
     assert plan(looked, Policy()) == ()
 

@@ -172,7 +172,6 @@ def test_connect_goes_before_the_clusters_address_before_vagrants(wanted: Wanted
     assert addresses(wanted) == there
 
 
-@pytest.mark.xfail(strict=True, reason="B7: a name of the command line no longer means a machine that is renamed")
 def test_a_machine_that_another_connection_has_too_is_still_meant_by_its_name() -> None:
     there = [Guest("web-1", "uuid-1", "running", "qemu+ssh://a/system")]
     (renamed,) = named(there, [*there, Guest("web-1", "uuid-1", "running", "qemu+ssh://b/system")], {})

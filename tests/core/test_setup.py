@@ -10,7 +10,7 @@ from clockstep.daemons import ask_all, setup
 from clockstep.errors import ExecBlockedError, ReachError
 from clockstep.flows.setup import Wish, apply, look, undo
 from clockstep.host.locks import DomainLocks
-from clockstep.model import Guest, HostClock, Offset, Policy, Reading
+from clockstep.model import Guest, Offset, Policy, Reading
 from clockstep.ports import NO_PROGRAM, Output, World
 from clockstep.render.setup import plan_page
 from clockstep.state.journal import FileJournal
@@ -85,7 +85,7 @@ class ToldHypervisor(SimHypervisor):
 def done(tmp_path: Path, reach: ToldReach, *, back: bool = False) -> SetupNode:
     clock = reach.sim
     hypervisor = ToldHypervisor(clock, reach)
-    world = World(hypervisor, clock, HostClock(True, 0), DomainLocks(clock), FileJournal(tmp_path), lambda _n, _t: None)
+    world = World(hypervisor, clock, clock, DomainLocks(clock), FileJournal(tmp_path), lambda _n, _t: None)
     policy = Policy(deadline_ns=60 * SECOND)
     guests = hypervisor.guests()
     (node,) = (undo(world, guests, policy) if back else apply(world, guests, policy, Wish())).nodes
@@ -211,7 +211,7 @@ def test_looking_stores_and_starts_nothing(tmp_path: Path) -> None:
     reach = ToldReach(SimClock(), PLAN, [])
     hypervisor = ToldHypervisor(reach.sim, reach)
     locks, journal = DomainLocks(reach.sim), FileJournal(tmp_path)
-    world = World(hypervisor, reach.sim, HostClock(True, 0), locks, journal, lambda _n, _t: None)
+    world = World(hypervisor, reach.sim, reach.sim, locks, journal, lambda _n, _t: None)
     (node,) = look(world, hypervisor.guests(), Policy(), Wish()).nodes
     assert node.outcome is SetupOutcome.WOULD_CHANGE
     assert reach.asked == []

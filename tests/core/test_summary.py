@@ -9,7 +9,7 @@ from clockstep.core.setup import SetupNode, SetupOutcome, report
 from clockstep.core.summary import diagnosed, summarise
 from clockstep.flows.step import status
 from clockstep.host.locks import DomainLocks
-from clockstep.model import Examination, Facts, HostClock, Offset, Policy, Reading, Summary, Verdict
+from clockstep.model import Examination, Facts, Offset, Policy, Reading, Summary, Verdict
 from clockstep.ports import World
 from clockstep.state.journal import FileJournal
 from core.simulation import MILLISECOND, SECOND, SimClock, SimHypervisor
@@ -19,7 +19,7 @@ from core.simulation import MILLISECOND, SECOND, SimClock, SimHypervisor
 def world(tmp_path: Path) -> World:
     clock = SimClock()
     hypervisor = SimHypervisor(clock, ["a", "b", "c"])
-    return World(hypervisor, clock, HostClock(True, 0), DomainLocks(clock), FileJournal(tmp_path), lambda _n, _t: None)
+    return World(hypervisor, clock, clock, DomainLocks(clock), FileJournal(tmp_path), lambda _n, _t: None)
 
 
 def test_the_summary_is_of_the_worst_of_all(world: World) -> None:

@@ -13,6 +13,7 @@ import pytest
 
 from clockstep.errors import ReachError
 from clockstep.host.clock import SystemClock
+from clockstep.host.reference import HostReference
 from clockstep.machines.libvirt.hypervisor import Libvirt
 from clockstep.machines.libvirt.marks import describe_snapshot
 from clockstep.model import Snapshot
@@ -49,7 +50,7 @@ def stamping(guests: Guests, name: str) -> bool:
 
 def reach(guests: Guests, name: str) -> Reach:
     guests.touched.add(name)
-    hypervisor = Libvirt(guests.lab.uri, SystemClock())
+    hypervisor = Libvirt(guests.lab.uri, SystemClock(), HostReference())
     return hypervisor.reach(next(guest for guest in hypervisor.guests() if guest.name == name))
 
 
@@ -138,7 +139,7 @@ def test_a_node_whose_clock_is_not_proven_stays_frozen_until_somebody_says_so(gu
 
 def test_a_snapshot_that_is_marked_frozen_and_is_not_is_said_and_healed(guests: Guests) -> None:
     name = guests.names[0]
-    marked = Snapshot("hollow", SystemClock().realtime_ns(), "set", (name,), frozen=("kubepods.slice",))
+    marked = Snapshot("hollow", HostReference().now().at_ns, "set", (name,), frozen=("kubepods.slice",))
     guests.domain(name).snapshotCreateXML(describe_snapshot(marked), 0)
     report = clockstep(guests, "revert", "hollow", "--yes", code=1)
     all_proven(guests, report["episodes"])

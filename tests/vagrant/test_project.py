@@ -301,7 +301,8 @@ PLAIN = """<domain type='qemu'><name>plain</name><memory unit='MiB'>64</memory><
 <os><type arch='x86_64' machine='pc'>hvm</type></os><devices><serial type='null'/></devices></domain>"""
 ADD = """from clockstep.machines.libvirt.hypervisor import Libvirt
 from clockstep.host.clock import SystemClock
-libvirt = Libvirt("qemu:///system", SystemClock())
+from clockstep.host.reference import HostReference
+libvirt = Libvirt("qemu:///system", SystemClock(), HostReference())
 (plain,) = [guest for guest in libvirt.guests() if guest.name == "plain"]
 print(libvirt.add_channel(plain).objection)
 """

@@ -22,7 +22,7 @@ def command(
     --all selects all that clockstep has paused. What others have paused is left alone.
     """
     from clockstep.cli.exits import of_set
-    from clockstep.cli.session import asked, held, opened, policy_of, printed, progress
+    from clockstep.cli.session import asked, held, kept, opened, policy_of, printed, progress
     from clockstep.flows.pause import resume
     from clockstep.render.text import set_page
 
@@ -31,4 +31,5 @@ def command(
         world = opened(context, wanted, story.tell)
         report = resume(world, held(world, wanted), policy_of(context, wanted), mixed=mixed)
     printed(context, report, set_page)
+    kept("resume", report.episodes)
     return of_set(report)

@@ -48,7 +48,7 @@ def command(
     record its nodes: name them, or use --all. If one node cannot be reverted, the others stay paused.
     """
     from clockstep.cli.exits import of_set
-    from clockstep.cli.session import asked, opened, policy_of, printed, progress, scope_of
+    from clockstep.cli.session import asked, hooked, kept, opened, policy_of, printed, progress, scope_of
     from clockstep.flows import revert
     from clockstep.render.text import set_page, targets_line
 
@@ -61,9 +61,11 @@ def command(
     with progress(context) as story:
         world = opened(context, wanted, story.tell)
         targets = revert.choose(world.hypervisor, scope_of(world, wanted), name, require_frozen=require_frozen)
-    confirmed(targets_line(targets.name, targets.snapshots, targets.remarks, world.clock.realtime_ns()), yes=yes)
+    confirmed(targets_line(targets.name, targets.snapshots, targets.remarks, world.reference.now().at_ns), yes=yes)
     with progress(context) as story:
         world = world._replace(tell=story.tell)
         report = revert.revert(world, targets, policy_of(context, wanted), keep_frozen=hold)
     printed(context, report, set_page)
+    kept("revert", report.episodes)
+    hooked(wanted, report.episodes)
     return of_set(report)

@@ -22,17 +22,19 @@ from clockstep.core.targets import Scope
 from clockstep.errors import HostError, UsageError, visible
 from clockstep.host.clock import SystemClock
 from clockstep.host.locks import DomainLocks
+from clockstep.host.reference import HostReference
 from clockstep.host.systemd_unit import ACCOUNT
-from clockstep.host.timex import read_host_clock
 from clockstep.machines import HYPERVISORS
 from clockstep.machines.hosts import SshHosts
 from clockstep.machines.several import Several, begun
-from clockstep.model import Guest, Policy
+from clockstep.model import Entry, Episode, Guest, Policy
 from clockstep.ports import Clock, Machines, Tell, Ways, World
 from clockstep.render.forms import names, wide
 from clockstep.render.output import Repaint, Story, print_json, print_json_line, print_page
 from clockstep.render.text import Page
+from clockstep.state.history import FileHistory
 from clockstep.state.journal import FileDefinitions, FileJournal, state_folder
+from clockstep.state.sightings import FileSightings
 from clockstep.units import DAY_NS, SECOND_NS
 from clockstep.vagrant.logins import ASKING_S, VagrantLogins
 from clockstep.vagrant.project import find_project
@@ -40,6 +42,8 @@ from clockstep.vagrant.trust import untrusted
 
 LOG = logging.getLogger("clockstep")
 LAB = "lab"
+OF_SERVICE = Path("/var/lib/clockstep-watch/.local/state/clockstep")
+"""The state folder of the system's service: in the home of its account."""
 REPAINT_NS = 2 * SECOND_NS
 ASKING_NS = (ASKING_S + 5) * SECOND_NS
 R = TypeVar("R")
@@ -106,9 +110,9 @@ def opened(context: click.Context, wanted: Wanted, tell: Tell) -> World:
     Raises HostError if this host's clock must be synchronised and is not.
     """
     _allow_many_files()
-    clock, host = SystemClock(), read_host_clock()
+    clock, reference = SystemClock(), HostReference()
     demanding = "require_synced_host" in context.params and said(context, wanted, "require_synced_host")
-    if demanding and not host.synchronised:
+    if demanding and not reference.quality().synchronised:
         text = "this host's clock is not synchronised, so it is no reference for others"
         raise HostError(text, "start its time daemon, or leave out --require-synced-host")
     guards = bool(context.params.get("guard"))
@@ -118,18 +122,19 @@ def opened(context: click.Context, wanted: Wanted, tell: Tell) -> World:
         ways = ways._replace(vagrant=VagrantLogins(wanted.project, _state(), tell))
     LOG.debug("connections: %s", ", ".join(address or "libvirt's default" for address in addresses(wanted)))
     connecting = {
-        address: begun(partial(HYPERVISORS["libvirt"], resolved(address), clock, ways)) for address in addresses(wanted)
+        address: begun(partial(HYPERVISORS["libvirt"], resolved(address), clock, reference, ways))
+        for address in addresses(wanted)
     }
     parts: dict[str, Machines] = {address: part.result() for address, part in connecting.items()}
     if wanted.hosts:
         if ways.only == "agent":
             raise UsageError("--ssh names hosts that have no guest agent here", "leave out --reach agent")
-        parts[SSH] = SshHosts(wanted.hosts, clock, ways)
+        parts[SSH] = SshHosts(wanted.hosts, clock, reference, ways)
     asking_ns = ASKING_NS if wanted.project else 0
     locks = DomainLocks(clock, tell, _state() / "locks", {ACCOUNT})
     machines = Several(parts, called)
     context.find_root().call_on_close(machines.close)
-    return World(machines, clock, host, locks, journal(), tell, asking_ns)
+    return World(machines, clock, reference, locks, journal(), tell, asking_ns)
 
 
 def _allow_many_files() -> None:
@@ -162,6 +167,43 @@ def journal() -> FileJournal:
 def definitions() -> FileDefinitions:
     """Return where the definitions are kept that clockstep changed."""
     return FileDefinitions(_state())
+
+
+def history() -> FileHistory:
+    """Return where it is kept what was done to clocks."""
+    return FileHistory(_state())
+
+
+def histories() -> list[FileHistory]:
+    """Return all that may have been kept: for root also by the system's service, unless a state folder is named."""
+    if os.geteuid() or os.environ.get("CLOCKSTEP_STATE"):
+        return [history()]
+    return [history(), FileHistory(OF_SERVICE)]
+
+
+def sightings() -> FileSightings:
+    """Return where it is kept when clocks were last seen within tolerance."""
+    return FileSightings(_state())
+
+
+def kept(by: str, episodes: Sequence[Episode]) -> None:
+    """Keep the Episodes of a command; that this was not possible is a line on stderr, and no failure."""
+    if trouble := history().add([Entry(by, episode) for episode in episodes]):
+        _warn("", trouble)
+
+
+def hooked(wanted: Wanted, episodes: Sequence[Episode]) -> None:
+    """Run what the cluster wants to be run after a correction, for each of these Episodes."""
+    if wanted.cluster and wanted.cluster.on_corrected:
+        from clockstep.host.hook import Hook
+        from clockstep.sinks.hook import run_after
+
+        run_after(wanted.cluster.on_corrected, episodes, _warn, Hook())
+
+
+def _warn(_node: str, text: str) -> None:
+    with suppress(OSError):
+        print(visible(text), file=sys.stderr, flush=True)  # noqa: T201
 
 
 def _state() -> Path:

@@ -42,7 +42,7 @@ def create(
     none runs before its clock is verified.
     """
     from clockstep.cli.exits import of_set
-    from clockstep.cli.session import asked, frozen, opened, policy_of, printed, progress, selected
+    from clockstep.cli.session import asked, frozen, kept, opened, policy_of, printed, progress, selected
     from clockstep.flows import snapshot
     from clockstep.render.text import set_page
 
@@ -53,6 +53,7 @@ def create(
         workloads = frozen(wanted, freeze, cgroups)
         report = snapshot.create(world, guests, name, policy_of(context, wanted), workloads)
     printed(context, report, set_page)
+    kept("snapshot create", report.episodes)
     return of_set(report)
 
 
@@ -68,7 +69,7 @@ def list_(context: click.Context, /, **_options: Any) -> int:
     with progress(context) as story:
         world = opened(context, asked(context), story.tell)
         snapshots = listing(world.hypervisor)
-    printed(context, snapshots, lambda listed: snapshots_page(listed, world.clock.realtime_ns()))
+    printed(context, snapshots, lambda listed: snapshots_page(listed, world.reference.now().at_ns))
     return 3 if snapshots.unread else 0
 
 

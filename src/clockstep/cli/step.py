@@ -32,7 +32,7 @@ def command(
     measurement is unsure is never stepped.
     """
     from clockstep.cli.exits import of_episodes
-    from clockstep.cli.session import asked, opened, policy_of, printed, progress, selected
+    from clockstep.cli.session import asked, kept, opened, policy_of, printed, progress, selected
     from clockstep.core.summary import summarise
     from clockstep.flows.step import ASKED, status, step
     from clockstep.model import Report
@@ -46,4 +46,6 @@ def command(
         done = status(world, guests, policy) if dry_run else step(world, dict.fromkeys(guests, ASKED), policy)
         report = Report(world.host, done, summarise(done))
     printed(context, report, plan_page if dry_run else step_page)
+    if not dry_run:
+        kept("step", report.episodes)
     return of_episodes(report.episodes)

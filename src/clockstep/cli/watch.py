@@ -3,8 +3,9 @@
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
@@ -20,11 +21,10 @@ SAME_WATCH_NS = 1_000_000_000
 
 if TYPE_CHECKING:
     from clockstep.core.selection import Wanted
-    from clockstep.flows.watch import Orders
-    from clockstep.host.sd_notify import Notifier
-    from clockstep.model import Episode, Guest
-    from clockstep.ports import Listed, Tell
-    from clockstep.render.metrics import Metrics
+    from clockstep.flows.watch.watched import Orders
+    from clockstep.model import Guest
+    from clockstep.ports import Sink, Tell
+    from clockstep.sinks.metrics import Metrics
 
 EXAMPLES = examples(
     "watch --all",
@@ -64,21 +64,25 @@ def command(context: click.Context, /, names: tuple[str, ...], *, everything: bo
 
     SIGHUP makes it read its configuration again.
     """
-    from clockstep.cli.session import asked, opened, selected
-    from clockstep.core.selection import select
+    from clockstep.cli.session import asked, opened, selected, sightings
     from clockstep.errors import UsageError
-    from clockstep.flows.watch import Watcher
+    from clockstep.flows.watch.watcher import Watcher
     from clockstep.host.sd_notify import Notifier
     from clockstep.model import Guest
     from clockstep.render.stamps import prefix
+    from clockstep.sinks.lines import EpisodeLines
+    from clockstep.sinks.sd_notify import ServiceManager
 
     wanted = asked(context, names, everything=everything)
-    over, again = _Flag(), _Flag()
-    lines = Lines(unshared(sys.stdout), unshared(sys.stderr), over.set, lambda: prefix(sys.stderr, os.environ))
+    control = _Control()
+    lines = Lines(unshared(sys.stdout), unshared(sys.stderr), control.end, lambda: prefix(sys.stderr, os.environ))
 
     def tell(node: str, text: str) -> None:
         if not (node or option(context, "quiet")):
             lines.err(visible(text))
+
+    def warn(_node: str, text: str) -> None:
+        lines.err(visible(text))
 
     world = opened(context, wanted, tell)
     try:
@@ -88,113 +92,76 @@ def command(context: click.Context, /, names: tuple[str, ...], *, everything: bo
             raise
         tell("", error.message)
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda _number, _frame: over.set())
+        signal.signal(number, lambda _number, _frame: control.end())
     if not sys.stderr.isatty():  # a terminal that is closed ends it
-        signal.signal(signal.SIGHUP, lambda _number, _frame: again.set())
-    notifier = Notifier(os.environ, world.clock)
+        signal.signal(signal.SIGHUP, lambda _number, _frame: control.reload())
+    manager = ServiceManager(Notifier(os.environ, world.clock))
     with world.locks.hold([Guest("this selection of nodes", _identity(wanted), "")], SAME_WATCH_NS):
+        configured = _Configured(context, names, wanted, everything=everything)
         metrics = _metrics(options["metrics"], tell)
-        front = _Front(notifier, metrics, lines, again, as_json=as_json(context))
-        watcher = Watcher(world, _orders(context, wanted), front)
-
-        def reread() -> None:
-            anew = _asked_again(context, names, wanted, everything=everything)
-            select(front.guests, anew, changing=True)
-            watcher.orders = _orders(context, anew)
-
-        front.reread = reread
-        watcher.run(every, over)
-        notifier.stopping()
+        printing = EpisodeLines(lines.out, as_json=as_json(context))
+        sinks: list[Sink] = [printing, *([metrics] if metrics else []), manager, *_behind(configured, warn)]
+        watcher = Watcher(world, configured.orders(), sinks, sightings(), configured.again, manager)
+        watcher.run(every, control)
     lines.end()
     return 0
 
 
-class _Flag:
-    """What a signal's handler sets: an Event's lock could be held by the very code that the signal interrupts."""
+class _Control:
+    """What signal handlers set: an Event's lock could be held by the very code that a signal interrupts."""
 
     def __init__(self) -> None:
-        self._set = False
+        self._over = self._reload = False
 
-    def is_set(self) -> bool:
-        """Whether it is set."""
-        return self._set
+    def end(self) -> None:
+        """End the watch."""
+        self._over = True
 
-    def set(self) -> None:
-        """Set it."""
-        self._set = True
+    def reload(self) -> None:
+        """Have the configuration read again."""
+        self._reload = True
 
-    def clear(self) -> None:
-        """Unset it."""
-        self._set = False
+    def is_over(self) -> bool:
+        """Whether the watch is over."""
+        return self._over
+
+    def wants_reload(self) -> bool:
+        """Whether the configuration is to be read again; each wish is returned once."""
+        wanted, self._reload = self._reload, False
+        return wanted
 
 
-class _Front:
-    """What the watcher's listener does here: print, count, and tell the service manager."""
+class _Configured:
+    """What the configuration says, as it was read last."""
 
-    def __init__(
-        self,
-        notifier: "Notifier",
-        metrics: "Metrics | None",
-        lines: Lines,
-        again: "_Flag",
-        *,
-        as_json: bool,
-    ) -> None:
-        self.guests: list[Guest] = []
-        self._notifier = notifier
-        self._lines = lines
-        self._metrics = metrics
-        self._again = again
-        self._as_json = as_json
-        self._began = False
-        self.reread: Callable[[], None] = lambda: None
+    def __init__(self, context: click.Context, names: Sequence[str], wanted: "Wanted", *, everything: bool) -> None:
+        self.wanted = wanted
+        self._read = partial(_asked_again, context, names, everything=everything)
+        self._context = context
 
-    def surveyed(self, listed: "Sequence[Listed]") -> None:
-        """Take what the hypervisors listed."""
-        from clockstep.host.timex import read_host_clock
+    def orders(self) -> "Orders":
+        """Return what a watcher goes by."""
+        return _orders(self._context, self.wanted)
 
-        self.guests = [guest for one in listed for guest in one.guests]
-        if self._metrics:
-            self._metrics.surveyed(listed, read_host_clock())
+    def again(self, guests: "Sequence[Guest]") -> "Orders":
+        """Return what a watcher of these machines goes by now. Raises UsageError where the configuration is broken."""
+        from clockstep.core.selection import select
 
-    def seen(self, episode: "Episode", *, new: bool) -> None:
-        """Take an Episode."""
-        from clockstep.render.output import json_line
-        from clockstep.render.text import episode_line
+        wanted = self._read(self.wanted)
+        select(guests, wanted, changing=True)
+        self.wanted = wanted
+        return self.orders()
 
-        if self._metrics:
-            self._metrics.seen(episode)
-        if new:
-            self._lines.out(json_line(episode) if self._as_json else visible(episode_line(episode)))
-
-    def alive(self) -> None:
-        """Take the time."""
-        self._notifier.alive()
-        if not self._began:
-            self._began = True
-            self._notifier.ready("watching")
-        if self._again.is_set():
-            self._again.clear()
-            self._read_again()
-
-    def _read_again(self) -> None:
-        from clockstep.errors import ClockstepError
-
-        self._notifier.reloading()
-        try:
-            self.reread()
-            said = "the configuration was read again"
-        except ClockstepError as error:
-            said = f"the configuration stays as it was: {error.message}; {error.hint}"
-        self._lines.err(visible(said))
-        self._notifier.ready(f"watching; {said}")
+    def hook(self) -> Sequence[str]:
+        """Return the command that is run after a node was corrected."""
+        return self.wanted.cluster.on_corrected if self.wanted.cluster else ()
 
 
 def _orders(context: click.Context, wanted: "Wanted") -> "Orders":
 
     from clockstep.cli.session import policy_of, said
     from clockstep.core.selection import is_chosen
-    from clockstep.flows.watch import Orders
+    from clockstep.flows.watch.watched import Orders
     from clockstep.host.timex import read_host_clock
 
     demanding = said(context, wanted, "require_synced_host")
@@ -204,6 +171,7 @@ def _orders(context: click.Context, wanted: "Wanted") -> "Orders":
         lambda: not demanding or read_host_clock().synchronised,
         context.params["guard"],
         context.params["observe_all"],
+        lambda: read_host_clock().synchronised,
     )
 
 
@@ -228,10 +196,25 @@ def _identity(wanted: "Wanted") -> str:
     return f"watch/{sha256(watched.encode()).hexdigest()[:32]}"
 
 
+def _behind(configured: _Configured, warn: "Tell") -> "list[Sink]":
+    """Return the sinks that may take their time."""
+    from clockstep.cli.session import history
+    from clockstep.host.hook import Hook
+    from clockstep.sinks.behind import Behind
+    from clockstep.sinks.history import HistorySink
+    from clockstep.sinks.hook import HookSink
+
+    hook = Hook()
+    return [
+        Behind(HistorySink(history(), warn), warn),
+        Behind(HookSink(configured.hook, hook, warn), warn, hook.cut_off),
+    ]
+
+
 def _metrics(address: str | None, tell: "Tell") -> "Metrics | None":
     if address is None:
         return None
-    from clockstep.render.metrics import Metrics
+    from clockstep.sinks.metrics import Metrics
 
     metrics = Metrics()
     tell("", f"metrics are served at {metrics.serve(address)}")

@@ -35,17 +35,17 @@ def measured(facts: Facts) -> Offset | None:
 
 def check_host(facts: Facts, _policy: Policy) -> Finding:
     """A host whose own clock was moved in the middle of the work is no truth to step others to."""
-    if not facts.host_jumped_ns:
+    if not facts.reference_moved_ns:
         return Finding("host", Verdict.GOOD, "this machine's clock ran on")
-    way = "forward" if facts.host_jumped_ns > 0 else "back"
-    text = f"this machine's own clock was set {way} by {show_duration(abs(facts.host_jumped_ns))} meanwhile"
+    way = "forward" if facts.reference_moved_ns > 0 else "back"
+    text = f"this machine's own clock was set {way} by {show_duration(abs(facts.reference_moved_ns))} meanwhile"
     return Finding("host", Verdict.UNSURE, text, "see that this machine's clock is right, then run it again")
 
 
 def check_reached(facts: Facts, _policy: Policy) -> Finding:
     """A clock that could not be read is neither right nor wrong."""
     last = facts.trouble[-1] if facts.trouble else None
-    if facts.readings or facts.host_jumped_ns:
+    if facts.readings or facts.reference_moved_ns:
         text = last.text if last else "the clock was read"
         return Finding("reach", Verdict.GOOD, text, last.remedy if last else "")
     text = last.text if last else "the clock was not read"

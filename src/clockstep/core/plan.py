@@ -33,7 +33,7 @@ def decide(facts: Facts, policy: Policy) -> Decision:
     ahead, or on the edge of the tolerance, is left to its daemon, if that says how it stands.
     """
     offset = measured(facts)
-    if facts.host_jumped_ns:
+    if facts.reference_moved_ns:
         return Decision.REFUSED
     if offset is None or offset.surely_within(policy.tolerance_ns):
         return Decision.NOTHING
@@ -76,7 +76,7 @@ def hopeless(facts: Facts, policy: Policy) -> bool:
     offset = measured(facts)
     wrong = offset is not None and offset.surely_beyond(policy.tolerance_ns)
     lasting = any(trouble.lasting for trouble in facts.trouble)
-    return bool(facts.host_jumped_ns) or lasting or (wrong and not plan(facts, policy))
+    return bool(facts.reference_moved_ns) or lasting or (wrong and not plan(facts, policy))
 
 
 def _resync(facts: Facts, policy: Policy, done: Sequence[Action]) -> tuple[Action, ...]:

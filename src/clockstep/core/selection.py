@@ -37,6 +37,7 @@ class Cluster:
     Without `nodes` it only adds to the Vagrant project that its file is in.
 
     `freeze` are the cgroups that its snapshots freeze, empty for the default ones; None where they freeze nothing.
+    `on_corrected` is the command that is run after a node was corrected; empty for none.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Cluster:
     limits: Limits = Limits()
     asked: bool = False
     freeze: tuple[str, ...] | None = None
+    on_corrected: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +150,8 @@ def is_chosen(guest: Guest, wanted: Wanted) -> bool:
         return False
     patterns = wanted.names or (wanted.cluster.nodes if wanted.cluster and not wanted.everything else ())
     if patterns:
-        return any(_means(pattern, guest) for pattern in patterns)
+        called = wanted.project.called if wanted.project else {}
+        return any(_means_yet(pattern, guest, called) for pattern in patterns)
     return wanted.everything or (wanted.project is not None and guest.uuid in wanted.project.called)
 
 
@@ -230,6 +233,13 @@ def _only(name: str, guests: Sequence[Guest]) -> list[Guest]:
     """Return the machine that has this name at its connection, if it is one alone; a host may have it too."""
     having = [guest for guest in guests if guest.recorded == f"{name}@{guest.connection}"]
     return having if len(having) == 1 else []
+
+
+def _means_yet(pattern: str, guest: Guest, called: Mapping[str, str]) -> bool:
+    """Whether a name or a glob means a guest whose name may have changed since, as others of its name came."""
+    if pattern in called.values():
+        return called.get(guest.uuid) == pattern
+    return _means(pattern, guest) or pattern == guest.recorded.removesuffix(f"@{guest.connection}")
 
 
 def _refuse_two_meanings(name: str, guests: Sequence[Guest], called: Mapping[str, str]) -> None:

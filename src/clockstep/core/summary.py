@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from clockstep.core.checks import ORDER, judge, measured, worst
-from clockstep.model import Episode, Examination, Offset, Policy, Summary
+from clockstep.model import Episode, Examination, Offset, Policy, Step, Summary, What
 
 
 def summarise(episodes: Sequence[Episode]) -> Summary | None:
@@ -31,3 +31,8 @@ def _largest(offsets: Sequence[Offset | None]) -> int | None:
     """Return how far any clock may be off, its bound included; None if one was not read."""
     bounds = [max(abs(offset.earliest_ns), abs(offset.latest_ns)) for offset in offsets if offset]
     return max(bounds, default=None) if len(bounds) == len(offsets) else None
+
+
+def was_corrected(episode: Episode) -> bool:
+    """Whether something was done to a node's clock: it was stepped, or the node was reverted."""
+    return episode.cause.kind == What.REVERTED.value or any(isinstance(action, Step) for action in episode.actions)

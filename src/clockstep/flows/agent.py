@@ -12,7 +12,7 @@ from clockstep.errors import ClockstepError, ReachError
 from clockstep.flows.setup import on_all
 from clockstep.flows.step import GRACE_NS, LOOKED
 from clockstep.guest import program
-from clockstep.loop.heal import observe
+from clockstep.loop.look import observe
 from clockstep.model import Channel, Episode, Guest, Policy
 from clockstep.ports import Node, World
 from clockstep.state.journal import FileDefinitions
@@ -109,7 +109,7 @@ def _plan(world: World, guest: Guest, node: Node) -> SetupPlan:
 
 def _answers(world: World, node: Node, policy: Policy) -> SetupNode:
     """Return what comes of a node that no ssh leads to, or need lead to."""
-    episode = observe(node, LOOKED, policy, world.clock)
+    episode = observe(node, LOOKED, policy, world.clock, world.reference)
     if measured(episode.facts) is None:
         said = episode.facts.trouble[-1].text if episode.facts.trouble else "no answer"
         return SetupNode(node.name, SetupOutcome.UNREACHED, f"{NO_WAY} ({said})")
@@ -123,7 +123,7 @@ def _awaited(world: World, guest: Guest, policy: Policy) -> Episode:
     while world.clock.monotonic_ns() < until_ns:
         reach = world.hypervisor.reach(guest)
         try:
-            episode = observe(Node(guest.name, reach), LOOKED, policy, world.clock)
+            episode = observe(Node(guest.name, reach), LOOKED, policy, world.clock, world.reference)
             if reach.source == AGENT and measured(episode.facts):
                 return episode
         finally:

@@ -9,8 +9,9 @@ from clockstep.core.summary import diagnosed
 from clockstep.daemons import ask_all, inside, parse_all
 from clockstep.errors import ClockstepError, ConfinedError, ExecBlockedError, ReachError
 from clockstep.flows.step import GRACE_NS, LOOKED, nodes
+from clockstep.loop.episodes import unreached
 from clockstep.loop.fleet import side_by_side
-from clockstep.loop.heal import observe, unreached
+from clockstep.loop.look import observe
 from clockstep.model import Claim, Diagnosis, DoctorReport, Examination, Guest, Policy
 from clockstep.ports import Node, Output, World
 
@@ -50,7 +51,7 @@ def examine(world: World, guest: Guest, node: Node, policy: Policy, host_tai_s: 
     """Look at a node from outside and from inside."""
     until_ns = world.clock.monotonic_ns() + policy.deadline_ns
     around = world.hypervisor.around(guest)
-    facts = observe(node, LOOKED, policy, world.clock).facts
+    facts = observe(node, LOOKED, policy, world.clock, world.reference).facts
     seen = Examination(guest.name, facts, around, host_tai_s=host_tai_s)
     if not facts.readings:
         return seen
@@ -68,4 +69,4 @@ def examine(world: World, guest: Guest, node: Node, policy: Policy, host_tai_s: 
 
 
 def _unexamined(world: World, name: str, error: ClockstepError) -> Examination:
-    return Examination(name, unreached(name, LOOKED, error, world.clock).facts)
+    return Examination(name, unreached(name, LOOKED, error, world.reference).facts)

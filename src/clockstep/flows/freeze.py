@@ -13,9 +13,12 @@ from uuid import uuid4
 from clockstep.core.freezing import choose, left_out
 from clockstep.core.summary import summarise
 from clockstep.errors import ClockstepError, ReachError, UsageError
-from clockstep.flows.step import ASKED, nodes, step
+from clockstep.flows.step import ASKED, Pass, nodes
+from clockstep.loop.episodes import troubled
 from clockstep.loop.fleet import failures, side_by_side
-from clockstep.loop.heal import troubled
+from clockstep.loop.prove import prove
+from clockstep.loop.run import Run
+from clockstep.loop.settle import settle
 from clockstep.model import Episode, Freeze, Guest, Member, Outcome, Policy, SetReport, Snapshot, Thaw, Trouble
 from clockstep.ports import Node, Reach, World
 from clockstep.units import SECOND_NS
@@ -78,11 +81,10 @@ class Freezer:
         """Return the cgroups of a guest that stand still."""
         return self._freezes[guest].cgroups if guest in self._freezes else ()
 
-    def proven(self, guest: Guest, node: Node) -> bool:
-        """Thaw a guest's workloads, since its clock is right now; whether that is done."""
+    def thaw(self, guest: Guest, run: Run) -> None:
+        """Thaw a guest's workloads, if any are frozen, since its clock is proven."""
         if self.frozen(guest):
-            self._thaw(guest, node)
-        return guest not in self._waiting()
+            retried(run, lambda: self._thaw(guest, run.node))
 
     def let_go(self) -> None:
         """Thaw all that this run has frozen, while no clock was touched; the guards do what cannot be done here."""
@@ -157,25 +159,35 @@ class Freezer:
                 del self._freezes[guest]
             raise
 
-    def _thaw(self, guest: Guest, node: Node) -> None:
+    def _thaw(self, guest: Guest, node: Node) -> Trouble | None:
+        """Thaw a guest's workloads, and return what kept it from that."""
         one, clock = self._freezes[guest], self._world.clock
         if one.thaw is not Thaw.FROZEN:
-            return
+            return None
         try:
             stood = thaw(node.reach, clock.monotonic_ns() + TAKES_NS, self._run)
         except ReachError as error:
             self._freezes[guest] = replace(one, trouble=troubled(error))
-            return
+            return troubled(error)
         if stood:
             still_ns = clock.monotonic_ns() - self._since_ns[guest]
             self._freezes[guest] = replace(one, still_ns=still_ns, thaw=Thaw.PROVEN, trouble=None)
         else:
             trouble = GONE if stood is None else RAN
             self._freezes[guest] = replace(one, thaw=Thaw.RUNNING, trouble=trouble)
+        return None
 
     def _waiting(self) -> list[Guest]:
         each = list(self._freezes.items())
         return [guest for guest, one in each if one.cgroups and one.thaw is Thaw.FROZEN]
+
+
+def retried(run: Run, thaw: Callable[[], Trouble | None]) -> None:
+    """Thaw, and again after trouble that may pass: each time only if the clock is proven once more."""
+    while (trouble := thaw()) and not trouble.lasting and not run.is_late:
+        run.clock.sleep_ns(AGAIN_NS)
+        if not prove(run):
+            return
 
 
 def renewed(world: World, guests: Sequence[Guest], lease_s: int) -> list[Guest]:
@@ -221,28 +233,32 @@ def thaw_all(world: World, guests: Sequence[Guest], policy: Policy, *, unproven:
     came: dict[Guest, Member] = {}
     run = uuid4().hex
 
-    def let_go(guest: Guest, node: Node) -> bool:
+    def let_go(guest: Guest, node: Node) -> Trouble | None:
         try:
             stood = thaw(node.reach, world.clock.monotonic_ns() + TAKES_NS, run)
         except ReachError as error:
             came[guest] = Member(guest.name, Outcome.NOT_THAWED, troubled(error))
-            return False
+            return troubled(error)
         came[guest] = Member(guest.name, Outcome.NOTHING_FROZEN if stood is None else Outcome.THAWED)
-        return True
+        return None
+
+    def correct(guest: Guest, work: Pass) -> Episode:
+        run = work.begin(guest)
+        if prove(run):
+            retried(run, lambda: let_go(guest, run.node))
+        return settle(run)
 
     def waiting() -> list[Guest]:
         return [one for one in guests if one not in came or came[one].outcome is Outcome.NOT_THAWED]
 
-    with world.locks.hold(guests, policy.deadline_ns):
+    with world.locks.hold(guests, policy.deadline_ns), nodes(world, guests) as node:
         episodes: tuple[Episode, ...] = ()
+        failed: Mapping[Guest, ClockstepError] = {}
         if unproven:
-            with nodes(world, guests) as node:
-                results = side_by_side(guests, lambda guest: let_go(guest, node(guest)), policy.deadline_ns)
-                failed = failures(results)
+            failed = failures(side_by_side(guests, lambda guest: let_go(guest, node(guest)), policy.deadline_ns))
         else:
             with renewing(world, waiting, 0):
-                episodes = step(world, dict.fromkeys(guests, ASKED), policy, proven=let_go)
-            failed = {}
+                episodes = Pass(world, dict.fromkeys(guests, ASKED), policy, node).each(correct)
     for guest in guests:
         trouble = troubled(failed[guest]) if guest in failed else None
         came.setdefault(guest, Member(guest.name, Outcome.NOT_THAWED, trouble))

@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import replace
 
 from clockstep.errors import ClockstepError, HypervisorError, JournalError, LostConnectionError
-from clockstep.flows.step import Nodes, Proven, step
+from clockstep.flows.step import BEGIN_NS, Correct, Nodes, Pass
 from clockstep.loop.fleet import failures, side_by_side
 from clockstep.model import Cause, Episode, Guest, Pause, Policy, Snapshot
 from clockstep.ports import World
@@ -81,19 +81,15 @@ class Hold:
         """Return the guests that stand still from here, or may."""
         return [guest for guest in self._guests if guest in self._still]
 
-    def resume_and_step(
-        self,
-        causes: Mapping[Guest, Cause],
-        policy: Policy,
-        proven: Proven,
-        ways: Nodes | None = None,
+    def correct_all(
+        self, causes: Mapping[Guest, Cause], policy: Policy, node: Nodes, correct: Correct
     ) -> tuple[tuple[Episode, ...], Failures]:
-        """Resume all and bring their clocks right; those too that could not be resumed at once, as soon as they are.
+        """Correct all clocks; those too of guests that could not be resumed at once, as soon as they are.
 
         Return what was seen and done, and which still could not be resumed.
         """
         began_ns = self._world.clock.monotonic_ns()
-        episodes = step(self._world, causes, policy, self.resume, proven, ways)
+        episodes = Pass(self._world, causes, policy, node).each(correct, BEGIN_NS)
         late = self.still()
         failed = self.resume_all()
         if resumed := [guest for guest in late if guest not in failed]:
@@ -101,9 +97,8 @@ class Hold:
             self._world.tell("", f"{names}: resumed late; correcting now")
             away_ns = self._world.clock.monotonic_ns() - began_ns
             later = {guest: explaining_more(causes[guest], away_ns) for guest in resumed}
-            again = step(self._world, later, policy, proven=proven)
-            corrected = dict(zip(later, again, strict=True))
-            episodes = tuple(corrected.get(guest, was) for guest, was in zip(causes, episodes, strict=True))
+            corrected = {episode.node: episode for episode in Pass(self._world, later, policy, node).each(correct)}
+            episodes = tuple(corrected.get(episode.node, episode) for episode in episodes)
         return episodes, failed
 
     def spread_ns(self) -> int | None:
@@ -144,7 +139,7 @@ class Hold:
         return failures(side_by_side(these, locked, within_ns, tell))
 
     def _pause(self, guest: Guest, snapshot: Snapshot | None) -> None:
-        now_ns = self._world.clock.realtime_ns()
+        now_ns = self._world.reference.now().at_ns
         self._world.journal.note(
             Pause(guest.uuid, guest.name, self._operation, now_ns, now_ns, snapshot, connection=guest.connection)
         )
@@ -163,7 +158,7 @@ class Hold:
     def _revert(self, guest: Guest, snapshot: Snapshot) -> None:
         if guest in self._still:
             return
-        now_ns, before = self._world.clock.realtime_ns(), self._world.journal.pauses().get(guest.uuid)
+        now_ns, before = self._world.reference.now().at_ns, self._world.journal.pauses().get(guest.uuid)
         pause = Pause(
             guest.uuid,
             guest.name,

@@ -8,8 +8,10 @@ from clockstep.errors import UsageError
 from clockstep.flows.freeze import Freezer
 from clockstep.flows.hold import Hold
 from clockstep.flows.snapshot import fresh, outcomes, standing
-from clockstep.flows.step import find_ways
-from clockstep.model import Cause, Guest, Outcome, Pause, Policy, SetReport
+from clockstep.flows.step import Pass, find_ways, nodes
+from clockstep.loop.prove import prove
+from clockstep.loop.settle import settle
+from clockstep.model import Cause, Episode, Guest, Outcome, Pause, Policy, SetReport
 from clockstep.ports import World
 
 
@@ -45,15 +47,22 @@ def resume(world: World, guests: Sequence[Guest], policy: Policy, *, mixed: bool
         if torn and not mixed:
             text = f"{', '.join(torn)}: put back while others were not, and members with different pasts must not meet"
             raise UsageError(text, "run clockstep revert again, or say --mixed")
-        now_ns = world.clock.realtime_ns()
+        now_ns = world.reference.now().at_ns
         causes = {guest: _cause(pauses[guest.uuid], now_ns) for guest in guests}
         hold, freezer = Hold(world, guests, "resume"), Freezer(world)
         hold.adopt(guests)
         snapshots = {guest: pauses[guest.uuid].snapshot for guest in guests}
         freezer.adopt({guest: snapshot for guest, snapshot in snapshots.items() if snapshot})
+
+        def correct(guest: Guest, work: Pass) -> Episode:
+            run = work.begin(guest, hold.resume(guest))
+            if prove(run):
+                freezer.thaw(guest, run)
+            return settle(run)
+
         try:
-            with freezer.kept():
-                episodes, left = hold.resume_and_step(causes, policy, freezer.proven)
+            with freezer.kept(), nodes(world, guests) as node:
+                episodes, left = hold.correct_all(causes, policy, node, correct)
         except BaseException:
             hold.resume_all()
             raise

@@ -3,7 +3,8 @@
 Members with different pasts must not meet (etcd, Ceph): when one cannot be reverted, those that were stay paused.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import NamedTuple
 
 from clockstep.core.plan import SLACK_NS
@@ -13,11 +14,13 @@ from clockstep.errors import ClockstepError, UsageError
 from clockstep.flows.freeze import Freezer
 from clockstep.flows.hold import Failures, Hold
 from clockstep.flows.snapshot import LISTING_NS, RUN_ON, Listing, objections, refuse_changed, sought
-from clockstep.flows.step import find_ways
+from clockstep.flows.step import Pass, find_ways, nodes
+from clockstep.loop.episodes import troubled
 from clockstep.loop.fleet import side_by_side
-from clockstep.loop.heal import troubled
-from clockstep.model import Cause, Episode, Guest, Member, Outcome, Policy, SetReport, Snapshot
-from clockstep.ports import Clock, World
+from clockstep.loop.prove import prove
+from clockstep.loop.settle import settle
+from clockstep.model import Cause, Episode, Freeze, Guest, Member, Outcome, Policy, SetReport, Snapshot
+from clockstep.ports import Reference, World
 from clockstep.units import MINUTE_NS, show_duration
 
 APART_NS = MINUTE_NS
@@ -57,34 +60,40 @@ def revert(world: World, chosen: Targets, policy: Policy, *, keep_frozen: bool =
     Raises, before anything is touched, BusyError where another clockstep works on one of them, and UsageError where the
     snapshots are not as they were when they were chosen.
     """
-    guests = list(chosen.snapshots)
+    guests, hold, freezer = list(chosen.snapshots), Hold(world, list(chosen.snapshots), "revert"), Freezer(world)
+
+    def correct(guest: Guest, work: Pass) -> Episode:
+        run = work.begin(guest, hold.resume(guest))
+        if prove(run):
+            freezer.thaw(guest, run)
+        return settle(run)
+
     find_ways(world, guests)
     with world.locks.hold(guests, policy.deadline_ns):
         refuse_changed(world.hypervisor, chosen.snapshots)
-        hold = Hold(world, guests, "revert")
-        try:
-            return _revert(world, hold, chosen, policy, keep_frozen=keep_frozen)
-        except BaseException:
-            _interrupted(world, hold, chosen)
-            raise
+        with _finished(world, hold, chosen):
+            world.tell("", f"reverting to {chosen.name}")
+            if failed := hold.revert_all(chosen.snapshots):
+                return _report(world, chosen, failed)
+            hold.release()
+            world.tell("", RUN_ON)
+            freezer.adopt(chosen.snapshots)
+            causes = {guest: _cause(snapshot, world.reference) for guest, snapshot in chosen.snapshots.items()}
+            with freezer.kept(hold=keep_frozen), nodes(world, guests) as node:
+                episodes, left = hold.correct_all(causes, policy, node, correct)
+            return _report(world, chosen, {}, left, episodes, freezer.report())
 
 
-def _revert(world: World, hold: Hold, chosen: Targets, policy: Policy, *, keep_frozen: bool) -> SetReport:
-    world.tell("", f"reverting to {chosen.name}")
-    failed = hold.revert_all(chosen.snapshots)
-    episodes: tuple[Episode, ...] = ()
-    left: Failures = {}
-    freezer = Freezer(world)
-    if not failed:
-        hold.release()
-        world.tell("", RUN_ON)
-        causes = {guest: _cause(snapshot, world.clock) for guest, snapshot in chosen.snapshots.items()}
-        freezer.adopt(chosen.snapshots)
-        with freezer.kept(hold=keep_frozen):
-            episodes, left = hold.resume_and_step(causes, policy, freezer.proven)
-    members = tuple(_member(guest, failed, left) for guest in chosen.snapshots)
+def _report(
+    world: World,
+    chosen: Targets,
+    failed: Failures,
+    left: Failures | None = None,
+    episodes: tuple[Episode, ...] = (),
+    freezes: tuple[Freeze, ...] = (),
+) -> SetReport:
+    members = tuple(_member(guest, failed, left or {}) for guest in chosen.snapshots)
     snapshot, complete = combined(chosen.snapshots), not failed and not left
-    freezes = freezer.report()
     return SetReport(
         world.host,
         snapshot,
@@ -95,6 +104,16 @@ def _revert(world: World, hold: Hold, chosen: Targets, policy: Policy, *, keep_f
         freezes=freezes,
         summary=summarise(episodes),
     )
+
+
+@contextmanager
+def _finished(world: World, hold: Hold, chosen: Targets) -> Iterator[None]:
+    """Finish the revert if anything ends it early."""
+    try:
+        yield
+    except BaseException:
+        _interrupted(world, hold, chosen)
+        raise
 
 
 def _interrupted(world: World, hold: Hold, chosen: Targets) -> None:
@@ -144,8 +163,8 @@ def combined(snapshots: Mapping[Guest, Snapshot]) -> Snapshot:
     return Snapshot(first.name, first.created_ns, first.set_id, first.members)
 
 
-def _cause(snapshot: Snapshot, clock: Clock) -> Cause:
-    age = max(0, clock.realtime_ns() - snapshot.created_ns)
+def _cause(snapshot: Snapshot, reference: Reference) -> Cause:
+    age = max(0, reference.now().at_ns - snapshot.created_ns)
     return Cause("reverted", age + SLACK_NS, detail=snapshot.name)
 
 

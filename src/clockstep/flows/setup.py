@@ -24,7 +24,7 @@ from clockstep.daemons import setup as chrony
 from clockstep.errors import DeadlineError, ExecBlockedError, ReachError
 from clockstep.flows.step import GRACE_NS, LOOKED, nodes, refuse_paused
 from clockstep.loop.fleet import side_by_side
-from clockstep.loop.heal import observe
+from clockstep.loop.look import observe
 from clockstep.model import Guest, Policy
 from clockstep.ports import NO_PROGRAM, Node, Output, World
 from clockstep.units import MINUTE_NS, SECOND_NS
@@ -163,7 +163,7 @@ def _proven(world: World, node: Node, policy: Policy, wish: Wish, plan: SetupPla
     until_ns = min(until_ns, world.clock.monotonic_ns() + PROOF_NS)
     good = 0
     while True:
-        episode = observe(node, LOOKED, policy, world.clock)
+        episode = observe(node, LOOKED, policy, world.clock, world.reference)
         good = good + 1 if proves(episode, plan_now) else 0
         world.tell(node.name, "proven" if good >= policy.looks else shortfall(episode, plan_now))
         if good >= policy.looks:
@@ -192,7 +192,9 @@ def _undone(world: World, node: Node, policy: Policy) -> SetupNode:
     if kind != chrony.DONE:
         return SetupNode(node.name, OUTCOMES.get(kind, SetupOutcome.NOT_PUT_BACK), why)
     _run(world, node, ["/bin/sh", "-c", chrony.CLEAR])
-    return SetupNode(node.name, SetupOutcome.PUT_BACK, episode=observe(node, LOOKED, policy, world.clock))
+    return SetupNode(
+        node.name, SetupOutcome.PUT_BACK, episode=observe(node, LOOKED, policy, world.clock, world.reference)
+    )
 
 
 def _work(world: World, node: Node, verb: str, script: str, until_ns: int) -> str:

@@ -5,6 +5,7 @@ a revert.
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Protocol
 from uuid import uuid4
@@ -16,11 +17,14 @@ from clockstep.core.targets import Found, Scope, targets
 from clockstep.errors import ClockstepError, UsageError
 from clockstep.flows.freeze import Freezer
 from clockstep.flows.hold import SNAPSHOT_NS, Failures, Hold
-from clockstep.flows.step import Nodes, nodes, step
+from clockstep.flows.step import Nodes, Pass, nodes
+from clockstep.loop.episodes import troubled
 from clockstep.loop.fleet import failures, side_by_side
-from clockstep.loop.heal import troubled
+from clockstep.loop.prove import prove
+from clockstep.loop.settle import settle
 from clockstep.model import (
     Cause,
+    Episode,
     Guest,
     Member,
     Outcome,
@@ -208,7 +212,7 @@ def _taken(
         text = f"the workloads of {names} stand still, and would in the snapshot"
         raise UsageError(text, "clockstep thaw lets them run on")
     hold, freezer = Hold(world, guests, "snapshot"), Freezer(world)
-    snapshot = Snapshot(name, world.clock.realtime_ns(), uuid4().hex, tuple(guest.recorded for guest in guests))
+    snapshot = Snapshot(name, world.reference.now().at_ns, uuid4().hex, tuple(guest.recorded for guest in guests))
     if freeze is not None:
         freezer.freeze_all(guests, freeze)
     try:
@@ -244,7 +248,7 @@ def _continue(
     listed = found(world.hypervisor, guests)
     have = {guest: one for guest in guests for one in listed[guest] if one.set_id == snapshot.set_id}
     missing = [guest for guest in guests if guest not in have]
-    behind_ns = max(0, world.clock.realtime_ns() - first.at_ns)
+    behind_ns = max(0, world.reference.now().at_ns - first.at_ns)
     hold, freezer = Hold(world, guests, "snapshot"), Freezer(world)
     hold.adopt(list(begun))
     each = have | {guest: pause.snapshot for guest, pause in begun.items() if pause.snapshot}
@@ -267,9 +271,7 @@ def _continue(
     finally:
         hold.resume_all()
     if frozen:
-        cause = Cause("paused-for-snapshot", behind_ns + SLACK_NS, detail=snapshot.name)
-        with freezer.kept():
-            step(world, dict.fromkeys(guests, cause), policy, proven=freezer.proven)
+        _correct_all(world, guests, hold, freezer, snapshot, behind_ns, policy)
     return _begin(world, fresh(world.hypervisor, guests), snapshot.name, policy, freeze, behind_ns)
 
 
@@ -285,10 +287,8 @@ def _concluded(
     node: Nodes | None = None,
 ) -> SetReport:
     """Resume all and bring them right; where one failed, none keeps the snapshot."""
-    cause = Cause("paused-for-snapshot", behind_ns + SLACK_NS, detail=snapshot.name)
     world.tell("", RUN_ON)
-    with freezer.kept():
-        episodes, left = hold.resume_and_step(dict.fromkeys(guests, cause), policy, freezer.proven, node)
+    episodes, left = _correct_all(world, guests, hold, freezer, snapshot, behind_ns, policy, node)
     remarks = _forget(world.hypervisor, guests, snapshot) if failed else ()
     remarks += tuple(f"{guest.name}: could not be resumed: {error.message}" for guest, error in left.items())
     members = outcomes(guests, failed, Outcome.NOT_TAKEN, Outcome.NOT_TAKEN if failed else Outcome.TAKEN)
@@ -304,6 +304,29 @@ def _concluded(
         freezer.report(),
         summarise(episodes),
     )
+
+
+def _correct_all(
+    world: World,
+    guests: Sequence[Guest],
+    hold: Hold,
+    freezer: Freezer,
+    snapshot: Snapshot,
+    behind_ns: int,
+    policy: Policy,
+    ways: Nodes | None = None,
+) -> tuple[tuple[Episode, ...], Failures]:
+    """Resume each guest, correct its clock and thaw its workloads; by these `ways`, if they are open."""
+
+    def correct(guest: Guest, work: Pass) -> Episode:
+        run = work.begin(guest, hold.resume(guest))
+        if prove(run):
+            freezer.thaw(guest, run)
+        return settle(run)
+
+    cause = Cause("paused-for-snapshot", behind_ns + SLACK_NS, detail=snapshot.name)
+    with freezer.kept(), nullcontext(ways) if ways else nodes(world, guests) as node:
+        return hold.correct_all(dict.fromkeys(guests, cause), policy, node, correct)
 
 
 def _undo(world: World, guests: Sequence[Guest], hold: Hold, snapshot: Snapshot, *, frozen: bool) -> None:

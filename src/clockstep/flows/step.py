@@ -1,15 +1,20 @@
-"""Looking at nodes, and bringing them right, all side by side."""
+"""Looking at nodes, and correcting their clocks, all side by side."""
 
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import replace
 
 from clockstep.errors import ClockstepError, DeadlineError, NotRunningError
+from clockstep.loop.company import Company
+from clockstep.loop.episodes import unreached
 from clockstep.loop.fleet import side_by_side
-from clockstep.loop.heal import Company, heal, observe, unreached
+from clockstep.loop.look import observe
+from clockstep.loop.prove import prove
+from clockstep.loop.run import Run, begin
+from clockstep.loop.settle import settle
 from clockstep.model import Cause, Episode, Guest, Pause, Policy
-from clockstep.ports import Clock, Node, Reach, World
+from clockstep.ports import Node, Reach, Reference, World
 from clockstep.units import SECOND_NS, show_moment
 from clockstep.waiting import said_if_slow
 
@@ -21,9 +26,6 @@ BEGIN_NS = 40 * SECOND_NS
 """How long it may take to bring a guest to where the loop can begin: libvirtd may be away for half a minute."""
 
 MANY = 50
-
-Begin = Callable[[Guest], int | None]
-"""Brings a guest to where the loop can begin, and returns since when its clock has run wrong, if that is known."""
 
 
 def status(world: World, guests: Sequence[Guest], policy: Policy) -> tuple[Episode, ...]:
@@ -41,57 +43,66 @@ def watch(world: World, guests: Sequence[Guest], policy: Policy) -> Iterator[tup
             refuse_idle(guest)
             way = node(guest)
             with said_if_slow(world.tell, guest.name, f"waiting for an answer by {way.reach.source}"):
-                return observe(way, LOOKED, policy, world.clock)
+                return observe(way, LOOKED, policy, world.clock, world.reference)
 
         while True:
             states = {guest.key: guest.state for guest in world.hypervisor.guests()}
             now = [replace(guest, state=states.get(guest.key, "gone")) for guest in guests]
             results = side_by_side(now, job, policy.deadline_ns)
-            yield _episodes(results, dict.fromkeys(results, LOOKED), world.clock)
+            yield _episodes(results, dict.fromkeys(results, LOOKED), world.reference)
 
 
 Nodes = Callable[[Guest], Node]
 """Gives the node of a guest, with the way to it."""
 
-Proven = Callable[[Guest, Node], bool]
-"""Takes a guest whose clock has just been proven right, and the way to it; False where it wants to be told again."""
+Correct = Callable[[Guest, "Pass"], Episode]
+"""Corrects the clock of one guest, with what all that are corrected at once have in common."""
 
 
-def step(
-    world: World,
-    causes: Mapping[Guest, Cause],
-    policy: Policy,
-    begin: Begin | None = None,
-    proven: Proven = lambda _guest, _node: True,
-    ways: Nodes | None = None,
-) -> tuple[Episode, ...]:
-    """Run the loop on every guest, each for its own cause and under its lock; by these `ways`, if they are open yet.
+def step(world: World, causes: Mapping[Guest, Cause], policy: Policy) -> tuple[Episode, ...]:
+    """Correct the clock of every guest, each for its own cause; return what was seen and done."""
 
-    The deadline counts from when it was begun, where that is known, and otherwise from now.
-    """
-    company, policy = Company(), fitting(policy, len(causes))
+    def correct(guest: Guest, work: Pass) -> Episode:
+        run = work.begin(guest)
+        prove(run)
+        return settle(run)
 
-    with nullcontext(ways) if ways else nodes(world, list(causes)) as node:
-        called_ns, over = world.clock.monotonic_ns(), threading.Event()
+    with nodes(world, list(causes)) as node:
+        return Pass(world, causes, policy, node).each(correct)
 
-        def job(guest: Guest) -> Episode:
-            with world.locks.hold([guest], policy.deadline_ns):
-                since_ns = begin(guest) if begin else None
-                if over.is_set():  # whoever was left behind so far is not to be a second loop beside another
-                    raise DeadlineError("it could be begun on too late")
-                cause = replace(causes[guest], since_ns=since_ns)
-                until_ns = (called_ns if since_ns is None else since_ns) + policy.deadline_ns
-                left = replace(policy, deadline_ns=until_ns - world.clock.monotonic_ns())
-                way = node(guest)
-                return heal(way, cause, left, world.clock, world.tell, company, lambda: proven(guest, way))
 
-        within_ns = policy.deadline_ns + GRACE_NS + (BEGIN_NS if begin else 0)
+class Pass:
+    """One correction of several clocks side by side; the deadline of each counts from now, or from its own event."""
+
+    def __init__(self, world: World, causes: Mapping[Guest, Cause], policy: Policy, node: Nodes) -> None:
+        self.node = node
+        self._world, self._causes, self._policy = world, causes, fitting(policy, len(causes))
+        self._company, self._over = Company(), threading.Event()
+        self._called_ns = world.clock.monotonic_ns()
+
+    def each(self, correct: Correct, begin_ns: int = 0) -> tuple[Episode, ...]:
+        """Correct each clock under its machine's lock; `begin_ns` is what may pass before a run begins."""
+
+        def locked(guest: Guest) -> Episode:
+            with self._world.locks.hold([guest], self._policy.deadline_ns):
+                return correct(guest, self)
+
+        guests, done = list(self._causes), "{} of {} nodes done".format
+        within_ns = self._policy.deadline_ns + GRACE_NS + begin_ns
         try:
-            done = "{} of {} nodes done".format
-            results = side_by_side(list(causes), job, within_ns, lambda n: world.tell("", done(n, len(causes))))
+            results = side_by_side(guests, locked, within_ns, lambda n: self._world.tell("", done(n, len(guests))))
         finally:
-            over.set()
-    return _episodes(results, causes, world.clock)
+            self._over.set()
+        return _episodes(results, self._causes, self._world.reference)
+
+    def begin(self, guest: Guest, since_ns: int | None = None) -> Run:
+        """Return a run over a guest whose clock is off since then; raises DeadlineError after the end of all."""
+        if self._over.is_set():  # a guest that was left behind is not to get a second run beside another one
+            raise DeadlineError("it could be begun on too late")
+        world, cause = self._world, replace(self._causes[guest], since_ns=since_ns)
+        until_ns = (self._called_ns if since_ns is None else since_ns) + self._policy.deadline_ns
+        left = replace(self._policy, deadline_ns=until_ns - world.clock.monotonic_ns())
+        return begin(self.node(guest), cause, left, world.clock, world.reference, world.tell, self._company)
 
 
 def fitting(policy: Policy, count: int) -> Policy:
@@ -148,9 +159,9 @@ def refuse_paused(guest: Guest, pauses: Mapping[str, Pause]) -> None:
 
 
 def _episodes(
-    results: Mapping[Guest, Episode | ClockstepError], causes: Mapping[Guest, Cause], clock: Clock
+    results: Mapping[Guest, Episode | ClockstepError], causes: Mapping[Guest, Cause], reference: Reference
 ) -> tuple[Episode, ...]:
     return tuple(
-        unreached(guest.name, causes[guest], result, clock) if isinstance(result, ClockstepError) else result
+        unreached(guest.name, causes[guest], result, reference) if isinstance(result, ClockstepError) else result
         for guest, result in results.items()
     )

@@ -6,11 +6,7 @@ from clockstep.units import SECOND_NS
 
 
 class SystemClock:
-    """CLOCK_REALTIME, CLOCK_MONOTONIC and waiting (clock_gettime(2))."""
-
-    def realtime_ns(self) -> int:
-        """Return the wall clock: the truth that nodes are compared with."""
-        return time.time_ns()
+    """CLOCK_MONOTONIC, CLOCK_BOOTTIME and waiting (clock_gettime(2))."""
 
     def monotonic_ns(self) -> int:
         """Return the clock that no step moves, for durations."""

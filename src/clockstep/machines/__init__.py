@@ -6,6 +6,6 @@ To add one, write its file with the roles of `ports/machines.py` that its machin
 from collections.abc import Callable
 
 from clockstep.machines.libvirt.hypervisor import Libvirt
-from clockstep.ports import Clock, Machines, Ways
+from clockstep.ports import Clock, Machines, Reference, Ways
 
-HYPERVISORS: dict[str, Callable[[str | None, Clock, Ways], Machines]] = {"libvirt": Libvirt}
+HYPERVISORS: dict[str, Callable[[str | None, Clock, Reference, Ways], Machines]] = {"libvirt": Libvirt}

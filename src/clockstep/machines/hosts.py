@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from clockstep.core.selection import SSH
 from clockstep.model import Guest
-from clockstep.ports import Clock, Login, Reach, Ways
+from clockstep.ports import Clock, Login, Reach, Reference, Ways
 from clockstep.reach.ssh import SshReach
 
 
@@ -14,9 +14,10 @@ class SshHosts:
     The user has named each, so none has to prove which machine it is; its host key is checked as always.
     """
 
-    def __init__(self, hosts: Sequence[str], clock: Clock, ways: Ways) -> None:
+    def __init__(self, hosts: Sequence[str], clock: Clock, reference: Reference, ways: Ways) -> None:
         self._hosts = hosts
         self._clock = clock
+        self._reference = reference
         self._ways = ways
 
     def guests(self) -> list[Guest]:
@@ -26,4 +27,4 @@ class SshHosts:
     def reach(self, guest: Guest) -> Reach:
         """Return the way into a host."""
         file = ("-F", self._ways.ssh_config) if self._ways.ssh_config else ()
-        return SshReach(Login(guest.uuid, file), self._clock)
+        return SshReach(Login(guest.uuid, file), self._clock, self._reference)

@@ -37,6 +37,10 @@ from clockstep.model.failure import (
     ErrorReport,
     Failure,
 )
+from clockstep.model.history import (
+    Entry,
+    History,
+)
 from clockstep.model.machines import (
     Bridge,
     Channel,
@@ -74,6 +78,7 @@ __all__ = [
     "Decision",
     "Diagnosis",
     "DoctorReport",
+    "Entry",
     "Episode",
     "ErrorReport",
     "Examination",
@@ -83,6 +88,7 @@ __all__ = [
     "Freeze",
     "Guest",
     "Happening",
+    "History",
     "HostClock",
     "Inside",
     "Issue",

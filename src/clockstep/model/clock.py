@@ -54,15 +54,16 @@ class Offset:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """One measurement of a node's clock, taken at `at_ns` of this machine's wall clock.
+    """One measurement of a node's clock, taken at `at_ns` of the clock that it was compared with.
 
-    `round_trip_ns` is how long the quickest of its questions took to be answered.
+    `round_trip_ns` is how long the quickest of its questions took to be answered. `reference` is that clock's name.
     """
 
     source: str
     offset: Offset
     at_ns: int
     round_trip_ns: int
+    reference: str = "host"
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,14 +106,14 @@ class Trouble:
 class Facts:
     """What one look saw: readings, the daemon's claim if it was asked, and trouble met.
 
-    `host_jumped_ns` is how far this machine's own clock was moved since the work began; readings are then missing,
-    because what they were compared with is not the truth any more.
+    `reference_moved_ns` is how far the clock that nodes are compared with was set since the work began; readings are
+    then missing, because they mean nothing.
     """
 
     readings: tuple[Reading, ...] = ()
     claim: Claim | None = None
     trouble: tuple[Trouble, ...] = ()
-    host_jumped_ns: int = 0
+    reference_moved_ns: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,8 @@ from clockstep.ports.machines import (
     Snapshots,
 )
 from clockstep.ports.reach import NO_PROGRAM, Login, Node, Output, Reach, Ways
+from clockstep.ports.reference import Instant, Reference
+from clockstep.ports.sinks import Sightings, Sink
 from clockstep.ports.world import Tell, World
 
 __all__ = [
@@ -26,6 +28,7 @@ __all__ = [
     "Events",
     "Hypervisor",
     "Inside",
+    "Instant",
     "Inventory",
     "Journal",
     "Listed",
@@ -36,6 +39,9 @@ __all__ = [
     "Output",
     "Power",
     "Reach",
+    "Reference",
+    "Sightings",
+    "Sink",
     "Snapshots",
     "Tell",
     "Ways",

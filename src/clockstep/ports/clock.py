@@ -1,13 +1,10 @@
-"""The clocks of the host."""
+"""How time passes."""
 
 from typing import Protocol
 
 
 class Clock(Protocol):
-    """This machine's clocks: the truth that nodes are compared with, and the one that durations come from."""
-
-    def realtime_ns(self) -> int:
-        """Return CLOCK_REALTIME."""
+    """The clocks that durations come from, which nobody sets."""
 
     def monotonic_ns(self) -> int:
         """Return CLOCK_MONOTONIC."""

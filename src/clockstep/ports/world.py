@@ -8,13 +8,14 @@ from clockstep.ports.clock import Clock
 from clockstep.ports.journal import Journal
 from clockstep.ports.locks import Locks
 from clockstep.ports.machines import Hypervisor
+from clockstep.ports.reference import Reference
 
 Tell = Callable[[str, str], None]
 """Takes a node's name, or nothing for all, and a line of the story."""
 
 
 class World(NamedTuple):
-    """All that a flow works with: the machines, their locks and pauses, this machine's clock, and whom to tell.
+    """All that a flow works with: the machines, what they are compared with, their locks and pauses, and whom to tell.
 
     `asking_ns` is how long it may take to learn how a node is reached, before its deadline begins; 0 if nobody has to
     be asked for that.
@@ -22,8 +23,13 @@ class World(NamedTuple):
 
     hypervisor: Hypervisor
     clock: Clock
-    host: HostClock
+    reference: Reference
     locks: Locks
     journal: Journal
     tell: Tell
     asking_ns: int = 0
+
+    @property
+    def host(self) -> HostClock:
+        """How good the reference is now."""
+        return self.reference.quality()

@@ -7,7 +7,7 @@ a clock that is ahead can only be waited for: this way it is ahead by half of th
 from collections.abc import Callable
 
 from clockstep.errors import NotSteppedError, ReachError
-from clockstep.ports import Clock
+from clockstep.ports import Clock, Reference
 from clockstep.units import SECOND_NS
 
 LIMIT_NS = 5 * SECOND_NS
@@ -20,9 +20,10 @@ class AbsoluteSet:
     It has no token, so one that was not answered is waited for: a late one would set a corrected clock back.
     """
 
-    def __init__(self, set_to: Callable[[int, int], None], clock: Clock) -> None:
+    def __init__(self, set_to: Callable[[int, int], None], clock: Clock, reference: Reference) -> None:
         self._set_to = set_to
         self._clock = clock
+        self._reference = reference
         self._lead_ns = 0
         self._least_ns: int | None = None
         self._unset = True
@@ -44,7 +45,7 @@ class AbsoluteSet:
         self._token = token
         self._open_until_ns = self._clock.monotonic_ns() + LIMIT_NS
         try:
-            self._set_to(*divmod(self._clock.realtime_ns() + self._lead_ns, SECOND_NS))
+            self._set_to(*divmod(self._reference.now().at_ns + self._lead_ns, SECOND_NS))
         except NotSteppedError:
             self._open_until_ns = 0
             raise

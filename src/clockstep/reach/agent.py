@@ -14,7 +14,7 @@ import msgspec
 
 from clockstep.errors import DeadlineError, ExecBlockedError, NoProgramError, ReachError
 from clockstep.model import Reading
-from clockstep.ports import NO_PROGRAM, Clock, Output
+from clockstep.ports import NO_PROGRAM, Clock, Output, Reference
 from clockstep.reach.absolute import AbsoluteSet
 from clockstep.reach.guard import FIFO, Guard
 from clockstep.reach.injection import UNAVAILABLE, WINDOW_NS, added, by_perl, by_shell, fate_words, step_words
@@ -80,29 +80,35 @@ class AgentReach:
         self,
         channel: Channel,
         clock: Clock,
+        reference: Reference,
         guarded: Callable[[], bool] = lambda: True,
         resolution_ns: int = RESOLUTION_NS,
         held: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
         self._channel = channel
         self._clock = clock
+        self._reference = reference
         self._guarded = guarded
         self._resolution_ns = resolution_ns
         self._held = held
-        self._set = AbsoluteSet(channel.set_time, clock)
-        self._guard = Guard(self._tell_guard, self._glance, clock)
+        self._set = AbsoluteSet(channel.set_time, clock, reference)
+        self._guard = Guard(self._tell_guard, self._glance, clock, reference)
 
     def clock(self, within_ns: int | None = None) -> Reading:
         """Measure the node's clock by guest-get-time."""
         with self._held():
-            return sampled(self.source, self._channel.time, self._clock, self._resolution_ns, within_ns)
+            return self._sampled(within_ns)
+
+    def _sampled(self, within_ns: int | None) -> Reading:
+        read, resolution_ns = self._channel.time, self._resolution_ns
+        return sampled(self.source, read, self._clock, self._reference, resolution_ns, within_ns)
 
     def step(self, by_ns: int, token: str) -> int | None:
         """Step the node's clock by `by_ns`, relative to where it is; set it where the guest runs no commands."""
         if self._guarded() and self._guard.steps(by_ns, token):
             return None
         try:
-            output = self._carried_out(lambda: step_words(token, by_ns, self._clock.realtime_ns() - by_ns))
+            output = self._carried_out(lambda: step_words(token, by_ns, self._reference.now().at_ns - by_ns))
         except ExecBlockedError:
             return self._set(by_ns, token)
         if output.code in {NO_PROGRAM, UNAVAILABLE}:
@@ -149,7 +155,7 @@ class AgentReach:
 
     def _glance(self) -> int:
         seconds, nanoseconds = self._channel.time()
-        return seconds * SECOND_NS + nanoseconds - self._clock.realtime_ns()
+        return seconds * SECOND_NS + nanoseconds - self._reference.now().at_ns
 
     def _tell_guard(self, line: str) -> bool:
         """Write into the guard's fifo. "r+", because opening it for writing alone would wait for a reader for ever."""

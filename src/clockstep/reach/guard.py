@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from clockstep.errors import ReachError
 from clockstep.guest import program
-from clockstep.ports import Clock, Reach
+from clockstep.ports import Clock, Reach, Reference
 from clockstep.reach.injection import ADJTIMEX, step_words
 from clockstep.units import MILLISECOND_NS, SECOND_NS
 
@@ -55,10 +55,11 @@ class Guard:
     `glance` says about how far off the clock is, in nanoseconds, by one question.
     """
 
-    def __init__(self, send: Send, glance: Callable[[], int], clock: Clock) -> None:
+    def __init__(self, send: Send, glance: Callable[[], int], clock: Clock, reference: Reference) -> None:
         self._send = send
         self._glance = glance
         self._clock = clock
+        self._reference = reference
         self._unused = True
 
     def steps(self, by_ns: int, token: str) -> bool:
@@ -68,7 +69,7 @@ class Guard:
             return False
         self._unused = False
         sent_ns = self._clock.monotonic_ns()
-        if not self._send(" ".join(step_words(token, by_ns, self._clock.realtime_ns() - by_ns, WINDOW_NS))):
+        if not self._send(" ".join(step_words(token, by_ns, self._reference.now().at_ns - by_ns, WINDOW_NS))):
             return False
         poll_ns = POLL_NS
         while True:

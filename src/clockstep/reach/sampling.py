@@ -6,7 +6,7 @@ from typing import NamedTuple
 from clockstep.core.offset import aged, combine, sandwich
 from clockstep.errors import ReachError
 from clockstep.model import Offset, Reading
-from clockstep.ports import Clock
+from clockstep.ports import Clock, Instant, Reference
 from clockstep.units import MILLISECOND_NS, SECOND_NS
 
 OF_NEAR = (5, 20, MILLISECOND_NS)
@@ -33,22 +33,24 @@ Read = Callable[[], tuple[int, int]]
 """Asks the node what time it is, in seconds and nanoseconds since 1970."""
 
 
-def sampled(source: str, read: Read, clock: Clock, resolution_ns: int, within_ns: int | None = None) -> Reading:
-    """Measure several times, and return what that says together, as of the quickest answer.
+def sampled(
+    source: str, read: Read, clock: Clock, reference: Reference, resolution_ns: int, within_ns: int | None = None
+) -> Reading:
+    """Measure several times, and return what that says together as of the quickest answer.
 
     What was said ages, so a slow way to a node is not asked on and on: `IN_VAIN` samples that tell no more are enough.
     A clock that is seen to be within `within_ns` is measured no better. One that says the same twice moves in steps,
     since no way to a node is as quick as a microsecond: then its resolution is taken to be `COARSE_NS`.
 
-    Raises ReachError for a time that cannot be one, and where this machine's clock ran backwards meanwhile.
+    Raises ReachError for a time that cannot be one, and where the reference ran backwards meanwhile.
     """
     taken: list[_Answer] = []
     told_ns, told_by = LATEST_S * SECOND_NS, 0
     while True:
-        taken.append(_ask(read, clock))
+        taken.append(_ask(read, clock, reference))
         if len({one.said_ns for one in taken}) < len(taken):
             resolution_ns = max(resolution_ns, COARSE_NS)
-        quickest = min(taken, key=lambda one: one.heard_ns - one.asked_ns)
+        quickest = min(taken, key=lambda one: one.round_trip_ns)
         offset = combine([aged(_sandwiched(one, resolution_ns), one.apart_ns(quickest)) for one in taken])
         assert offset is not None
         if offset.error_ns < told_ns:
@@ -59,7 +61,7 @@ def sampled(source: str, read: Read, clock: Clock, resolution_ns: int, within_ns
         in_vain = len(taken) >= told_by + IN_VAIN and offset.error_ns <= USABLE_NS and not _open(offset, within_ns)
         enough = offset.error_ns <= tight_ns or in_vain
         if settled or len(taken) >= most or (len(taken) >= least and enough):
-            return Reading(source, offset, quickest.after_ns, quickest.heard_ns - quickest.asked_ns)
+            return Reading(source, offset, quickest.after.at_ns, quickest.round_trip_ns, reference.name)
 
 
 def _open(offset: Offset, within_ns: int | None) -> bool:
@@ -68,23 +70,28 @@ def _open(offset: Offset, within_ns: int | None) -> bool:
 
 
 class _Answer(NamedTuple):
-    """What the node said, between which moments of this machine's wall clock, and of its monotonic one."""
+    """What the node said, between which moments of the reference, and of the monotonic clock."""
 
-    before_ns: int
+    before: Instant
     said_ns: int
-    after_ns: int
+    after: Instant
     asked_ns: int
     heard_ns: int
+
+    @property
+    def round_trip_ns(self) -> int:
+        """How long it took."""
+        return self.heard_ns - self.asked_ns
 
     def apart_ns(self, other: "_Answer") -> int:
         """Return how long before the end of the other this may have been said, or after it."""
         return max(abs(other.heard_ns - self.asked_ns), abs(other.heard_ns - self.heard_ns))
 
 
-def _ask(read: Read, clock: Clock) -> _Answer:
-    at, before = clock.monotonic_ns(), clock.realtime_ns()
+def _ask(read: Read, clock: Clock, reference: Reference) -> _Answer:
+    at, before = clock.monotonic_ns(), reference.now()
     seconds, nanoseconds = read()
-    after, heard = clock.realtime_ns(), clock.monotonic_ns()
+    after, heard = reference.now(), clock.monotonic_ns()
     if not (0 <= seconds < LATEST_S and 0 <= nanoseconds < SECOND_NS):
         text = f"the node says that it is {seconds} s and {nanoseconds} ns since 1970"
         raise ReachError(text, "its clock cannot be told from that; look into the guest")
@@ -92,7 +99,8 @@ def _ask(read: Read, clock: Clock) -> _Answer:
 
 
 def _sandwiched(answer: _Answer, resolution_ns: int) -> Offset:
+    earliest_ns, latest_ns = answer.before.at_ns - answer.before.error_ns, answer.after.at_ns + answer.after.error_ns
     try:
-        return sandwich(answer.before_ns, answer.said_ns, answer.after_ns, resolution_ns)
+        return sandwich(earliest_ns, answer.said_ns, latest_ns, resolution_ns)
     except ValueError as error:
         raise ReachError(str(error)) from error

@@ -9,12 +9,13 @@ import shlex
 import sys
 import threading
 from collections.abc import Sequence
+from functools import partial
 from uuid import UUID
 
 from clockstep.errors import NotSteppedError, ReachError, cut
 from clockstep.guest import program
 from clockstep.model import Reading
-from clockstep.ports import Clock, Login, Output
+from clockstep.ports import Clock, Login, Output, Reference
 from clockstep.reach.absolute import AbsoluteSet
 from clockstep.reach.guard import FIFO, SEND, Guard
 from clockstep.reach.injection import UNAVAILABLE, WINDOW_NS, added, by_shell, fate_words, step_words
@@ -107,6 +108,7 @@ class SshReach:
         self,
         login: Login,
         clock: Clock,
+        reference: Reference,
         uuid: str = "",
         command: Sequence[str] = SSH,
         connect_ns: int = CONNECT_NS,
@@ -117,14 +119,15 @@ class SshReach:
         self._argv: list[str] = []
         self._again = login.again
         self._clock = clock
+        self._reference = reference
         self._connect_ns, self._stale_ns = connect_ns, stale_ns
         self._uuid, self._sure = uuid, login.sure
         self._shell: Shell | None = None
         self._as_root: list[str] = []
         self._unprivileged = ""
         self._resolution_ns = 0
-        self._set = AbsoluteSet(self._set_date, clock)
-        self._guard = Guard(self._tell_guard, lambda: self.clock().offset.value_ns, clock)
+        self._set = AbsoluteSet(self._set_date, clock, reference)
+        self._guard = Guard(self._tell_guard, lambda: self.clock().offset.value_ns, clock, reference)
         self._not_before_ns = self._heard_ns = 0
         self._closed = False
         self._using = threading.Lock()
@@ -145,7 +148,8 @@ class SshReach:
     def _sampled(self, shell: Shell, within_ns: int | None) -> Reading:
         while True:
             resolution_ns = self._resolution_ns
-            reading = sampled(self.source, lambda: self._read(shell), self._clock, resolution_ns, within_ns)
+            read = partial(self._read, shell)
+            reading = sampled(self.source, read, self._clock, self._reference, resolution_ns, within_ns)
             if resolution_ns == self._resolution_ns:
                 return reading
 
@@ -158,7 +162,7 @@ class SshReach:
             raise NotSteppedError(text, "allow sudo without a password there, or log in as root", lasting=True)
         if self._guard.steps(by_ns, token):
             return None
-        output = self._carried_out(step_words(token, by_ns, self._clock.realtime_ns() - by_ns))
+        output = self._carried_out(step_words(token, by_ns, self._reference.now().at_ns - by_ns))
         return self._set(by_ns, token) if output.code == UNAVAILABLE else added(output, NOT_ALLOWED)
 
     def fate(self, token: str) -> int | None:

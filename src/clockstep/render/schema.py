@@ -7,7 +7,18 @@ import msgspec
 from clockstep.config import ConfigReport
 from clockstep.core.setup import SetupReport
 from clockstep.host.systemd_unit import ServiceStatus
-from clockstep.model import Action, DoctorReport, ErrorReport, Report, Resync, Selection, SetReport, SnapshotList, Step
+from clockstep.model import (
+    Action,
+    DoctorReport,
+    ErrorReport,
+    History,
+    Report,
+    Resync,
+    Selection,
+    SetReport,
+    SnapshotList,
+    Step,
+)
 
 PRINTED = (
     Selection,
@@ -16,6 +27,7 @@ PRINTED = (
     SetupReport,
     SetReport,
     SnapshotList,
+    History,
     ConfigReport,
     ServiceStatus,
     ErrorReport,

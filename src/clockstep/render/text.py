@@ -13,6 +13,7 @@ from clockstep.model import (
     Episode,
     Freeze,
     Guest,
+    History,
     HostClock,
     Issue,
     Member,
@@ -101,6 +102,28 @@ def episode_line(episode: Episode) -> str:
     said = "".join(f"; {text}" for text in _remarks([episode]))
     head = f"{show_moment(episode.started_at_ns)}  {episode.node}  {cause_text(episode.cause)}"
     return f"{head}: {offset_text(episode.before)}; {done}{episode.verdict.value}{said}"
+
+
+def history_page(history: History) -> Page:
+    """Say what was done to clocks, and why."""
+    header = ("WHEN", "NODE", "CAUSE", "BEFORE", "DONE", "AFTER", "VERDICT", "BY")
+    rows = tuple(
+        (
+            show_moment(e.started_at_ns),
+            e.node,
+            cause_text(e.cause),
+            offset_text(e.before),
+            _actions(e, e.actions),
+            offset_text(e.after),
+            e.verdict.value,
+            entry.by,
+        )
+        for entry in history.entries
+        for e in (entry.episode,)
+    )
+    empty = () if rows else ("nothing is kept of that",)
+    skipped = (f"{history.skipped} damaged lines were skipped",) if history.skipped else ()
+    return Page((), header, rows, (*empty, *skipped))
 
 
 def set_page(report: SetReport) -> Page:

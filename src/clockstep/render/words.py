@@ -8,6 +8,7 @@ from clockstep.model import Cause, Outcome, Thaw
 CAUSES = {
     "agent-answers": "guest agent connected",
     "asked": "requested",
+    "awaited": "waited for",
     "booted": "booted",
     "found": "found by the periodic check",
     "host-clock-set": "the host's clock was set",

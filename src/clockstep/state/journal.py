@@ -18,7 +18,9 @@ LEFT_S = 3600
 
 
 def state_folder(environment: Mapping[str, str], *, root: bool) -> Path:
-    """Return where state is kept: root's in /var/lib, others' by the XDG base directory specification."""
+    """Return where state is kept: CLOCKSTEP_STATE, else root's in /var/lib, others' by the XDG base directory rules."""
+    if chosen := environment.get("CLOCKSTEP_STATE"):
+        return Path(chosen).absolute()
     if root:
         return Path("/var/lib/clockstep")
     home = environment.get("XDG_STATE_HOME") or f"{environment.get('HOME', '/')}/.local/state"

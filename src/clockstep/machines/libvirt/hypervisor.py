@@ -15,7 +15,7 @@ from clockstep.machines.libvirt.inside import Entrance
 from clockstep.machines.libvirt.pool import Pool
 from clockstep.machines.libvirt.snapshots import DomainSnapshots
 from clockstep.model import Guest, Happening
-from clockstep.ports import Clock, Reach, Ways
+from clockstep.ports import Clock, Reach, Reference, Ways
 from clockstep.units import SECOND_NS
 
 RESTART_NS = 30 * SECOND_NS
@@ -64,7 +64,7 @@ class DomainPower:
 class Libvirt(DomainPower, DomainSnapshots, DomainDefinition):
     """All domains of one libvirt: one connection lists them and hears events, those of a pool do all else."""
 
-    def __init__(self, uri: str | None, clock: Clock, ways: Ways = ANY_WAY) -> None:
+    def __init__(self, uri: str | None, clock: Clock, reference: Reference, ways: Ways = ANY_WAY) -> None:
         self._uri = uri
         self._connection = connect(uri)
         self._pool = Pool(uri)
@@ -72,7 +72,7 @@ class Libvirt(DomainPower, DomainSnapshots, DomainDefinition):
         DomainPower.__init__(self, domains, clock)
         DomainSnapshots.__init__(self, domains)
         DomainDefinition.__init__(self, domains, self)
-        self._entrance = Entrance(domains, clock, ways, self.state, self.current)
+        self._entrance = Entrance(domains, clock, reference, ways, self.state, self.current)
         self._callbacks: list[int] = []
         self._tell: Callable[[Happening], None] | None = None
         self._listing = threading.Lock()

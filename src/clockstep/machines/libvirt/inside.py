@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
+from functools import partial
 from typing import Any
 
 from clockstep.errors import HypervisorError, NotRunningError
@@ -10,7 +11,7 @@ from clockstep.machines.libvirt.channel import AGENT_NS, DomainChannel
 from clockstep.machines.libvirt.domains import Domains
 from clockstep.machines.libvirt.pool import Lease
 from clockstep.model import Guest, Snapshot
-from clockstep.ports import Clock, Login, Reach, Ways
+from clockstep.ports import Clock, Login, Reach, Reference, Ways
 from clockstep.reach.agent import RESOLUTION_NS, AgentReach
 from clockstep.reach.logins import login
 from clockstep.reach.sampling import COARSE_NS
@@ -44,11 +45,12 @@ class Entrance:
         self,
         domains: Domains,
         clock: Clock,
+        reference: Reference,
         ways: Ways,
         state: Callable[[Guest], str],
         current: Callable[[Guest], Snapshot | None],
     ) -> None:
-        self._domains, self._clock, self._ways = domains, clock, ways
+        self._domains, self._clock, self._reference, self._ways = domains, clock, reference, ways
         self._state, self._current = state, current
         self._agentless: set[str] = set()
 
@@ -59,10 +61,11 @@ class Entrance:
         """
         by_ssh = self._login(guest) if self._wants_ssh(guest) else None
         if by_ssh:
-            return SshReach(by_ssh, self._clock, guest.uuid)
+            return SshReach(by_ssh, self._clock, self._reference, guest.uuid)
         channel = DomainChannel(OfGuest(self._domains, guest))
         resolution_ns = COARSE_NS if self._is_windows(guest) else RESOLUTION_NS
-        return AgentReach(channel, self._clock, lambda: self._guarded(guest), resolution_ns, channel.held)
+        guarded = partial(self._guarded, guest)
+        return AgentReach(channel, self._clock, self._reference, guarded, resolution_ns, channel.held)
 
     def _guarded(self, guest: Guest) -> bool:
         """Whether the domain may have a guard: its current snapshot is one of clockstep's, or they are kept in all."""

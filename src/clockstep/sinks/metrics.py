@@ -5,7 +5,7 @@ Names and units follow https://prometheus.io/docs/practices/naming/: base units,
 
 import threading
 from collections import Counter as Count
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
@@ -16,6 +16,7 @@ from prometheus_client.registry import Collector
 from clockstep import __version__
 from clockstep.core.checks import measured
 from clockstep.errors import UsageError, visible
+from clockstep.host.timex import read_host_clock
 from clockstep.model import Episode, HostClock, Step, Verdict
 from clockstep.ports import Listed
 from clockstep.units import SECOND_NS
@@ -27,13 +28,13 @@ RIGHT_AFTER_S = (0.1, 0.2, 0.3, 0.5, 0.75, 1, 1.5, 2, 3, 5, 10, 30, 60, 300)
 class Metrics(Collector):
     """All that is known of the nodes now, and what was done to them since the watcher began."""
 
-    def __init__(self) -> None:
+    def __init__(self, host: Callable[[], HostClock] = read_host_clock) -> None:
         self.registry = CollectorRegistry()
         self._lock = threading.Lock()
         self._listed: dict[str, Listed] = {}
         self._latest: dict[str, Episode] = {}
         self._counted: set[tuple[str, str]] = set()
-        self._host = HostClock(synchronised=False, max_error_ns=0)
+        self._read_host, self._host = host, HostClock(synchronised=False, max_error_ns=0)
         text = "Steps made to a node's clock, by what had made it wrong."
         self._steps = Counter("clockstep_steps", text, ["node", "cause"], registry=self.registry)
         text = "How long a node ran with a wrong clock before it was brought right."
@@ -46,8 +47,9 @@ class Metrics(Collector):
         ProcessCollector(registry=self.registry)
         self.registry.register(self)
 
-    def surveyed(self, listed: Sequence[Listed], host: HostClock) -> None:
-        """Take what the hypervisors listed, and how good this machine's own clock is."""
+    def surveyed(self, listed: Sequence[Listed]) -> None:
+        """Take what the hypervisors listed; how good the host's own clock is, is read at that moment."""
+        host = self._read_host()
         with self._lock:
             self._host = host
             for one in listed:
@@ -63,7 +65,7 @@ class Metrics(Collector):
             with suppress(KeyError):
                 self._wrong.remove(name)
 
-    def seen(self, episode: Episode) -> None:
+    def seen(self, episode: Episode, *, new: bool) -> None:  # noqa: ARG002 - what is not new is counted too
         """Take what one look, or one pass of the loop, has shown of a node."""
         episode = replace(episode, node=visible(episode.node))
         with self._lock:
@@ -76,6 +78,9 @@ class Metrics(Collector):
             self._wrong.labels(episode.node).inc(episode.wrong_for_ns / SECOND_NS)
             if episode.cause.since_ns is not None:
                 self._right.labels(cause).observe(episode.wrong_for_ns / SECOND_NS)
+
+    def ended(self) -> None:
+        """Take that the watch is over; what was seen can be read until the process ends."""
 
     def collect(self) -> Iterable[Metric]:
         """Return what is known now; called at each scrape."""

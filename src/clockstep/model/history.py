@@ -1,0 +1,22 @@
+"""Episodes that were kept."""
+
+from dataclasses import dataclass
+
+from clockstep.model.clock import Episode
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """An Episode that was kept: `by` is the command that it is of, such as `revert`, or `watch` for the watcher."""
+
+    by: str
+    episode: Episode
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """What `history` prints, oldest first; `skipped` is how many lines of its files could not be read."""
+
+    entries: tuple[Entry, ...]
+    skipped: int = 0
+    schema_version: int = 2
