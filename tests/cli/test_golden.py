@@ -20,11 +20,13 @@ from clockstep.model import (
     Claim,
     Diagnosis,
     DoctorReport,
+    Entry,
     Episode,
     Facts,
     Finding,
     Freeze,
     Guest,
+    History,
     HostClock,
     Issue,
     Level,
@@ -54,6 +56,7 @@ from clockstep.render.text import (
     config_page,
     doctor_page,
     episode_line,
+    history_page,
     nodes_page,
     service_page,
     set_page,
@@ -117,6 +120,7 @@ AWAY = Episode(
     SECOND,
 )
 REPORT = Report(HOST, (GOOD, BAD, AWAY))
+HISTORY = History((Entry("revert", GOOD), Entry("step", BAD), Entry("watch", AWAY)), skipped=2)
 GUESTS = (
     Guest("node-1", "11111111-1111-4111-8111-111111111111", "running"),
     Guest("web", "22222222-2222-4222-8222-222222222222", "paused", "qemu+ssh://host/system", domain="shop_web"),
@@ -221,6 +225,7 @@ PAGES = {
         service := ServiceStatus("clockstep-watch.service", "/etc/systemd/system/c.service", "enabled", "active"),
         service_page(service),
     ),
+    "history": (HISTORY, history_page(HISTORY)),
     "watch": (None, Page((episode_line(GOOD), episode_line(BAD), episode_line(AWAY)), (), (), ())),
     "revert-question": (None, Page((targets_line("before-upgrade", TARGETS, ("said",), NOW),), (), (), ())),
 }

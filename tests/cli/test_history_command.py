@@ -36,7 +36,7 @@ def clockstep(*words: str, code: int = 0) -> "subprocess.CompletedProcess[str]":
 
 
 def shown(*words: str) -> list[dict[str, Any]]:
-    entries: list[dict[str, Any]] = json.loads(clockstep("history", "--json", *words).stdout)["entries"]
+    entries: list[dict[str, Any]] = json.loads(clockstep("history", "-o", "json", *words).stdout)["entries"]
     return entries
 
 
@@ -104,7 +104,9 @@ def test_a_wait_that_ends_too_soon_is_a_failure_and_says_how_far_off_clocks_are(
 
 
 def test_a_wait_for_what_is_within_reach_ends_at_once(state: Path) -> None:
-    report = json.loads(clockstep("wait", "test", "--within", "36500d", "--timeout", "1min", "--json", code=0).stdout)
+    report = json.loads(
+        clockstep("wait", "test", "--within", "36500d", "--timeout", "1min", "-o", "json", code=0).stdout
+    )
     assert report["episodes"][0]["node"] == "test"
     assert set(report) == set(Report.__slots__)
 

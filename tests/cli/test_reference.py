@@ -18,7 +18,6 @@ import pytest
 from clockstep.cli import man
 from clockstep.cli.exits import MEANING, Exit
 from clockstep.cli.root import root
-from clockstep.model import HostClock
 from clockstep.render.schema import schema
 from clockstep.render.words import CAUSES
 from clockstep.sinks.metrics import Metrics

@@ -6,7 +6,7 @@ from typing import Any
 from clockstep.config import ConfigReport
 from clockstep.core.setup import SetupReport
 from clockstep.host.systemd_unit import ServiceStatus
-from clockstep.model import DoctorReport, Episode, Report, Selection, SetReport, SnapshotList
+from clockstep.model import DoctorReport, Episode, History, Report, Selection, SetReport, SnapshotList
 from clockstep.render.text import Page
 from clockstep.render.words import cause_text
 from clockstep.units import show_duration, show_moment
@@ -57,12 +57,17 @@ def _of_setup(report: SetupReport) -> Columns:
     ]
 
 
+def _of_history(history: History) -> Columns:
+    return ("BY", "TOOK"), [(one.by, show_duration(one.episode.took_ns)) for one in history.entries]
+
+
 WIDE: dict[type, Callable[[Any], Columns]] = {
     Report: lambda report: _of_episodes(report.episodes),
     SetReport: lambda report: _of_episodes(report.episodes),
     Selection: _of_selection,
     SnapshotList: _of_snapshots,
     SetupReport: _of_setup,
+    History: _of_history,
 }
 NAMES: dict[type, Callable[[Any], Iterable[str]]] = {
     Report: lambda report: (episode.node for episode in report.episodes),
@@ -71,6 +76,7 @@ NAMES: dict[type, Callable[[Any], Iterable[str]]] = {
     DoctorReport: lambda report: (one.node for one in report.nodes),
     SetupReport: lambda report: (node.node for node in report.nodes),
     SnapshotList: lambda listed: (one.name for one in listed.snapshots),
+    History: lambda history: dict.fromkeys(one.episode.node for one in history.entries),
     ConfigReport: lambda report: (report.path,) if report.path else (),
     ServiceStatus: lambda status: (status.unit,),
 }
