@@ -227,7 +227,7 @@ class Standin:
                 name = f"node-{number:02}-{place:02}"
                 off_ns = behind_ns + chosen.randrange(-(10**6), 10**6)
                 machines.append(Machine(name, uuid, behind_ns=off_ns, hangs=kind == "hangs", lies=kind == "lies"))
-            self.hosts[f"standin://host-{number:02}/"] = Host(machines)
+            self.hosts[f"qemu+tcp://host-{number:02}/system"] = Host(machines)
 
     @property
     def machines(self) -> list[Machine]:

@@ -17,7 +17,7 @@ OF_FAR = (2, 6, 6 * MILLISECOND_NS)
 """A clock that far off will be stepped and looked at again: it loses more by waiting than it gains by a better look.
 Two samples, so that an agent that answers anything contradicts itself, and few more where the machine is busy."""
 
-IN_VAIN, USABLE_NS = 3, 5 * MILLISECOND_NS
+IN_VAIN, USABLE_NS = 5, 5 * MILLISECOND_NS
 """So many samples that told no more are enough for a bound as good as that."""
 
 OF_GLANCE = 2
