@@ -120,7 +120,7 @@ AWAY = Episode(
     SECOND,
 )
 REPORT = Report(HOST, (GOOD, BAD, AWAY))
-HISTORY = History((Entry("step", GOOD), Entry("watch", BAD)), skipped=1)
+HISTORY = History((Entry("revert", GOOD), Entry("step", BAD), Entry("watch", AWAY)), skipped=2)
 GUESTS = (
     Guest("node-1", "11111111-1111-4111-8111-111111111111", "running"),
     Guest("web", "22222222-2222-4222-8222-222222222222", "paused", "qemu+ssh://host/system", domain="shop_web"),

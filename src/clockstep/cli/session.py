@@ -112,7 +112,7 @@ def opened(context: click.Context, wanted: Wanted, tell: Tell) -> World:
     _allow_many_files()
     clock, reference = SystemClock(), HostReference()
     demanding = "require_synced_host" in context.params and said(context, wanted, "require_synced_host")
-    if not reference.quality().synchronised and demanding:
+    if demanding and not reference.quality().synchronised:
         text = "this host's clock is not synchronised, so it is no reference for others"
         raise HostError(text, "start its time daemon, or leave out --require-synced-host")
     guards = bool(context.params.get("guard"))
