@@ -24,7 +24,7 @@ from clockstep.core.foreign import MOST
 from clockstep.daemons import ask_all, inside, parse_all, setup
 from clockstep.errors import ClockstepError, ReachError, visible
 from clockstep.machines.libvirt import bridges, fitness, hardware
-from clockstep.machines.libvirt.hypervisor import as_running, parse_snapshot
+from clockstep.machines.libvirt.marks import as_running, parse_snapshot
 from clockstep.model import (
     Cause,
     Entry,

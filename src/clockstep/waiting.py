@@ -1,19 +1,65 @@
 """Saying that one waits, if that takes longer than a moment."""
 
 import threading
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 MOMENT_S = 1.0
+
+Said = tuple[float, Callable[[str, str], None], str, str]
+
+
+class _Clerk:
+    """One thread for all that wait: each of a thousand nodes waits many times, and nearly always for less than that."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[object, Said] = {}  # in the order in which they are due
+        self._changed = threading.Condition()
+        self._thread: threading.Thread | None = None
+
+    def add(self, said: Said) -> object:
+        key = object()
+        with self._changed:
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._work, name="waiting", daemon=True)
+                self._thread.start()
+            self._waiting[key] = said
+            if len(self._waiting) == 1:
+                self._changed.notify()
+        return key
+
+    def remove(self, key: object) -> None:
+        with self._changed:
+            self._waiting.pop(key, None)
+
+    def _work(self) -> None:
+        while True:
+            _, tell, node, text = self._next_due()
+            with suppress(Exception):  # whom it cannot be told to is no reason to tell nobody
+                tell(node, text)
+
+    def _next_due(self) -> Said:
+        with self._changed:
+            while True:
+                key, said = next(iter(self._waiting.items()), (None, None))
+                if said is None:
+                    self._changed.wait()
+                elif (left_s := said[0] - time.monotonic()) > 0:
+                    self._changed.wait(left_s)
+                else:
+                    del self._waiting[key]
+                    return said
+
+
+_CLERK = _Clerk()
 
 
 @contextmanager
 def said_if_slow(tell: Callable[[str, str], None], node: str, text: str) -> Iterator[None]:
     """Tell `text` of a node if the block has not ended after a second."""
-    timer = threading.Timer(MOMENT_S, tell, (node, text))
-    timer.daemon = True
-    timer.start()
+    key = _CLERK.add((time.monotonic() + MOMENT_S, tell, node, text))
     try:
         yield
     finally:
-        timer.cancel()
+        _CLERK.remove(key)

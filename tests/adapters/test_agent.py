@@ -155,6 +155,37 @@ def test_a_clock_that_is_seen_to_be_right_is_asked_no_more(off_ns: int, takes_ns
     assert agent.questions > questions + 2
 
 
+@pytest.mark.parametrize(("takes_ns", "most"), [(3 * MILLISECOND, 8), (8 * MILLISECOND, 8), (15 * MILLISECOND, 20)])
+def test_a_slow_way_is_not_asked_on_when_it_tells_no_more(takes_ns: int, most: int) -> None:
+    host = Host()
+    agent = Asked(host, 60 * MILLISECOND, takes_ns)
+    offset = AgentReach(agent, host).clock().offset
+    assert agent.questions <= most
+    assert offset.earliest_ns <= 60 * MILLISECOND <= offset.latest_ns
+    assert offset.error_ns <= takes_ns
+
+
+@pytest.mark.parametrize("slewed_ppm", [-90_000, 90_000])
+@given(takes_ns=st.lists(st.integers(MILLISECOND, 40 * MILLISECOND), min_size=20, max_size=20))
+def test_a_reading_holds_at_its_time_however_fast_the_clock_is_slewed(slewed_ppm: int, takes_ns: list[int]) -> None:
+    host, began = Host(), Host().now
+    took = iter(takes_ns)
+
+    def off_ns(at_ns: int) -> int:
+        return (at_ns - began) * slewed_ppm // 1_000_000
+
+    class Slewing(Agent):
+        def time(self) -> tuple[int, int]:
+            takes = next(took)
+            host.now += takes // 3
+            said = host.now + off_ns(host.now)
+            host.now += takes - takes // 3
+            return divmod(said, SECOND)
+
+    reading = AgentReach(Slewing(), host).clock()
+    assert reading.offset.earliest_ns <= off_ns(reading.at_ns) <= reading.offset.latest_ns
+
+
 @pytest.mark.parametrize("guarded", [True, False])
 def test_a_guard_is_only_looked_for_where_there_may_be_one(guarded: bool) -> None:
     def answer(request: dict[str, object]) -> bytes:

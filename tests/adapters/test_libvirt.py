@@ -3,8 +3,7 @@
 import contextlib
 import random
 import signal
-import threading
-from dataclasses import replace
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +20,15 @@ from clockstep.errors import (
     UsageError,
 )
 from clockstep.host.clock import SystemClock
-from clockstep.loop.fleet import side_by_side
-from clockstep.machines.libvirt.connection import alive, connect, unanswered
+from clockstep.machines.libvirt.channel import DomainChannel
+from clockstep.machines.libvirt.connection import connect, unanswered
 from clockstep.machines.libvirt.hardware import agent_connected
-from clockstep.machines.libvirt.hypervisor import DomainChannel, Libvirt, describe_snapshot, parse_snapshot
+from clockstep.machines.libvirt.hypervisor import Libvirt
+from clockstep.machines.libvirt.marks import describe_snapshot, parse_snapshot
+from clockstep.machines.libvirt.pool import Lease
 from clockstep.model import Snapshot
 from clockstep.ports import Reach, Ways
+from clockstep.units import SECOND_NS
 
 DESCRIBED = (
     "<domainsnapshot><name>{name}</name><description>{text}</description>"
@@ -142,8 +144,21 @@ class SetFails:
         raise refusal(libvirt.VIR_ERR_INTERNAL_ERROR, self._said)
 
 
+class Alone:
+    """A domain that is lent to whoever wants it."""
+
+    losses = 0
+
+    def __init__(self, domain: object) -> None:
+        self._domain = domain
+
+    @contextlib.contextmanager
+    def leased(self) -> Iterator[tuple[Lease, Any]]:
+        yield Lease(None, SECOND_NS), self._domain
+
+
 def test_an_agent_that_cannot_set_the_clock_is_told_from_one_that_is_away() -> None:
-    channel = DomainChannel(lambda: SetFails("this feature or command is not currently supported"))
+    channel = DomainChannel(Alone(SetFails("this feature or command is not currently supported")))
     with pytest.raises(NotSteppedError) as caught:
         channel.set_time(1, 0)
     assert caught.value.lasting
@@ -151,7 +166,7 @@ def test_an_agent_that_cannot_set_the_clock_is_told_from_one_that_is_away() -> N
 
 
 def test_a_clock_that_was_set_and_not_written_to_an_rtc_is_set() -> None:
-    DomainChannel(lambda: SetFails("hwclock failed to set hardware clock to system time")).set_time(1, 0)
+    DomainChannel(Alone(SetFails("hwclock failed to set hardware clock to system time"))).set_time(1, 0)
 
 
 def wayed(tmp_path: Path, devices: str, ways: Ways) -> Reach:
@@ -231,30 +246,11 @@ def test_connections_that_broke_are_closed_and_no_callback_keeps_them(monkeypatc
     hypervisor = Libvirt("test:///default", SystemClock())
     hypervisor.subscribe(lambda _happening: None)
     (guest,) = hypervisor.guests()
-    hypervisor.state(guest)
-    listing, own = hypervisor._connection, hypervisor._domain(guest).connect()
+    with hypervisor._domains.domain(guest, "looking") as domain:
+        listing, lent = hypervisor._connection, domain.connect()
     monkeypatch.setattr(libvirt.virConnect, "close", close)
-    monkeypatch.setattr(libvirt.virConnect, "isAlive", lambda one: one not in {listing, own})
+    monkeypatch.setattr(libvirt.virConnect, "isAlive", lambda one: one not in {listing, lent})
     assert [one.name for one in hypervisor.guests()] == ["test"]
     assert hypervisor.state(guest) == "running"
-    assert [one for one, _ in closed] == [listing, own]
+    assert [one for one, _ in closed] == [listing, lent]
     assert closed[0][1] == 0
-
-
-def test_two_threads_that_ask_for_one_machine_at_once_share_a_connection(monkeypatch: pytest.MonkeyPatch) -> None:
-    hypervisor = Libvirt("test:///default", SystemClock())
-    (guest,) = hypervisor.guests()
-    both = threading.Barrier(2)
-    opened: list[Any] = []
-
-    def together(uri: str | None, *, again: bool = False) -> object:
-        both.wait(10)
-        opened.append(connect(uri, again=again))
-        return opened[-1]
-
-    monkeypatch.setattr("clockstep.machines.libvirt.hypervisor.connect", together)
-    named = [guest, replace(guest, name="again")]
-    found: list[Any] = list(side_by_side(named, hypervisor._domain, 10**10).values())
-    assert found[0] is found[1]
-    assert sorted(one is found[0].connect() for one in opened) == [False, True]
-    assert [alive(one) for one in opened if one is not found[0].connect()] == [False]

@@ -216,3 +216,9 @@ def test_the_lock_of_an_account_that_is_believed_is_kept(
     believing = DomainLocks(SystemClock(), folder=tmp_path, believed={holder})
     with pytest.raises(BusyError), believing.hold([guest], 50 * MILLISECOND):
         pass
+
+
+def test_a_machine_with_a_very_long_identity_is_locked_too(locks: DomainLocks) -> None:
+    host = Guest("host", "a" * 300, "running")
+    with another(host.uuid), pytest.raises(BusyError), locks.hold([host], 0):
+        pass

@@ -51,7 +51,7 @@ def test_status_begins_with_this_machines_own_clock_and_shows_a_bound(capsys: py
     assert lines[0].startswith("host clock: ")
     assert lines[1].split()[:2] == ["NODE", "OFFSET"]
     assert " ± " in lines[2]
-    assert "unsure" in lines[2]
+    assert "bad" in lines[2]
 
 
 def test_json_is_the_records_and_nothing_else(capsys: pytest.CaptureFixture[str]) -> None:
@@ -76,10 +76,11 @@ def test_naming_nodes_and_saying_all_is_refused() -> None:
     assert run(["step", "test", "--all", *TEST]) == 2
 
 
-def test_a_dry_run_needs_no_names_and_plans_nothing_where_it_is_unsure(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_dry_run_needs_no_names_and_plans_nothing_that_needs_consent(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["step", "--dry-run", "-o", "json", *TEST]) == 1
     (episode,) = json.loads(capsys.readouterr().out)["episodes"]
-    assert (episode["verdict"], episode["planned"], episode["actions"]) == ("unsure", [], [])
+    assert (episode["verdict"], episode["planned"], episode["actions"]) == ("bad", [], [])
+    assert (episode["decision"], episode["consent"]) == ("needs-consent", "--max-forward")
 
 
 def test_an_unknown_node_is_named_with_those_there_are(capsys: pytest.CaptureFixture[str]) -> None:

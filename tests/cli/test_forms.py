@@ -201,8 +201,8 @@ def test_on_a_terminal_no_color_is_honored(words: list[str], variables: dict[str
             pass
         assert process.wait(20) == 1
     os.close(outer)
-    assert b"unsure" in shown
-    assert (b"\x1b[33m" in shown) is colored
+    assert b"bad" in shown
+    assert (b"\x1b[31m" in shown) is colored
 
 
 def test_excluded_nodes_are_left_out_and_a_pattern_without_a_node_is_an_error(

@@ -46,11 +46,11 @@ def test_what_a_step_did_is_in_the_history_and_what_a_plan_or_a_look_saw_is_not(
     assert clockstep("history").stdout == "no entries\n"
     clockstep("step", "test", "--deadline", "1s", code=1)  # its clock is of 2007, which no step is allowed to mend
     (entry,) = shown()
-    assert (entry["by"], entry["episode"]["node"], entry["episode"]["verdict"]) == ("step", "test", "unsure")
+    assert (entry["by"], entry["episode"]["node"], entry["episode"]["decision"]) == ("step", "test", "needs-consent")
     header, row = clockstep("history", "te*", "--since", "1h").stdout.splitlines()
     assert header.split() == ["WHEN", "NODE", "CAUSE", "BEFORE", "DONE", "AFTER", "VERDICT"]
     assert "test  requested" in row
-    assert row.endswith("unsure")
+    assert row.endswith("bad")
     assert shown("nobody") == shown("--since", "2999-01-01") == []
 
 

@@ -44,9 +44,7 @@ WIDTHS = (80, 100, 120, 200)
 NAME = "k8s-control-plane-01.lab.example.org"
 FAR = Offset(-1_168_695_983_313_625_000, 800_000)
 WRONG = Finding("offset", Verdict.BAD, "-1168695983.3136 s ± 800 µs is beyond 10 ms", "run clockstep step")
-DOUBT = Finding(
-    "forward", Verdict.UNSURE, "further behind than the 1 d that are explained", "allow it with --max-forward"
-)
+DOUBT = Finding("forward", Verdict.UNSURE, "more than 1 d behind: refusing to step", "allow it with --max-forward")
 ISSUES = (
     Issue("offset", Level.ERROR, WRONG.text, WRONG.remedy),
     Issue("forward", Level.WARNING, DOUBT.text, DOUBT.remedy),

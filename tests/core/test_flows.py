@@ -1,9 +1,12 @@
 """Many nodes together: in one barrier, and with nothing left half done."""
 
 import threading
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
+from uuid import uuid4
 
 import pytest
 
@@ -19,14 +22,15 @@ from clockstep.errors import (
     UsageError,
 )
 from clockstep.flows import revert as reverts
+from clockstep.flows.hold import Hold
 from clockstep.flows.pause import pause, resume
 from clockstep.flows.revert import choose
-from clockstep.flows.snapshot import create, delete, having, listing
+from clockstep.flows.snapshot import create, delete, having, listing, outcomes
 from clockstep.flows.step import ASKED, status, step
 from clockstep.host.locks import DomainLocks
-from clockstep.loop.fleet import side_by_side
+from clockstep.loop.fleet import AT_ONCE, side_by_side
 from clockstep.model import Guest, HostClock, Outcome, Pause, Policy, Reading, SetReport, Snapshot, Verdict
-from clockstep.ports import World
+from clockstep.ports import Hypervisor, World
 from clockstep.reach.agent import AgentReach
 from clockstep.state.journal import FileJournal
 from conftest import until
@@ -298,8 +302,56 @@ def test_a_job_that_hangs_is_left_behind_and_named() -> None:
 
     results = side_by_side(guests, job, SECOND // 5)
     forever.set()
-    assert results["quick"] == "done"
-    assert isinstance(results["stuck"], DeadlineError)
+    assert results[guests[0]] == "done"
+    assert isinstance(results[guests[1]], DeadlineError)
+
+
+class Twins:
+    """Machines that can be paused, but for those of one connection."""
+
+    def pause(self, guest: Guest) -> None:
+        if guest.connection == "there":
+            raise HypervisorError("no")
+
+
+def test_two_machines_of_one_name_do_not_stand_for_each_other(world: World) -> None:
+    here, there = (Guest("web", str(uuid4()), "running", connection) for connection in ("here", "there"))
+    hold = Hold(world._replace(hypervisor=cast("Hypervisor", Twins())), [here, there], "pause")
+    failed = hold.pause_all()
+    assert list(failed) == [there]
+    assert hold.still() == [here]
+    members = outcomes([here, there], failed, Outcome.NOT_PAUSED, Outcome.PAUSED)
+    assert [member.outcome for member in members] == [Outcome.PAUSED, Outcome.NOT_PAUSED]
+
+
+def test_few_of_many_jobs_are_under_way_at_once() -> None:
+    under_way, most = set[Guest](), 0
+
+    def job(guest: Guest) -> None:
+        nonlocal most
+        under_way.add(guest)
+        most = max(most, len(under_way))
+        time.sleep(0.001)
+        under_way.discard(guest)
+
+    guests = [Guest(str(number), str(number), "running") for number in range(5 * AT_ONCE)]
+    assert list(side_by_side(guests, job, 20 * SECOND)) == guests
+    assert most <= 2 * AT_ONCE
+
+
+def test_however_many_jobs_hang_the_others_are_done_and_all_are_named() -> None:
+    forever = threading.Event()
+    guests = [Guest(str(number), str(number), "running") for number in range(5 * AT_ONCE)]
+
+    def job(guest: Guest) -> str:
+        if int(guest.uuid) < 3 * AT_ONCE:
+            forever.wait()
+        return "done"
+
+    results = side_by_side(guests, job, SECOND)
+    forever.set()
+    assert [guest for guest, result in results.items() if result == "done"] == guests[3 * AT_ONCE :]
+    assert all(isinstance(results[guest], DeadlineError) for guest in guests[: 3 * AT_ONCE])
 
 
 def test_it_is_told_how_many_are_done_while_others_are_not(world: World, hypervisor: SimHypervisor) -> None:
@@ -317,8 +369,8 @@ def test_an_error_of_one_job_is_its_result() -> None:
     def job(_guest: Guest) -> str:
         raise HypervisorError("no")
 
-    results = side_by_side([Guest("one", "1", "running")], job, SECOND)
-    assert isinstance(results["one"], ClockstepError)
+    one = Guest("one", "1", "running")
+    assert isinstance(side_by_side([one], job, SECOND)[one], ClockstepError)
 
 
 def test_a_bug_in_the_work_on_one_node_is_its_result_and_costs_the_others_nothing() -> None:
@@ -327,10 +379,17 @@ def test_a_bug_in_the_work_on_one_node_is_its_result_and_costs_the_others_nothin
             raise KeyError("oops")
         return "done"
 
-    results = side_by_side([Guest("one", "1", "running"), Guest("two", "2", "running")], job, SECOND)
-    assert results["two"] == "done"
-    assert isinstance(results["one"], InternalError)
-    assert results["one"].message == "internal error: KeyError: 'oops'"
+    one, two = Guest("one", "1", "running"), Guest("two", "2", "running")
+    results = side_by_side([one, two], job, SECOND)
+    assert results[two] == "done"
+    failed = results[one]
+    assert isinstance(failed, InternalError)
+    assert failed.message == "internal error: KeyError: 'oops'"
+
+
+def test_two_machines_of_one_name_are_two_results() -> None:
+    twins = [Guest("web", "1", "running", "here"), Guest("web", "1", "running", "there")]
+    assert list(side_by_side(twins, lambda guest: guest.connection, SECOND).values()) == ["here", "there"]
 
 
 def test_an_interrupt_in_a_job_is_raised() -> None:

@@ -1,6 +1,7 @@
 """What a hypervisor promises, asked of the simulated one, of several as one, and of libvirt's own test driver alike."""
 
 from collections.abc import Iterator
+from typing import Protocol
 
 import libvirt
 import pytest
@@ -10,10 +11,16 @@ from clockstep.host.clock import SystemClock
 from clockstep.machines.libvirt.hypervisor import Libvirt
 from clockstep.machines.several import Several
 from clockstep.model import Guest, Snapshot
-from clockstep.ports import Hypervisor
+from clockstep.ports import Machines, Power, Snapshots
 from core.simulation import SimClock, SimHypervisor
 
 TEST_DRIVER = "test:///default"
+
+
+class Hypervisor(Machines, Power, Snapshots, Protocol):
+    """The roles that are held against each other here."""
+
+
 SET = Snapshot("of all <&> ünïts", 1_800_000_000_123_456_789, "set-1", ("test", "other"))
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from clockstep.daemons import ask_all, chrony
 from clockstep.errors import ReachError
 from clockstep.loop.heal import PATIENCE_NS, Company, heal, observe, start
-from clockstep.model import Cause, Episode, Policy, Reading, Resync, Step, Verdict
+from clockstep.model import Cause, Decision, Episode, Policy, Reading, Resync, Step, Verdict
 from clockstep.ports import Node, Output
 from clockstep.reach.agent import AgentReach
 from clockstep.reach.injection import CHOICE, MEMORY, PERL
@@ -624,7 +624,9 @@ def test_a_daemon_waits_for_the_clocks_of_the_others_but_not_for_long() -> None:
     assert PATIENCE_NS - SECOND < resynced - (clock.mono - began) < PATIENCE_NS + SECOND
 
 
-@pytest.mark.xfail(strict=True, reason="B12: a verdict says what may be done, and not how far off a clock is")
 def test_a_clock_that_is_surely_days_wrong_is_bad_whatever_may_be_done_about_it() -> None:
     guest = SimGuest(SimClock(), -37 * 365 * 86_400 * SECOND)
-    assert observe(Node("node1", guest.reach()), ASKED, Policy(), guest.clock).verdict is Verdict.BAD
+    seen = observe(Node("node1", guest.reach()), ASKED, Policy(), guest.clock)
+    assert (seen.verdict, seen.decision, seen.consent) == (Verdict.BAD, Decision.CONSENT, "--max-forward")
+    assert seen.planned == ()
+    assert not any("clockstep step" in finding.remedy for finding in seen.findings)

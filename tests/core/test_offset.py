@@ -59,8 +59,10 @@ def test_a_minority_of_outliers_that_contradict_the_others_never_hides_the_truth
     assert combined.earliest_ns <= offset <= combined.latest_ns
 
 
-def test_measurements_that_contradict_each_other_give_a_bound_that_spans_them_all() -> None:
+def test_measurements_that_contradict_each_other_give_a_bound_that_spans_them_all_and_zero() -> None:
     assert combine([Offset(0, 1), Offset(100, 1), Offset(200, 1)]) == Offset(100, 101)
+    assert combine([Offset(100, 1), Offset(200, 1)]) == spanning(0, 201)
+    assert combine([Offset(-100, 1), Offset(-200, 1)]) == spanning(-201, 0)
 
 
 def test_nothing_measured_is_no_offset() -> None:

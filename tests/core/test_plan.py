@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clockstep.core.checks import judge, worst
-from clockstep.core.plan import explained, hopeless, plan
-from clockstep.model import Cause, Claim, Facts, Offset, Policy, Reading, Resync, Step, Trouble, Verdict
+from clockstep.core.plan import consent, decide, explained, hopeless, plan
+from clockstep.model import Cause, Claim, Decision, Facts, Offset, Policy, Reading, Resync, Step, Trouble, Verdict
 
 SECOND = 10**9
 DAY = 86_400 * SECOND
@@ -50,6 +50,43 @@ def test_no_plan_exceeds_the_policy(looked: Facts, policy: Policy) -> None:
             assert -policy.max_backward_ns <= action.by_ns <= forward
 
 
+@given(facts, policies, policies)
+def test_the_verdict_is_the_same_whatever_is_allowed(looked: Facts, policy: Policy, other: Policy) -> None:
+    allowing = replace(other, tolerance_ns=policy.tolerance_ns)
+    assert verdict(looked, policy) is verdict(looked, allowing)
+
+
+@given(facts, policies)
+def test_what_is_decided_goes_with_what_was_measured(looked: Facts, policy: Policy) -> None:
+    decided, seen = decide(looked, policy), verdict(looked, policy)
+    assert bool(consent(looked, policy)) is (decided is Decision.CONSENT)
+    assert (decided is Decision.REFUSED) is bool(looked.host_jumped_ns)
+    if decided in {Decision.STEP, Decision.CONSENT}:
+        assert seen is Verdict.BAD
+    if seen is Verdict.GOOD:
+        assert decided is Decision.NOTHING
+    if decided is not Decision.STEP:
+        assert not any(isinstance(action, Step) for action in plan(looked, policy))
+
+
+@given(facts, policies)
+def test_the_option_that_is_named_gives_consent(looked: Facts, policy: Policy) -> None:
+    widest = {
+        "--max-forward": replace(policy, max_forward_ns=10**17),
+        "--allow-backward": replace(policy, max_backward_ns=10**17),
+    }
+    if option := consent(looked, policy):
+        assert decide(looked, widest[option]) is Decision.STEP
+
+
+@given(st.integers(1, 10**12), st.integers(-(10**12), 10**12), st.integers(0, 10**9))
+def test_readings_that_contradict_each_other_never_step(apart: int, value: int, error: int) -> None:
+    said = [Offset(value, error), Offset(value + 2 * error + apart, error)]
+    looked = Facts(tuple(Reading("agent", offset, 0, 0) for offset in said))
+    assert verdict(looked, Policy()) in {Verdict.GOOD, Verdict.UNSURE}
+    assert plan(looked, Policy()) == ()
+
+
 @given(st.integers(-(10**12), 10**12), st.integers(11 * 10**6, 10**12))
 def test_a_wide_error_bound_never_steps(value: int, error: int) -> None:
     looked = seen(value, abs(value) + error)
@@ -64,7 +101,8 @@ def test_a_clock_that_is_behind_is_stepped_forward_by_what_it_is_behind(behind: 
 
 def test_more_than_a_day_behind_without_a_cause_may_be_a_wrong_host() -> None:
     looked = seen(-DAY - SECOND)
-    assert verdict(looked, Policy()) is Verdict.UNSURE
+    assert verdict(looked, Policy()) is Verdict.BAD
+    assert (decide(looked, Policy()), consent(looked, Policy())) == (Decision.CONSENT, "--max-forward")
     assert plan(looked, Policy()) == ()
     assert hopeless(looked, Policy())
 
@@ -83,6 +121,7 @@ def test_the_users_own_limit_counts_more_than_the_cause() -> None:
 def test_a_step_backward_needs_consent_and_says_what_it_may_break() -> None:
     looked = seen(5 * SECOND)
     assert plan(looked, Policy()) == ()
+    assert consent(looked, Policy()) == "--allow-backward"
     assert any("tokens" in finding.text for finding in judge(looked, Policy()))
     assert plan(looked, Policy(max_backward_ns=DAY)) == (Step(-5 * SECOND),)
 

@@ -199,3 +199,23 @@ def test_a_pattern_that_excludes_nothing_is_an_error_since_it_may_be_a_typing_er
     assert caught.value.hint == "did you mean web?"
     with pytest.raises(UsageError, match="--exclude leaves no node"):
         select(ALL, Wanted(("web",), excluded=("w*",)), changing=True)
+
+
+def test_hosts_by_ssh_alone_need_no_hypervisor_and_are_all_that_is_meant() -> None:
+    wanted = Wanted(hosts=("db", "web-1"))
+    guests = [Guest(host, host, "running", "ssh") for host in wanted.hosts]
+    assert addresses(wanted) == ()
+    assert [one.guest for one in select(guests, wanted, changing=True).nodes] == guests
+
+
+def test_hosts_are_added_to_what_else_is_named_whatever_names_they_share() -> None:
+    here, web = Guest("db", "1", "running"), Guest("web-1@", "2", "running", domain="web-1@")
+    host = Guest("web-1@ssh", "web-1", "running", "ssh")
+    for wanted in (Wanted(("web-1", "db"), hosts=("web-1",)), Wanted((), everything=True, hosts=("web-1",))):
+        assert addresses(wanted) == ("",)
+        assert [one.guest for one in select([here, web, host], wanted, changing=True).nodes] == [here, web, host]
+
+
+def test_a_connection_without_names_of_nodes_is_no_reason_to_change_all_that_runs_there() -> None:
+    with pytest.raises(UsageError):
+        select([Guest("db", "1", "running")], Wanted(connect=("qemu:///system",), hosts=("web-1",)), changing=True)

@@ -2,12 +2,14 @@
 
 import threading
 import time
+from collections.abc import Callable
 
 import pytest
 
-from clockstep.errors import HypervisorError
+from clockstep.errors import HypervisorError, UsageError
 from clockstep.machines.several import Several
 from clockstep.model import Guest, Snapshot
+from clockstep.reach.agent import AgentReach
 from conftest import until
 from core.simulation import MILLISECOND, SECOND, SimClock, SimGuest, SimHypervisor
 
@@ -99,3 +101,50 @@ def test_one_that_is_always_slow_is_asked_anew_each_time_and_never_said_to_be_si
         assert both.survey(10 * MILLISECOND)[1].error is None
     until(lambda: all(asked.done() for asked in both._asked.values()), 5)
     assert "new2" in {guest.name for guest in both.survey(10 * MILLISECOND)[1].guests}
+
+
+class Entered:
+    """A connection whose machines have the role `Inside` alone."""
+
+    def __init__(self) -> None:
+        self.machine = SimGuest(SimClock())
+
+    def guests(self) -> list[Guest]:
+        return [Guest("web", "web", "running")]
+
+    def reach(self, guest: Guest) -> AgentReach:
+        assert guest.name == "web"
+        return self.machine.reach()
+
+
+def test_a_machine_does_what_it_has_a_role_for_and_refuses_all_else_in_a_sentence(here: SimHypervisor) -> None:
+    both = Several({"qemu:///system": here, "ssh": Entered()})
+    web = next(guest for guest in both.guests() if guest.connection == "ssh")
+    both.subscribe(lambda _happening: None)
+    assert both.reach(web).clock().offset.surely_within(MILLISECOND)
+    refused: list[Callable[[], object]] = [
+        lambda: both.pause(web),
+        lambda: both.snapshots(web),
+        lambda: both.revert(web, "base"),
+        lambda: both.around(web),
+    ]
+    for act in refused:
+        with pytest.raises(UsageError, match=r"web@ssh cannot be .*: no hypervisor"):
+            act()
+
+
+def test_closing_waits_for_no_connection_that_does_not_answer(here: SimHypervisor) -> None:
+    answered, closed = threading.Event(), list[str]()
+
+    class Held(Entered):
+        def close(self) -> None:
+            answered.wait(20)
+            closed.append("held")
+
+    class Quick(Entered):
+        def close(self) -> None:
+            closed.append("quick")
+
+    Several({"a": here, "b": Held(), "c": Quick()}).close()
+    assert closed == ["quick"]
+    answered.set()

@@ -22,7 +22,7 @@ from clockstep.flows.watch.watcher import Watcher
 from clockstep.flows.watch.work import GUARD_EVERY_NS
 from clockstep.host.locks import DomainLocks
 from clockstep.machines.several import Several
-from clockstep.model import Episode, Guest, Happening, HostClock, Policy, Reading, Snapshot, Verdict, What
+from clockstep.model import Decision, Episode, Guest, Happening, HostClock, Policy, Reading, Snapshot, Verdict, What
 from clockstep.ports import Listed, World
 from clockstep.reach.agent import AgentReach
 from clockstep.reach.guard import START
@@ -177,7 +177,7 @@ def test_a_revert_explains_no_more_than_the_snapshots_age(watch: Watch) -> None:
     watch.put_behind("node1", 7200)
     watch.happens("node1", What.REVERTED)
     (episode,) = watch.settle(1)
-    assert episode.verdict is Verdict.UNSURE
+    assert (episode.verdict, episode.decision) == (Verdict.BAD, Decision.CONSENT)
     assert episode.actions == ()
     for _ in range(3):  # and a sweep does not make it explain more
         watch.sweep()
@@ -677,7 +677,10 @@ def test_a_host_that_was_off_explains_it_where_no_event_told_of_the_restore(tmp_
     hypervisor.machines["node1"].offset_ns = -off_ns
     hypervisor.machines["node2"].offset_ns = -off_ns - 3600 * SECOND
     after = Watch(clock, tmp_path, hypervisor)
-    assert {one.node: one.verdict for one in after.told} == {"node1": Verdict.GOOD, "node2": Verdict.UNSURE}
+    assert {one.node: (one.verdict, one.decision) for one in after.told} == {
+        "node1": (Verdict.GOOD, Decision.NOTHING),
+        "node2": (Verdict.BAD, Decision.CONSENT),
+    }
 
 
 def test_a_host_that_is_not_synchronised_after_it_was_off_explains_a_day_until_it_is(tmp_path: Path) -> None:
@@ -688,7 +691,7 @@ def test_a_host_that_is_not_synchronised_after_it_was_off_explains_a_day_until_i
     clock.real, clock.mono = clock.real + off_ns, 100 * SECOND
     hypervisor.machines["node1"].offset_ns = -off_ns
     after = Watch(clock, tmp_path, hypervisor, synchronised=False)
-    assert [(one.node, one.verdict) for one in after.told] == [("node1", Verdict.UNSURE)]
+    assert [(one.node, one.verdict, one.decision) for one in after.told] == [("node1", Verdict.BAD, Decision.CONSENT)]
     after.watcher.orders.synchronised = lambda: True
     after.sweep()
     assert [(one.node, one.verdict) for one in after.told[1:]] == [("node1", Verdict.GOOD)]
@@ -704,7 +707,7 @@ def test_a_host_whose_clock_was_set_ahead_explains_no_more_by_it(watch: Watch) -
     watch.take_in(watch.is_idle)
     watch.happens("node1", What.RESUMED)
     watch.settle(2)
-    assert {one.verdict for one in watch.told} == {Verdict.UNSURE}
+    assert {(one.verdict, one.decision) for one in watch.told} == {(Verdict.BAD, Decision.CONSENT)}
     assert watch.hypervisor.machines["node1"].steps == []
 
 
@@ -713,7 +716,7 @@ def test_a_watcher_that_never_saw_a_clock_explains_a_day(tmp_path: Path) -> None
     hypervisor = SimHypervisor(clock, NAMES)
     hypervisor.machines["node1"].offset_ns = -3 * 86_400 * SECOND
     watch = Watch(clock, tmp_path, hypervisor)
-    assert [(one.node, one.verdict) for one in watch.told] == [("node1", Verdict.UNSURE)]
+    assert [(one.node, one.verdict, one.decision) for one in watch.told] == [("node1", Verdict.BAD, Decision.CONSENT)]
 
 
 class Hosts(Watch):

@@ -13,7 +13,8 @@ import pytest
 
 from clockstep.errors import ReachError
 from clockstep.host.clock import SystemClock
-from clockstep.machines.libvirt.hypervisor import Libvirt, describe_snapshot
+from clockstep.machines.libvirt.hypervisor import Libvirt
+from clockstep.machines.libvirt.marks import describe_snapshot
 from clockstep.model import Snapshot
 from clockstep.ports import Reach
 from clockstep.workloads.freezer import LEASE_S, TAKES_NS, freeze, prepare, renew, thaw

@@ -58,11 +58,11 @@ def test_step_changes_nothing_when_it_is_only_to_say_what_it_would_do(guests: Gu
     assert guests.offset_ns(name) < -2 * SECOND_NS
 
 
-def test_a_node_behind_by_more_than_is_allowed_is_unsure_and_not_stepped(guests: Guests) -> None:
+def test_a_node_behind_by_more_than_is_allowed_is_bad_and_not_stepped(guests: Guests) -> None:
     name = guests.names[0]
     put_behind(guests, name, 4)
     (episode,) = clockstep(guests, "step", "--max-forward", "2s", name, code=1)["episodes"]
-    assert episode["verdict"] == "unsure"
+    assert (episode["verdict"], episode["decision"], episode["consent"]) == ("bad", "needs-consent", "--max-forward")
     assert episode["actions"] == []
     assert guests.offset_ns(name) < -3 * SECOND_NS
 

@@ -166,6 +166,19 @@ def ways(command: F) -> F:
     return click.option("--ssh-config", type=file, metavar="FILE", help=text)(command)
 
 
+def hosts(command: F) -> F:
+    """Add hosts that no hypervisor here knows."""
+    text = "Also a host that no libvirt knows, as ssh(1) calls it. May be given several times."
+    return click.option("--ssh", "hosts", multiple=True, metavar="HOST", callback=_refuse_bad_hosts, help=text)(command)
+
+
+def _refuse_bad_hosts(_context: click.Context, _parameter: click.Parameter, given: tuple[str, ...]) -> tuple[str, ...]:
+    for host in given:
+        if not host or host.startswith("-") or not host.isprintable() or " " in host:
+            raise click.BadParameter(f"{visible(host)!r} cannot be a host")
+    return tuple(dict.fromkeys(given))
+
+
 def policy(command: F) -> F:
     """Add what a step may do, and when it is enough."""
     text = "Step backward too, by up to a day. This may break tokens, leases and databases."

@@ -2,11 +2,13 @@
 
 import logging
 import os
+import resource
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
@@ -15,7 +17,7 @@ from click.core import ParameterSource
 
 from clockstep.cli.context import option, output, style
 from clockstep.config import Place, places, read_cluster
-from clockstep.core.selection import Project, Wanted, addresses, excluded, refuse_contradiction, select
+from clockstep.core.selection import SSH, Project, Wanted, addresses, excluded, refuse_contradiction, select
 from clockstep.core.targets import Scope
 from clockstep.errors import HostError, UsageError, visible
 from clockstep.host.clock import SystemClock
@@ -23,9 +25,10 @@ from clockstep.host.locks import DomainLocks
 from clockstep.host.systemd_unit import ACCOUNT
 from clockstep.host.timex import read_host_clock
 from clockstep.machines import HYPERVISORS
-from clockstep.machines.several import Several
+from clockstep.machines.hosts import SshHosts
+from clockstep.machines.several import Several, begun
 from clockstep.model import Entry, Episode, Guest, Policy
-from clockstep.ports import Clock, Tell, Ways, World
+from clockstep.ports import Clock, Machines, Tell, Ways, World
 from clockstep.render.forms import names, wide
 from clockstep.render.output import Repaint, Story, print_json, print_json_line, print_page
 from clockstep.render.text import Page
@@ -51,11 +54,15 @@ def asked(context: click.Context, names: Sequence[str] = (), *, everything: bool
 
     Raises UsageError if these contradict each other, or if a configuration or a project cannot be read.
     """
+    hosts = tuple(context.params.get("hosts") or ())
+    alone = Wanted(tuple(names), everything, option(context, "connect") or (), hosts=hosts)
+    if alone.hosts_alone and not option(context, "cluster"):
+        return alone
     project = _project(context)
     cluster = read_cluster(searched(context, project), option(context, "cluster"))
     connect, paused = option(context, "connect") or (), frozenset(journal().pauses())
     excluded = tuple(context.params.get("exclude") or ())
-    wanted = Wanted(tuple(names), everything, connect, cluster, project, paused, excluded)
+    wanted = Wanted(tuple(names), everything, connect, cluster, project, paused, excluded, hosts)
     refuse_contradiction(wanted)
     LOG.debug("configuration: %s; project: %s", cluster and cluster.origin, project and project.folder)
     return wanted
@@ -102,6 +109,7 @@ def opened(context: click.Context, wanted: Wanted, tell: Tell) -> World:
 
     Raises HostError if this host's clock must be synchronised and is not.
     """
+    _allow_many_files()
     clock, host = SystemClock(), read_host_clock()
     demanding = "require_synced_host" in context.params and said(context, wanted, "require_synced_host")
     if demanding and not host.synchronised:
@@ -113,10 +121,26 @@ def opened(context: click.Context, wanted: Wanted, tell: Tell) -> World:
     if wanted.project:
         ways = ways._replace(vagrant=VagrantLogins(wanted.project, _state(), tell))
     LOG.debug("connections: %s", ", ".join(address or "libvirt's default" for address in addresses(wanted)))
-    parts = {address: HYPERVISORS["libvirt"](resolved(address), clock, ways) for address in addresses(wanted)}
+    connecting = {
+        address: begun(partial(HYPERVISORS["libvirt"], resolved(address), clock, ways)) for address in addresses(wanted)
+    }
+    parts: dict[str, Machines] = {address: part.result() for address, part in connecting.items()}
+    if wanted.hosts:
+        if ways.only == "agent":
+            raise UsageError("--ssh names hosts that have no guest agent here", "leave out --reach agent")
+        parts[SSH] = SshHosts(wanted.hosts, clock, ways)
     asking_ns = ASKING_NS if wanted.project else 0
     locks = DomainLocks(clock, tell, _state() / "locks", {ACCOUNT})
-    return World(Several(parts, called), clock, host, locks, journal(), tell, asking_ns)
+    machines = Several(parts, called)
+    context.find_root().call_on_close(machines.close)
+    return World(machines, clock, host, locks, journal(), tell, asking_ns)
+
+
+def _allow_many_files() -> None:
+    """Allow this process as many open files as it may have: each lock is one, and each ssh takes three."""
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    if most != resource.RLIM_INFINITY:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def resolved(connect: str) -> str | None:

@@ -4,15 +4,23 @@ from typing import Any
 
 import click
 
-from clockstep.cli.options import examples, looking, nodes, shared, ways
+from clockstep.cli.options import examples, hosts, looking, nodes, shared, ways
 
-EXAMPLES = examples("status", "status 'node-*' --tolerance 50ms", "status --follow", "status -o wide", "status -o json")
+EXAMPLES = examples(
+    "status",
+    "status 'node-*' --tolerance 50ms",
+    "status --ssh db.example.org",
+    "status --follow",
+    "status -o wide",
+    "status -o json",
+)
 
 
 @click.command("status", epilog=EXAMPLES)
 @nodes
 @click.option("--follow", is_flag=True, help="Measure again every two seconds until interrupted.")
 @looking("5s")
+@hosts
 @ways
 @shared
 @click.pass_context

@@ -4,15 +4,22 @@ from typing import Any
 
 import click
 
-from clockstep.cli.options import examples, nodes, policy, shared, ways
+from clockstep.cli.options import examples, hosts, nodes, policy, shared, ways
 
-EXAMPLES = examples("step node-1", "step --dry-run", "step --all --require-sync", "step --max-forward 30d node-1")
+EXAMPLES = examples(
+    "step node-1",
+    "step --dry-run",
+    "step --ssh root@db.example.org",
+    "step --all --require-sync",
+    "step --max-forward 30d node-1",
+)
 
 
 @click.command("step", epilog=EXAMPLES)
 @nodes
 @click.option("--dry-run", is_flag=True, help="Print what would be done, and change nothing.")
 @policy
+@hosts
 @ways
 @shared
 @click.pass_context

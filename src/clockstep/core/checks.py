@@ -1,7 +1,7 @@
 """What the facts mean: plain functions from facts and policy to one finding each, listed in `CHECKS`.
 
-A node's verdict is the worst of its findings. UNSURE is worse than BAD on purpose: where anything is doubtful, a
-clock that is surely wrong is not stepped either.
+A node's verdict is the worst of its findings, and says only what was measured. UNSURE is worse than BAD on purpose:
+where anything is doubtful, a clock that is surely off is not stepped either.
 """
 
 from collections.abc import Callable, Iterable
@@ -11,6 +11,8 @@ from clockstep.model import Claim, Facts, Finding, Offset, Policy, Verdict
 from clockstep.units import DAY_NS, SECOND_NS, show_duration, show_offset
 
 Check = Callable[[Facts, Policy], Finding]
+MAX_FORWARD, ALLOW_BACKWARD = "--max-forward", "--allow-backward"
+"""The options by which a user consents to a step beyond a limit."""
 SLEWED_NS = SECOND_NS
 """chronyd slews by up to 83 ms in each second, so it takes a clock back by this in twelve: no time happens twice."""
 ORDER = (Verdict.GOOD, Verdict.BAD, Verdict.UNSURE, Verdict.UNREACHABLE)
@@ -59,18 +61,18 @@ def check_offset(facts: Facts, policy: Policy) -> Finding:
     if offset.surely_within(policy.tolerance_ns):
         return Finding("offset", Verdict.GOOD, f"{shown} is within {tolerance}")
     if offset.surely_beyond(policy.tolerance_ns):
-        return Finding("offset", Verdict.BAD, f"{shown} is beyond {tolerance}", "run clockstep step")
+        return Finding("offset", Verdict.BAD, f"{shown} is beyond {tolerance}", _step_remedy(offset, policy))
     text = f"{shown} may or may not be within {tolerance}"
     return Finding("offset", Verdict.UNSURE, text, "look again, or allow more with --tolerance")
 
 
 def check_forward(facts: Facts, policy: Policy) -> Finding:
-    """Further behind than the cause explains may mean that this machine is the wrong one."""
+    """A clock that is further behind than the cause explains may mean that the host's clock is off instead."""
     offset, limit = measured(facts), forward_limit(policy)
-    if offset is None or -offset.earliest_ns <= limit:
+    if offset is None or not offset.surely_beyond(policy.tolerance_ns) or -offset.earliest_ns <= limit:
         return Finding("forward", Verdict.GOOD, "not further behind than explained")
-    text = f"further behind than the {show_duration(limit)} that are explained: this machine may be the wrong one"
-    return Finding("forward", Verdict.UNSURE, text, "if this machine's clock is right, allow it with --max-forward")
+    text = f"more than {show_duration(limit)} behind: refusing to step, because this host may be the one that is wrong"
+    return Finding("forward", Verdict.BAD, text, f"if this host's clock is correct, allow it with {MAX_FORWARD}")
 
 
 def check_backward(facts: Facts, policy: Policy) -> Finding:
@@ -82,7 +84,7 @@ def check_backward(facts: Facts, policy: Policy) -> Finding:
         text = "a little ahead: a time daemon can slew that away, and no time happens twice"
         return Finding("backward", Verdict.BAD, text, "run clockstep step again when its daemon is in sync")
     text = "ahead, and a step backward may break tokens, leases and databases"
-    return Finding("backward", Verdict.BAD, text, "allow it with --allow-backward")
+    return Finding("backward", Verdict.BAD, text, f"allow it with {ALLOW_BACKWARD}")
 
 
 def check_claim(facts: Facts, policy: Policy) -> Finding:
@@ -92,7 +94,7 @@ def check_claim(facts: Facts, policy: Policy) -> Finding:
         return Finding("daemon", Verdict.GOOD, "no time daemon was asked")
     if claim.synchronised and offset is not None and offset.surely_beyond(policy.tolerance_ns):
         text = f"{claim.daemon} claims to be synchronised, and the clock is wrong"
-        return Finding("daemon", Verdict.BAD, text, "run clockstep step")
+        return Finding("daemon", Verdict.BAD, text, _step_remedy(offset, policy))
     if claim.synchronised is None:
         return _unclaimed(claim)
     if not claim.synchronised:
@@ -111,6 +113,15 @@ def _unclaimed(claim: Claim) -> Finding:
         return Finding("daemon", Verdict.GOOD, text, f"systemctl restart {claim.daemon} in the node")
     text = f"{claim.daemon} runs, and does not say how it stands"
     return Finding("daemon", Verdict.GOOD, text, "restart it in the node after a step; see whether it hangs")
+
+
+def allowed(offset: Offset, policy: Policy) -> bool:
+    """Whether a step that brings this offset to zero is within the policy's limits, whatever the true offset is."""
+    return -offset.earliest_ns <= forward_limit(policy) and offset.latest_ns <= policy.max_backward_ns
+
+
+def _step_remedy(offset: Offset, policy: Policy) -> str:
+    return "run clockstep step" if allowed(offset, policy) else ""
 
 
 def left_to_daemon(facts: Facts, policy: Policy) -> bool:

@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
+from clockstep.core.checks import MAX_FORWARD
 from clockstep.core.trail import LEAPS, OFTEN, Trail, at_least, follow, merged, too_often
-from clockstep.model import Cause, Episode, Finding, Guest, Happening, Step, Verdict, What
+from clockstep.model import Cause, Decision, Episode, Finding, Guest, Happening, Step, Verdict, What
 from clockstep.units import SECOND_NS
 
 FOUND = Cause("found")
@@ -210,11 +211,12 @@ def accounted(state: State, episode: Episode, now_ns: int, *, heard: bool) -> tu
     if episode.verdict is Verdict.GOOD:
         state = replace(state, right_ns=now_ns, voided=None)
     if not silent:
-        state = replace(state, unsure=episode.cause if episode.verdict is Verdict.UNSURE else None)
+        state = replace(state, unsure=episode.cause if unexplained(episode) else None)
     if is_found(episode.cause) and any(isinstance(action, Step) for action in episode.actions):
         state = replace(state, steps_ns=(*state.steps_ns[-OFTEN:], now_ns))
         if too_often(state.steps_ns, now_ns):
-            episode = replace(episode, findings=(*episode.findings, pulled_away()))
+            findings = (*episode.findings, pulled_away())
+            episode = replace(episode, findings=findings, decision=Decision.REFUSED)
     if silent and heard:
         return state, Told(episode, new=False)
     if silent and state.verdict is not Verdict.UNREACHABLE:
@@ -238,11 +240,16 @@ def is_found(cause: Cause) -> bool:
     return cause.kind in {FOUND.kind, STEPPED.kind}
 
 
+def unexplained(episode: Episode) -> bool:
+    """Whether a clock may be further behind than its cause explains."""
+    return episode.verdict is Verdict.UNSURE or episode.consent == MAX_FORWARD
+
+
 def pulled_away() -> Finding:
     """Return the finding that stepping a guest again and again does not help it."""
     text = "stepped again and again, and wrong again: something pulls its clock away, so it is left alone now"
     remedy = "see whether two time daemons fight, whom its daemon follows, and whether this machine's clock is right"
-    return Finding("often", Verdict.UNSURE, text, remedy)
+    return Finding("often", Verdict.BAD, text, remedy)
 
 
 def listed(states: Mapping[Key, State], connection: str, guests: Sequence[Guest]) -> dict[Key, State]:

@@ -27,14 +27,16 @@ def combine(offsets: Sequence[Offset]) -> Offset | None:
 
     Where all agree it is what they have in common. Where they do not, it is the span of what more than half of them
     allow (as in NTP's intersection, RFC 5905 section 11.2.1), so that a few outliers cost nothing. Where not even
-    half agree it is the span of all: wide, therefore unsure, and true.
+    half agree it is the span of all and of zero: readings that contradict each other make no clock surely off.
     """
     if not offsets:
         return None
-    for needed in (len(offsets), len(offsets) // 2 + 1, 1):
-        if common := _allowed_by(needed, offsets):
-            return common
-    raise AssertionError("every offset allows itself")
+    latest_begin, earliest_end = max(one.earliest_ns for one in offsets), min(one.latest_ns for one in offsets)
+    if latest_begin <= earliest_end:
+        return spanning(latest_begin, earliest_end)
+    if common := _allowed_by(len(offsets) // 2 + 1, offsets):
+        return common
+    return spanning(min(0, *(one.earliest_ns for one in offsets)), max(0, *(one.latest_ns for one in offsets)))
 
 
 def _allowed_by(needed: int, offsets: Sequence[Offset]) -> Offset | None:

@@ -3,8 +3,16 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from clockstep.core.checks import agrees, forward_limit, judge, left_to_daemon, measured, resyncable, worst
-from clockstep.model import Action, Cause, Facts, Policy, Resync, Step, Verdict
+from clockstep.core.checks import (
+    ALLOW_BACKWARD,
+    MAX_FORWARD,
+    agrees,
+    allowed,
+    left_to_daemon,
+    measured,
+    resyncable,
+)
+from clockstep.model import Action, Cause, Decision, Facts, Policy, Resync, Step
 from clockstep.units import MINUTE_NS
 
 SLACK_NS = MINUTE_NS
@@ -18,20 +26,47 @@ def explained(policy: Policy, cause: Cause) -> Policy:
     return replace(policy, max_forward_ns=cause.explains_ns)
 
 
+def decide(facts: Facts, policy: Policy) -> Decision:
+    """Return what is to be done about a clock as it was last seen.
+
+    It is stepped only where it is surely beyond the tolerance and the policy allows the way. One that is a little
+    ahead, or on the edge of the tolerance, is left to its daemon, if that says how it stands.
+    """
+    offset = measured(facts)
+    if facts.host_jumped_ns:
+        return Decision.REFUSED
+    if offset is None or offset.surely_within(policy.tolerance_ns):
+        return Decision.NOTHING
+    beyond = offset.surely_beyond(policy.tolerance_ns)
+    if beyond and allowed(offset, policy):
+        return Decision.STEP
+    if left_to_daemon(facts, policy) and resyncable(facts.claim):
+        return Decision.LEAVE
+    return Decision.CONSENT if beyond else Decision.NOTHING
+
+
+def consent(facts: Facts, policy: Policy) -> str:
+    """Return the option that allows the step which a clock needs; empty where none is needed, or it is no step."""
+    offset = measured(facts)
+    if offset is None or decide(facts, policy) is not Decision.CONSENT:
+        return ""
+    return MAX_FORWARD if offset.latest_ns < 0 else ALLOW_BACKWARD
+
+
 def plan(facts: Facts, policy: Policy, done: Sequence[Action] = ()) -> tuple[Action, ...]:
     """Return the next actions; none where nothing may or need be done.
 
-    A clock is stepped only where it is surely wrong and the policy allows the way. One that is a little ahead, or on
-    the edge of being right, is left to its daemon. A daemon is resynchronised once the clock is right, when it was
-    stepped under the daemon or the daemon does not agree, and once for each step.
+    A daemon is resynchronised once the clock is within tolerance, when it was stepped under the daemon or the daemon
+    does not agree, and once for each step.
     """
-    match worst(judge(facts, policy)):
-        case Verdict.BAD:
-            return _step(facts, policy) or _leave(facts, policy, done)
-        case Verdict.GOOD:
+    offset = measured(facts)
+    match decide(facts, policy):
+        case Decision.STEP if offset:
+            return (Step(-offset.value_ns),)
+        case Decision.LEAVE:
+            return _once(facts, done)
+        case Decision.NOTHING if offset and offset.surely_within(policy.tolerance_ns):
             return _resync(facts, policy, done)
-        case Verdict.UNSURE:
-            return _leave(facts, policy, done)
         case _:
             return ()
 
@@ -42,19 +77,6 @@ def hopeless(facts: Facts, policy: Policy) -> bool:
     wrong = offset is not None and offset.surely_beyond(policy.tolerance_ns)
     lasting = any(trouble.lasting for trouble in facts.trouble)
     return bool(facts.host_jumped_ns) or lasting or (wrong and not plan(facts, policy))
-
-
-def _step(facts: Facts, policy: Policy) -> tuple[Action, ...]:
-    offset = measured(facts)
-    if offset is None:
-        return ()
-    by_ns = -offset.value_ns
-    allowed = -policy.max_backward_ns <= by_ns <= forward_limit(policy)
-    return (Step(by_ns),) if allowed else ()
-
-
-def _leave(facts: Facts, policy: Policy, done: Sequence[Action]) -> tuple[Action, ...]:
-    return _once(facts, done) if left_to_daemon(facts, policy) else ()
 
 
 def _resync(facts: Facts, policy: Policy, done: Sequence[Action]) -> tuple[Action, ...]:

@@ -12,6 +12,8 @@ from fnmatch import fnmatchcase
 from clockstep.errors import UsageError
 from clockstep.model import Choice, Guest, Selected, Selection
 
+SSH = "ssh"
+"""The connection of hosts that are reached by ssh alone."""
 SHOWN = 10
 """How many names a hint lists at most."""
 
@@ -82,10 +84,20 @@ class Wanted:
     """The UUIDs of machines that clockstep has paused: a look at everything shows them too."""
     excluded: tuple[str, ...] = ()
     """Names and globs of machines that are not meant, whatever else says that they are."""
+    hosts: tuple[str, ...] = ()
+    """Hosts that are reached by ssh alone."""
+
+    @property
+    def hosts_alone(self) -> bool:
+        """Whether nothing but such hosts is asked for, so that no hypervisor need be asked."""
+        others = self.names or self.everything or self.connect or (self.cluster and self.cluster.asked)
+        return bool(self.hosts) and not others
 
 
 def addresses(wanted: Wanted) -> tuple[str, ...]:
     """Return where to connect to, each address once; the empty one is libvirt's own default."""
+    if wanted.hosts_alone:
+        return ()
     sources = [wanted.connect, *(place.connect for place in (wanted.cluster, wanted.project) if place)]
     return tuple(dict.fromkeys(next(filter(None, sources), ("",))))
 
@@ -109,7 +121,7 @@ def select(guests: Sequence[Guest], wanted: Wanted, *, changing: bool, held: boo
     a Vagrant machine without a domain; where nothing is named and machines are to be changed; and where there is none.
     """
     paused = wanted.held if held or (held is None and not changing) else frozenset[str]()
-    selection = _select(guests, wanted, paused, changing=changing)
+    selection = _with_hosts(guests, wanted, paused, changing=changing)
     if not selection.nodes:
         raise UsageError("no node is running", "start one, or choose another libvirt with --connect")
     out = excluded(guests, wanted)
@@ -152,6 +164,15 @@ def matched(guests: Sequence[Guest], wanted: Wanted) -> frozenset[str]:
 
 def _patterns(wanted: Wanted) -> tuple[str, ...]:
     return wanted.names or (wanted.cluster.nodes if wanted.cluster and not wanted.everything else ())
+
+
+def _with_hosts(guests: Sequence[Guest], wanted: Wanted, held: frozenset[str], *, changing: bool) -> Selection:
+    """Return what is meant of the hypervisors' machines, if any of them is asked for, and all hosts."""
+    hosts = tuple(Selected(guest, "named by --ssh") for guest in guests if guest.connection == SSH)
+    if wanted.hosts_alone:
+        return Selection(Choice.ARGUMENTS, "--ssh", hosts)
+    listed = _select([guest for guest in guests if guest.connection != SSH], wanted, held, changing=changing)
+    return replace(listed, text=f"{listed.text}, and --ssh", nodes=(*listed.nodes, *hosts)) if hosts else listed
 
 
 def _select(guests: Sequence[Guest], wanted: Wanted, held: frozenset[str], *, changing: bool) -> Selection:
@@ -206,7 +227,7 @@ def _matching(
     called = project.called if project else {}
     for pattern in patterns:
         _refuse_two_meanings(pattern, guests, called)
-        matching = [guest for guest in guests if _means(pattern, guest)]
+        matching = [guest for guest in guests if _means(pattern, guest)] or _only(pattern, guests)
         if not matching:
             raise _unknown(pattern, guests, of, called)
         for guest in matching:
@@ -224,6 +245,12 @@ def _means_yet(pattern: str, guest: Guest, called: Mapping[str, str]) -> bool:
     if pattern in called.values():
         return called.get(guest.uuid) == pattern
     return _means(pattern, guest) or pattern == guest.recorded.removesuffix(f"@{guest.connection}")
+
+
+def _only(name: str, guests: Sequence[Guest]) -> list[Guest]:
+    """Return the machine that has this name at its connection, if it is one alone; a host may have it too."""
+    having = [guest for guest in guests if guest.recorded == f"{name}@{guest.connection}"]
+    return having if len(having) == 1 else []
 
 
 def _refuse_two_meanings(name: str, guests: Sequence[Guest], called: Mapping[str, str]) -> None:

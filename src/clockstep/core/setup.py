@@ -7,7 +7,7 @@ from enum import Enum
 
 from clockstep.core.summary import summarise
 from clockstep.errors import BusyError, ClockstepError
-from clockstep.model import Claim, Episode, HostClock, Summary, Verdict
+from clockstep.model import Claim, Episode, Guest, HostClock, Summary, Verdict
 
 SET_UP = ("apt-get", "dnf")
 """The package managers of systems that are set up; all others get the text, and are left alone."""
@@ -116,10 +116,11 @@ def report(host: HostClock, nodes: Iterable[SetupNode]) -> SetupReport:
     return SetupReport(host, done, summarise([node.episode for node in done if node.episode]))
 
 
-def reported(results: Mapping[str, SetupNode | ClockstepError]) -> tuple[SetupNode, ...]:
+def reported(results: Mapping[Guest, SetupNode | ClockstepError]) -> tuple[SetupNode, ...]:
     """Return what came of each node, an error of reaching it included."""
     return tuple(
-        failed(name, result) if isinstance(result, ClockstepError) else result for name, result in results.items()
+        failed(guest.name, result) if isinstance(result, ClockstepError) else result
+        for guest, result in results.items()
     )
 
 

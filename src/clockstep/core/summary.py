@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from clockstep.core.checks import judge, measured, worst
+from clockstep.core.checks import ORDER, judge, measured, worst
 from clockstep.model import Episode, Examination, Offset, Policy, Step, Summary, What
 
 
@@ -12,7 +12,7 @@ def summarise(episodes: Sequence[Episode]) -> Summary | None:
         return None
     wrong = [episode.wrong_for_ns for episode in episodes if episode.wrong_for_ns is not None]
     return Summary(
-        worst(finding for episode in episodes for finding in episode.findings),
+        max((episode.verdict for episode in episodes), key=ORDER.index),
         _largest([episode.after for episode in episodes]),
         max(wrong, default=None),
     )

@@ -29,8 +29,8 @@ def doctor(
 
         results = side_by_side(guests, job, policy.deadline_ns + GRACE_NS)
     examinations = [
-        _unexamined(world, name, result) if isinstance(result, ClockstepError) else result
-        for name, result in results.items()
+        _unexamined(world, guest.name, result) if isinstance(result, ClockstepError) else result
+        for guest, result in results.items()
     ]
     apart = compare_snapshots(examinations) if together else None
     of_host = examine_host(world.host, _claim_here(here), inside.parse(here(inside.ASK).out))

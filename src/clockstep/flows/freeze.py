@@ -58,7 +58,7 @@ class Freezer:
             raise
         if failed:
             self.let_go()
-            reasons = "; ".join(f"{name}: {error.message}" for name, error in failed.items())
+            reasons = "; ".join(f"{guest.name}: {error.message}" for guest, error in failed.items())
             hint = next((error.hint for error in failed.values() if error.hint), "")
             still = ", ".join(guest.name for guest in self._waiting())
             run_on = f"{still} may stand still for {LEASE_S} s" if still else "what was frozen for it runs"
@@ -111,7 +111,7 @@ class Freezer:
             for guest, one in self._freezes.items()
         )
 
-    def _try(self, guests: Sequence[Guest], wanted: Sequence[str]) -> Mapping[str, ClockstepError]:
+    def _try(self, guests: Sequence[Guest], wanted: Sequence[str]) -> Mapping[Guest, ClockstepError]:
         """Prepare all, then freeze all, over the same ways to them; return what went wrong with each."""
         with nodes(self._world, guests) as node:
 
@@ -193,7 +193,7 @@ def renewed(world: World, guests: Sequence[Guest], lease_s: int) -> list[Guest]:
                 world.clock.sleep_ns(AGAIN_NS)
 
         results = side_by_side(guests, job, RENEWING_NS + SECOND_NS)
-    return [guest for guest in guests if results[guest.name] is True]
+    return [guest for guest in guests if results[guest] is True]
 
 
 @contextmanager
@@ -218,20 +218,20 @@ def renewing(world: World, waiting: Callable[[], Sequence[Guest]], first_s: int)
 
 def thaw_all(world: World, guests: Sequence[Guest], policy: Policy, *, unproven: bool) -> SetReport:
     """Thaw the workloads of nodes: each when its clock has been brought right and proven, or at once if `unproven`."""
-    came: dict[str, Member] = {}
+    came: dict[Guest, Member] = {}
     run = uuid4().hex
 
     def let_go(guest: Guest, node: Node) -> bool:
         try:
             stood = thaw(node.reach, world.clock.monotonic_ns() + TAKES_NS, run)
         except ReachError as error:
-            came[guest.name] = Member(guest.name, Outcome.NOT_THAWED, troubled(error))
+            came[guest] = Member(guest.name, Outcome.NOT_THAWED, troubled(error))
             return False
-        came[guest.name] = Member(guest.name, Outcome.NOTHING_FROZEN if stood is None else Outcome.THAWED)
+        came[guest] = Member(guest.name, Outcome.NOTHING_FROZEN if stood is None else Outcome.THAWED)
         return True
 
     def waiting() -> list[Guest]:
-        return [one for one in guests if one.name not in came or came[one.name].outcome is Outcome.NOT_THAWED]
+        return [one for one in guests if one not in came or came[one].outcome is Outcome.NOT_THAWED]
 
     with world.locks.hold(guests, policy.deadline_ns):
         episodes: tuple[Episode, ...] = ()
@@ -244,8 +244,8 @@ def thaw_all(world: World, guests: Sequence[Guest], policy: Policy, *, unproven:
                 episodes = step(world, dict.fromkeys(guests, ASKED), policy, proven=let_go)
             failed = {}
     for guest in guests:
-        trouble = troubled(failed[guest.name]) if guest.name in failed else None
-        came.setdefault(guest.name, Member(guest.name, Outcome.NOT_THAWED, trouble))
-    members = tuple(came[guest.name] for guest in guests)
+        trouble = troubled(failed[guest]) if guest in failed else None
+        came.setdefault(guest, Member(guest.name, Outcome.NOT_THAWED, trouble))
+    members = tuple(came[guest] for guest in guests)
     complete = all(one.outcome is not Outcome.NOT_THAWED for one in members)
     return SetReport(world.host, None, complete, members, episodes, summary=summarise(episodes))

@@ -20,7 +20,7 @@ from clockstep.units import MINUTE_NS, SECOND_NS
 PAUSE_NS = 15 * SECOND_NS
 SNAPSHOT_NS = 5 * MINUTE_NS
 
-Failures = dict[str, ClockstepError]
+Failures = dict[Guest, ClockstepError]
 
 
 class Hold:
@@ -96,14 +96,14 @@ class Hold:
         episodes = step(self._world, causes, policy, self.resume, proven, ways)
         late = self.still()
         failed = self.resume_all()
-        if resumed := [guest for guest in late if guest.name not in failed]:
+        if resumed := [guest for guest in late if guest not in failed]:
             names = ", ".join(guest.name for guest in resumed)
             self._world.tell("", f"{names}: resumed late; correcting now")
             away_ns = self._world.clock.monotonic_ns() - began_ns
             later = {guest: explaining_more(causes[guest], away_ns) for guest in resumed}
             again = step(self._world, later, policy, proven=proven)
-            corrected = {episode.node: episode for episode in again}
-            episodes = tuple(corrected.get(episode.node, episode) for episode in episodes)
+            corrected = dict(zip(later, again, strict=True))
+            episodes = tuple(corrected.get(guest, was) for guest, was in zip(causes, episodes, strict=True))
         return episodes, failed
 
     def spread_ns(self) -> int | None:

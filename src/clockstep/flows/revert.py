@@ -12,12 +12,12 @@ from clockstep.core.targets import Scope
 from clockstep.errors import ClockstepError, UsageError
 from clockstep.flows.freeze import Freezer
 from clockstep.flows.hold import Failures, Hold
-from clockstep.flows.snapshot import LISTING_NS, RUN_ON, objections, refuse_changed, sought
+from clockstep.flows.snapshot import LISTING_NS, RUN_ON, Listing, objections, refuse_changed, sought
 from clockstep.flows.step import find_ways
 from clockstep.loop.fleet import side_by_side
 from clockstep.loop.heal import troubled
 from clockstep.model import Cause, Episode, Guest, Member, Outcome, Policy, SetReport, Snapshot
-from clockstep.ports import Clock, Hypervisor, World
+from clockstep.ports import Clock, World
 from clockstep.units import MINUTE_NS, show_duration
 
 APART_NS = MINUTE_NS
@@ -32,14 +32,14 @@ class Targets(NamedTuple):
     remarks: tuple[str, ...]
 
 
-def choose(hypervisor: Hypervisor, scope: Scope, name: str | None, *, require_frozen: bool = False) -> Targets:
+def choose(machines: Listing, scope: Scope, name: str | None, *, require_frozen: bool = False) -> Targets:
     """Return what a revert would do.
 
     Raises UsageError with every reason why it cannot be done, and ClockstepError if workloads must have been frozen for
     the snapshots and were not.
     """
-    snapshots, unread = sought(hypervisor, scope, name)
-    refused = side_by_side(list(snapshots), lambda guest: hypervisor.objections(guest, snapshots[guest]), LISTING_NS)
+    snapshots, unread = sought(machines, scope, name)
+    refused = side_by_side(list(snapshots), lambda guest: machines.objections(guest, snapshots[guest]), LISTING_NS)
     if reasons := objections(refused):
         raise UsageError("; ".join(reasons), "nothing was touched")
     if require_frozen and (running := unfrozen(snapshots)):
@@ -150,8 +150,8 @@ def _cause(snapshot: Snapshot, clock: Clock) -> Cause:
 
 
 def _member(guest: Guest, failed: Failures, left: Failures) -> Member:
-    if guest.name in failed:
-        return Member(guest.name, Outcome.NOT_REVERTED, troubled(failed[guest.name]))
-    if guest.name in left:
-        return Member(guest.name, Outcome.HELD, troubled(left[guest.name]))
+    if guest in failed:
+        return Member(guest.name, Outcome.NOT_REVERTED, troubled(failed[guest]))
+    if guest in left:
+        return Member(guest.name, Outcome.HELD, troubled(left[guest]))
     return Member(guest.name, Outcome.HELD if failed else Outcome.REVERTED)

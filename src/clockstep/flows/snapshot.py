@@ -6,6 +6,7 @@ a revert.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Protocol
 from uuid import uuid4
 
 from clockstep.core.names import refuse_bad_name
@@ -30,13 +31,17 @@ from clockstep.model import (
     SnapshotList,
     SnapshotSet,
 )
-from clockstep.ports import Hypervisor, World
+from clockstep.ports import Machines, Snapshots, World
 from clockstep.reach.guard import START_NS, start
 from clockstep.units import SECOND_NS
 from clockstep.workloads.freezer import has_frozen
 
 RUN_ON = "letting all run on"
 LISTING_NS = 30 * SECOND_NS
+
+
+class Listing(Machines, Snapshots, Protocol):
+    """Machines that are listed with their snapshots."""
 
 
 def create(
@@ -71,23 +76,23 @@ def delete(world: World, chosen: Mapping[Guest, Snapshot], policy: Policy) -> Se
     return SetReport(world.host, next(iter(chosen.values())), not failed, members)
 
 
-def having(hypervisor: Hypervisor, scope: Scope, name: str) -> dict[Guest, Snapshot]:
+def having(machines: Listing, scope: Scope, name: str) -> dict[Guest, Snapshot]:
     """Return which guests' snapshots a deletion is about; raises UsageError where that is unclear or none."""
-    return sought(hypervisor, scope, name, whole=False)[0]
+    return sought(machines, scope, name, whole=False)[0]
 
 
 def sought(
-    hypervisor: Hypervisor, scope: Scope, name: str | None, *, whole: bool = True
+    machines: Listing, scope: Scope, name: str | None, *, whole: bool = True
 ) -> tuple[dict[Guest, Snapshot], tuple[str, ...]]:
     """Return what `targets` does of the snapshots that there are, and whose cannot be listed, in sentences.
 
     Of named guests only theirs are listed, and one whose cannot be stops nothing that it is no part of.
     """
-    guests = scope.named or tuple(hypervisor.guests())
-    results = side_by_side(guests, hypervisor.snapshots, LISTING_NS)
-    listed = {guest: () if isinstance(one := results[guest.name], ClockstepError) else one for guest in guests}
+    guests = scope.named or tuple(machines.guests())
+    results = side_by_side(guests, machines.snapshots, LISTING_NS)
+    listed = {guest: () if isinstance(one := results[guest], ClockstepError) else one for guest in guests}
     unread = tuple(
-        f"{guest}: its snapshots cannot be listed: {error.message}" for guest, error in failures(results).items()
+        f"{guest.name}: its snapshots cannot be listed: {error.message}" for guest, error in failures(results).items()
     )
     try:
         return targets(listed, name, scope, whole=whole), unread
@@ -95,17 +100,17 @@ def sought(
         raise UsageError("; ".join([error.message, *unread]), error.hint) from error
 
 
-def fresh(hypervisor: Hypervisor, guests: Sequence[Guest]) -> list[Guest]:
+def fresh(machines: Machines, guests: Sequence[Guest]) -> list[Guest]:
     """Return these guests as they are now: time has passed since they were listed. Raises UsageError for one gone."""
-    now = {guest.key: guest for guest in hypervisor.guests()}
+    now = {guest.key: guest for guest in machines.guests()}
     if gone := [guest.name for guest in guests if guest.key not in now]:
         raise UsageError(f"{', '.join(gone)}: not there any more", "nothing was touched")
     return [now[guest.key] for guest in guests]
 
 
-def refuse_changed(hypervisor: Hypervisor, chosen: Mapping[Guest, Snapshot]) -> None:
+def refuse_changed(snapshots: Snapshots, chosen: Mapping[Guest, Snapshot]) -> None:
     """Raise UsageError where a snapshot is gone or another by now: time has passed since they were looked at."""
-    now = {guest.key: listed for guest, listed in found(hypervisor, list(chosen)).items()}
+    now = {guest.key: listed for guest, listed in found(snapshots, list(chosen)).items()}
     if changed := [guest.name for guest, snapshot in chosen.items() if snapshot not in now[guest.key]]:
         text = f"the snapshot of {', '.join(changed)} is not what it was a moment ago"
         raise UsageError(text, "nothing was touched; run it again")
@@ -114,45 +119,45 @@ def refuse_changed(hypervisor: Hypervisor, chosen: Mapping[Guest, Snapshot]) -> 
 def outcomes(guests: Sequence[Guest], failed: Failures, bad: Outcome, good: Outcome) -> tuple[Member, ...]:
     """Return what work came to for each guest."""
     return tuple(
-        Member(guest.name, bad, troubled(failed[guest.name])) if guest.name in failed else Member(guest.name, good)
+        Member(guest.name, bad, troubled(failed[guest])) if guest in failed else Member(guest.name, good)
         for guest in guests
     )
 
 
-def listing(hypervisor: Hypervisor) -> SnapshotList:
+def listing(machines: Listing) -> SnapshotList:
     """Return all sets of snapshots, oldest first, and those of other tools, each by its name."""
-    guests = hypervisor.guests()
+    guests = machines.guests()
     names = {guest.recorded: guest.name for guest in guests}
-    snapshots = side_by_side(guests, hypervisor.snapshots, LISTING_NS)
+    snapshots = side_by_side(guests, machines.snapshots, LISTING_NS)
     unread = tuple(
-        Member(name, Outcome.UNREAD, troubled(result))
-        for name, result in snapshots.items()
+        Member(guest.name, Outcome.UNREAD, troubled(result))
+        for guest, result in snapshots.items()
         if isinstance(result, ClockstepError)
     )
     groups: dict[tuple[str, str | None], dict[str, Snapshot]] = {}
     for guest, result in snapshots.items():
         for snapshot in () if isinstance(result, ClockstepError) else result:
-            groups.setdefault((snapshot.name, snapshot.set_id), {})[guest] = snapshot
+            groups.setdefault((snapshot.name, snapshot.set_id), {})[guest.name] = snapshot
     sets = [_set(name, set_id, present, names) for (name, set_id), present in groups.items()]
     return SnapshotList(tuple(sorted(sets, key=lambda one: one.created_ns)), unread)
 
 
-def found(hypervisor: Hypervisor, guests: Sequence[Guest]) -> Found:
+def found(having: Snapshots, guests: Sequence[Guest]) -> Found:
     """Return the snapshots of each guest; raises the first error met, because an unknown one could be in the way."""
-    results = side_by_side(guests, hypervisor.snapshots, LISTING_NS)
+    results = side_by_side(guests, having.snapshots, LISTING_NS)
     snapshots: dict[Guest, Sequence[Snapshot]] = {}
     for guest in guests:
-        result = results[guest.name]
+        result = results[guest]
         if isinstance(result, ClockstepError):
             raise result
         snapshots[guest] = result
     return snapshots
 
 
-def objections(asked: Mapping[str, Sequence[str] | ClockstepError]) -> list[str]:
+def objections(asked: Mapping[Guest, Sequence[str] | ClockstepError]) -> list[str]:
     """Return all that was said against a piece of work, with the guests' names, an error of asking included."""
-    said = {name: [result.message] if isinstance(result, ClockstepError) else result for name, result in asked.items()}
-    return [f"{name}: {reason}" for name, reasons in said.items() for reason in reasons]
+    said = {guest: [one.message] if isinstance(one, ClockstepError) else one for guest, one in asked.items()}
+    return [f"{guest.name}: {reason}" for guest, reasons in said.items() for reason in reasons]
 
 
 def guard_all(world: World, guests: Sequence[Guest], node: Nodes) -> list[Guest]:
@@ -164,7 +169,7 @@ def guard_all(world: World, guests: Sequence[Guest], node: Nodes) -> list[Guest]
         return has_frozen(reach, until_ns)
 
     results = side_by_side(guests, job, START_NS)
-    return [guest for guest in guests if results[guest.name] is True]
+    return [guest for guest in guests if results[guest] is True]
 
 
 def _begin(
@@ -285,7 +290,7 @@ def _concluded(
     with freezer.kept():
         episodes, left = hold.resume_and_step(dict.fromkeys(guests, cause), policy, freezer.proven, node)
     remarks = _forget(world.hypervisor, guests, snapshot) if failed else ()
-    remarks += tuple(f"{name}: could not be resumed: {error.message}" for name, error in left.items())
+    remarks += tuple(f"{guest.name}: could not be resumed: {error.message}" for guest, error in left.items())
     members = outcomes(guests, failed, Outcome.NOT_TAKEN, Outcome.NOT_TAKEN if failed else Outcome.TAKEN)
     return SetReport(
         world.host,
@@ -309,15 +314,17 @@ def _undo(world: World, guests: Sequence[Guest], hold: Hold, snapshot: Snapshot,
     _forget(world.hypervisor, guests, snapshot)
 
 
-def _forget(hypervisor: Hypervisor, guests: Sequence[Guest], snapshot: Snapshot) -> tuple[str, ...]:
+def _forget(having: Snapshots, guests: Sequence[Guest], snapshot: Snapshot) -> tuple[str, ...]:
     """Delete what there is of a set; return what could not be deleted, in words."""
 
     def forget(guest: Guest) -> None:
-        if any(one.set_id == snapshot.set_id for one in hypervisor.snapshots(guest)):
-            hypervisor.forget(guest, snapshot.name)
+        if any(one.set_id == snapshot.set_id for one in having.snapshots(guest)):
+            having.forget(guest, snapshot.name)
 
     failed = failures(side_by_side(guests, forget, SNAPSHOT_NS))
-    return tuple(f"{name}: its part of the snapshot was not deleted: {error.message}" for name, error in failed.items())
+    return tuple(
+        f"{one.name}: its part of the snapshot was not deleted: {error.message}" for one, error in failed.items()
+    )
 
 
 def _begun(world: World, guests: Sequence[Guest], name: str) -> dict[Guest, Pause]:
@@ -336,9 +343,9 @@ def standing(guest: Guest, pauses: Mapping[str, Pause]) -> str:
     return "paused by clockstep already" if guest.uuid in pauses else "paused, and not by clockstep"
 
 
-def _refuse_unfit(hypervisor: Hypervisor, guests: Sequence[Guest], reasons: Sequence[str] = ()) -> None:
+def _refuse_unfit(having: Snapshots, guests: Sequence[Guest], reasons: Sequence[str] = ()) -> None:
     """Raise UsageError where there are reasons against it or a guest cannot take part, with all in sentences."""
-    reasons = [*reasons, *objections(side_by_side(guests, hypervisor.objections, LISTING_NS))]
+    reasons = [*reasons, *objections(side_by_side(guests, having.objections, LISTING_NS))]
     if reasons:
         raise UsageError("; ".join(reasons), "nothing was touched; choose other nodes or another name")
 

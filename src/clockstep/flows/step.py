@@ -20,6 +20,8 @@ GRACE_NS = 7 * SECOND_NS
 BEGIN_NS = 40 * SECOND_NS
 """How long it may take to bring a guest to where the loop can begin: libvirtd may be away for half a minute."""
 
+MANY = 50
+
 Begin = Callable[[Guest], int | None]
 """Brings a guest to where the loop can begin, and returns since when its clock has run wrong, if that is known."""
 
@@ -31,6 +33,7 @@ def status(world: World, guests: Sequence[Guest], policy: Policy) -> tuple[Episo
 
 def watch(world: World, guests: Sequence[Guest], policy: Policy) -> Iterator[tuple[Episode, ...]]:
     """Look at every guest each time that it is asked for, over ways that stay open meanwhile."""
+    policy = fitting(policy, len(guests))
     with nodes(world, guests) as node:
 
         def job(guest: Guest) -> Episode:
@@ -66,7 +69,7 @@ def step(
 
     The deadline counts from when it was begun, where that is known, and otherwise from now.
     """
-    company = Company()
+    company, policy = Company(), fitting(policy, len(causes))
 
     with nullcontext(ways) if ways else nodes(world, list(causes)) as node:
         called_ns, over = world.clock.monotonic_ns(), threading.Event()
@@ -88,7 +91,12 @@ def step(
             results = side_by_side(list(causes), job, within_ns, lambda n: world.tell("", done(n, len(causes))))
         finally:
             over.set()
-    return _episodes(results, {guest.name: cause for guest, cause in causes.items()}, world.clock)
+    return _episodes(results, causes, world.clock)
+
+
+def fitting(policy: Policy, count: int) -> Policy:
+    """Return the policy for so many nodes: many are measured no better than their verdicts need."""
+    return replace(policy, glance=True) if count > MANY else policy
 
 
 def find_ways(world: World, guests: Sequence[Guest]) -> None:
@@ -140,9 +148,9 @@ def refuse_paused(guest: Guest, pauses: Mapping[str, Pause]) -> None:
 
 
 def _episodes(
-    results: Mapping[str, Episode | ClockstepError], causes: Mapping[str, Cause], clock: Clock
+    results: Mapping[Guest, Episode | ClockstepError], causes: Mapping[Guest, Cause], clock: Clock
 ) -> tuple[Episode, ...]:
     return tuple(
-        unreached(name, causes[name], result, clock) if isinstance(result, ClockstepError) else result
-        for name, result in results.items()
+        unreached(guest.name, causes[guest], result, clock) if isinstance(result, ClockstepError) else result
+        for guest, result in results.items()
     )

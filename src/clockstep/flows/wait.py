@@ -51,23 +51,23 @@ class _Ways:
 
     def __init__(self, world: World) -> None:
         self._world = world
-        self._open: dict[str, Reach] = {}
+        self._open: dict[tuple[str, str], Reach] = {}
 
     def node(self, guest: Guest) -> Node:
         """Return a guest's node."""
-        if guest.name not in self._open:
-            self._open[guest.name] = self._world.hypervisor.reach(guest)
-        return Node(guest.name, self._open[guest.name])
+        if guest.key not in self._open:
+            self._open[guest.key] = self._world.hypervisor.reach(guest)
+        return Node(guest.name, self._open[guest.key])
 
-    def drop(self, name: str) -> None:
+    def drop(self, key: tuple[str, str]) -> None:
         """Close the way to a node, under whoever still hangs in it: there may be another one the next time."""
-        if reach := self._open.pop(name, None):
+        if reach := self._open.pop(key, None):
             reach.close()
 
     def close(self) -> None:
         """Close all."""
-        for name in list(self._open):
-            self.drop(name)
+        for key in list(self._open):
+            self.drop(key)
 
 
 def _round(world: World, guests: Sequence[Guest], policy: Policy, ways: _Ways, within_ns: int) -> tuple[Episode, ...]:
@@ -82,13 +82,13 @@ def _round(world: World, guests: Sequence[Guest], policy: Policy, ways: _Ways, w
             raise NotRunningError(f"it is {state}", "only a running machine has a clock that can be read")
         return glance(ways.node(guest), AWAITED, policy, world.clock)
 
-    return tuple(_episode(world, ways, name, one) for name, one in side_by_side(guests, job, within_ns).items())
+    return tuple(_episode(world, ways, guest, one) for guest, one in side_by_side(guests, job, within_ns).items())
 
 
-def _episode(world: World, ways: _Ways, name: str, result: Episode | ClockstepError) -> Episode:
+def _episode(world: World, ways: _Ways, guest: Guest, result: Episode | ClockstepError) -> Episode:
     if isinstance(result, ClockstepError):
-        ways.drop(name)
-        return unreached(name, AWAITED, result, world.clock)
+        ways.drop(guest.key)
+        return unreached(guest.name, AWAITED, result, world.clock)
     return result
 
 

@@ -10,6 +10,7 @@ every other, and then passed over: files in a folder of one's own keep one's own
 
 import errno
 import fcntl
+import hashlib
 import os
 import pwd
 import socket
@@ -31,6 +32,8 @@ PREFIX = "\0clockstep/domain/"
 AGAIN_NS = 20 * MILLISECOND_NS
 """How long after one that waited was let go the next try is: another one may be quicker."""
 BACKLOG = 64
+LONGEST = 64
+"""Bytes: with the prefix an address has room for 107 (unix(7))."""
 FOREIGN_NS = 60 * SECOND_NS
 """For how long a lock of another user counts for whoever does not wait for locks at all, as the watcher."""
 
@@ -102,7 +105,7 @@ class DomainLocks:
         """Bind the name; and take the file, if there is one: a process of one's own may hold that alone."""
         bound = lock.enter_context(socket.socket(socket.AF_UNIX))
         try:
-            bound.bind(PREFIX + uuid)
+            bound.bind(_address(uuid))
         except OSError as error:
             if error.errno != errno.EADDRINUSE:
                 raise
@@ -113,7 +116,7 @@ class DomainLocks:
         return True
 
     def _file(self, uuid: str) -> Path | None:
-        return self._folder / uuid.replace("/", "-") if self._folder else None
+        return self._folder / _short(uuid).replace("/", "-") if self._folder else None
 
     def _take_file(self, lock: ExitStack, file: Path) -> bool:
         try:
@@ -159,12 +162,21 @@ class DomainLocks:
             holder = Holder()
             try:
                 waiting.settimeout(max(0, until_ns - self._clock.monotonic_ns()) / SECOND_NS or 0.001)
-                waiting.connect(PREFIX + uuid)
+                waiting.connect(_address(uuid))
                 holder = _named(waiting)
                 waiting.recv(1)
             except OSError:  # nobody holds it any more, or the time is up
                 self._clock.sleep_ns(AGAIN_NS)
             return holder
+
+
+def _address(uuid: str) -> str:
+    return PREFIX + _short(uuid)
+
+
+def _short(uuid: str) -> str:
+    """Return what identifies a machine in a form that an address has room for: a host's name may be too long."""
+    return uuid if len(uuid.encode()) <= LONGEST else hashlib.sha256(uuid.encode()).hexdigest()
 
 
 def account(uid: int) -> str:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 
 from clockstep.core.checks import agrees, judge, left_to_daemon, measured, resyncable, worst
 from clockstep.core.offset import sandwich
-from clockstep.core.plan import explained, hopeless, plan
+from clockstep.core.plan import consent, decide, explained, hopeless, plan
 from clockstep.daemons import DAEMONS, ask_all, parse_all
 from clockstep.errors import BusyError, ClockstepError, InternalError, NotRunningError, NotSteppedError, ReachError
 from clockstep.model import (
@@ -204,7 +204,7 @@ def observe(node: Node, cause: Cause, policy: Policy, clock: Clock) -> Episode:
 def look(run: Run, *, ask: bool) -> Facts:
     """Read the node's clock and, where asked to or where it matters, what its daemon claims."""
     try:
-        reading = run.node.reach.clock()
+        reading = run.node.reach.clock(run.policy.tolerance_ns if run.policy.glance else None)
     except ReachError as error:
         return Facts(trouble=(met(run, error),), host_jumped_ns=jumped(run.anchor, run.clock))
     if jump := jumped(run.anchor, run.clock):
@@ -407,6 +407,8 @@ def conclude(run: Run, facts: Facts, *, proof: bool = True, sync: bool = True) -
         took_ns=run.clock.monotonic_ns() - run.began_ns,
         wrong_for_ns=run.right_ns if run.proven_ns is not None else None,
         proven_ns=run.proven_ns,
+        decision=decide(facts, run.policy),
+        consent=consent(facts, run.policy),
     )
 
 

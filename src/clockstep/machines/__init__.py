@@ -1,11 +1,11 @@
 """Hypervisors: which machines there are, their snapshots, and the way into each.
 
-To add one, write its file with the `Hypervisor` protocol and list it here.
+To add one, write its file with the roles of `ports/machines.py` that its machines have, and list it here.
 """
 
 from collections.abc import Callable
 
 from clockstep.machines.libvirt.hypervisor import Libvirt
-from clockstep.ports import Clock, Hypervisor, Ways
+from clockstep.ports import Clock, Machines, Ways
 
-HYPERVISORS: dict[str, Callable[[str | None, Clock, Ways], Hypervisor]] = {"libvirt": Libvirt}
+HYPERVISORS: dict[str, Callable[[str | None, Clock, Ways], Machines]] = {"libvirt": Libvirt}

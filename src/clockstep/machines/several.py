@@ -1,4 +1,4 @@
-"""Several hypervisors as one, for a run over several connections: what is done with a guest goes to its own."""
+"""Several connections as one: what is done with a machine goes to its own connection, as far as that has the role."""
 
 import threading
 from collections import Counter
@@ -6,24 +6,38 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, wait
 from dataclasses import replace
 from functools import partial
+from typing import NoReturn, Protocol, TypeVar, runtime_checkable
 
-from clockstep.errors import ClockstepError, HypervisorError
+from clockstep.errors import ClockstepError, HypervisorError, UsageError
 from clockstep.model import Around, Bridge, Channel, Guest, Happening, Snapshot
-from clockstep.ports import Hypervisor, Listed, Reach
+from clockstep.ports import Definition, Events, Inside, Listed, Machines, Power, Reach, Snapshots
 from clockstep.units import SECOND_NS
 
 NOTHING: Mapping[str, str] = {}
 PATIENCE_NS = 60 * SECOND_NS
 """For how long a command waits for a list of guests; keepalive has ended a dead connection long before."""
+CLOSING_NS = SECOND_NS // 5
+NO_HYPERVISOR = "name the machine as its hypervisor lists it, with --connect"
+
+
+T = TypeVar("T")
+
+
+@runtime_checkable
+class Closing(Protocol):
+    """What holds connections open."""
+
+    def close(self) -> None:
+        """Close them."""
 
 
 class Several:
-    """Hypervisors by their addresses, and the names of their guests: Vagrant's (`called`, by UUID) if no other has it.
+    """Connections by their addresses, and the names of their guests: Vagrant's (`called`, by UUID) if no other has it.
 
     A guest whose own name another connection has too is called NAME@ADDRESS.
     """
 
-    def __init__(self, parts: Mapping[str, Hypervisor], called: Mapping[str, str] = NOTHING) -> None:
+    def __init__(self, parts: Mapping[str, Machines], called: Mapping[str, str] = NOTHING) -> None:
         self._parts = parts
         self._called = called
         self._asked: dict[str, Future[list[Guest]]] = {}
@@ -53,7 +67,8 @@ class Several:
             for address in self._parts
         ]
         everyone = [guest for guests in self._last.values() for guest in guests]
-        return [listed._replace(guests=named(listed.guests, everyone, self._called)) for listed in surveyed]
+        by_key = {guest.key: guest for guest in named(everyone, everyone, self._called)}
+        return [one._replace(guests=[by_key[guest.key] for guest in one.guests]) for one in surveyed]
 
     def _answer(self, address: str) -> Listed:
         if not self._asked[address].done():
@@ -66,86 +81,107 @@ class Several:
         self._last[address] = [replace(guest, connection=address) for guest in guests]
         return Listed(address, self._last[address])
 
-    def snapshots(self, guest: Guest) -> list[Snapshot]:
-        """Return the guest's snapshots, oldest first."""
-        return self._part(guest).snapshots(own(guest))
+    def subscribe(self, tell: Callable[[Happening], None]) -> None:
+        """Tell what happens to any machine of a connection that has events."""
+        for address, part in self._parts.items():
+            if isinstance(part, Events):
+                part.subscribe(partial(_tell_of, address, tell))
+
+    def close(self) -> None:
+        """Close all connections; one whose other side does not answer is left to the end of the process."""
+        closing = [begun(part.close) for part in self._parts.values() if isinstance(part, Closing)]
+        wait(closing, timeout=CLOSING_NS / SECOND_NS)
+
+    def reach(self, guest: Guest) -> Reach:
+        """Return the way to the machine's inside."""
+        part = self._parts[guest.connection]
+        return part.reach(own(guest)) if isinstance(part, Inside) else lacking(guest, "entered")
 
     def state(self, guest: Guest) -> str:
-        """Return how the guest stands now."""
-        return self._part(guest).state(own(guest))
+        """Return the machine's state now."""
+        return self._power(guest).state(own(guest))
+
+    def pause(self, guest: Guest) -> None:
+        """Stop a running machine's processors."""
+        self._power(guest).pause(own(guest))
+
+    def resume(self, guest: Guest) -> None:
+        """Resume a paused machine."""
+        self._power(guest).resume(own(guest))
+
+    def snapshots(self, guest: Guest) -> list[Snapshot]:
+        """Return the machine's snapshots, oldest first."""
+        return self._snapshots(guest).snapshots(own(guest))
 
     def current(self, guest: Guest) -> Snapshot | None:
-        """Return the snapshot that the guest was taken or put back last."""
-        return self._part(guest).current(own(guest))
-
-    def definition(self, guest: Guest, *, secret: bool = False) -> str:
-        """Return how the guest is defined."""
-        return self._part(guest).definition(own(guest), secret=secret)
-
-    def define(self, guest: Guest, definition: str) -> None:
-        """Define the guest anew."""
-        self._part(guest).define(own(guest), definition)
-
-    def add_channel(self, guest: Guest) -> Channel:
-        """Give the guest a channel for an agent."""
-        return self._part(guest).add_channel(own(guest))
-
-    def remove_channel(self, guest: Guest, added: Channel) -> None:
-        """Take away what of a channel was added."""
-        self._part(guest).remove_channel(own(guest), added)
-
-    def bridges(self, guest: Guest) -> list[Bridge]:
-        """Return the hypervisor's own networks that the guest is on."""
-        return self._part(guest).bridges(own(guest))
-
-    def set_spanning(self, guest: Guest, bridge: Bridge, *, spanning: bool) -> str:
-        """Have the bridge of a network take part in the spanning tree protocol, or not."""
-        return self._part(guest).set_spanning(own(guest), bridge, spanning=spanning)
-
-    def around(self, guest: Guest) -> Around:
-        """Return what the guest is given for keeping time."""
-        return self._part(guest).around(own(guest))
+        """Return the snapshot that the machine was taken or reverted to last."""
+        return self._snapshots(guest).current(own(guest))
 
     def objections(self, guest: Guest, target: Snapshot | None = None) -> list[str]:
-        """Return what stands against a snapshot of the guest, or against its revert to `target`."""
-        return self._part(guest).objections(own(guest), target)
+        """Return what stands against a snapshot of the machine, or against its revert to `target`."""
+        return self._snapshots(guest).objections(own(guest), target)
 
     def snapshot(self, guest: Guest, snapshot: Snapshot) -> None:
-        """Take a snapshot of a paused guest, memory included."""
-        self._part(guest).snapshot(own(guest), snapshot)
+        """Take a snapshot of a paused machine, memory included."""
+        self._snapshots(guest).snapshot(own(guest), snapshot)
 
     def forget(self, guest: Guest, name: str) -> None:
         """Delete a snapshot."""
-        self._part(guest).forget(own(guest), name)
+        self._snapshots(guest).forget(own(guest), name)
 
     def revert(self, guest: Guest, name: str) -> None:
-        """Put the guest back to a snapshot and leave it paused."""
-        self._part(guest).revert(own(guest), name)
+        """Revert the machine to a snapshot and leave it paused."""
+        self._snapshots(guest).revert(own(guest), name)
 
-    def pause(self, guest: Guest) -> None:
-        """Stop a running guest's processors."""
-        self._part(guest).pause(own(guest))
+    def around(self, guest: Guest) -> Around:
+        """Return what the machine is given for keeping time."""
+        return self._definition(guest).around(own(guest))
 
-    def resume(self, guest: Guest) -> None:
-        """Let a paused guest run on."""
-        self._part(guest).resume(own(guest))
+    def definition(self, guest: Guest, *, secret: bool = False) -> str:
+        """Return how the machine is defined."""
+        return self._definition(guest).definition(own(guest), secret=secret)
 
-    def reach(self, guest: Guest) -> Reach:
-        """Return the way to the guest's inside."""
-        return self._part(guest).reach(own(guest))
+    def define(self, guest: Guest, definition: str) -> None:
+        """Replace the machine's definition."""
+        self._definition(guest).define(own(guest), definition)
 
-    def subscribe(self, tell: Callable[[Happening], None]) -> None:
-        """Tell what happens to any guest of any part."""
-        for address, part in self._parts.items():
-            part.subscribe(partial(_tell_of, address, tell))
+    def add_channel(self, guest: Guest) -> Channel:
+        """Give the machine a channel for an agent."""
+        return self._definition(guest).add_channel(own(guest))
 
-    def _part(self, guest: Guest) -> Hypervisor:
-        return self._parts[guest.connection]
+    def remove_channel(self, guest: Guest, added: Channel) -> None:
+        """Remove what was added of a channel."""
+        self._definition(guest).remove_channel(own(guest), added)
+
+    def bridges(self, guest: Guest) -> list[Bridge]:
+        """Return the hypervisor's own networks that the machine is on."""
+        return self._definition(guest).bridges(own(guest))
+
+    def set_spanning(self, guest: Guest, bridge: Bridge, *, spanning: bool) -> str:
+        """Have the bridge of a network take part in the spanning tree protocol, or not."""
+        return self._definition(guest).set_spanning(own(guest), bridge, spanning=spanning)
+
+    def _power(self, guest: Guest) -> Power:
+        part = self._parts[guest.connection]
+        return part if isinstance(part, Power) else lacking(guest, "paused or resumed")
+
+    def _snapshots(self, guest: Guest) -> Snapshots:
+        part = self._parts[guest.connection]
+        return part if isinstance(part, Snapshots) else lacking(guest, "snapshot or reverted")
+
+    def _definition(self, guest: Guest) -> Definition:
+        part = self._parts[guest.connection]
+        return part if isinstance(part, Definition) else lacking(guest, "examined or redefined")
 
 
-def begun(job: Callable[[], list[Guest]]) -> "Future[list[Guest]]":
+def lacking(guest: Guest, done: str) -> NoReturn:
+    """Raise UsageError for a machine that has no hypervisor here by which this could be done."""
+    raise UsageError(f"{guest.name} cannot be {done}: no hypervisor of it is known here", NO_HYPERVISOR)
+
+
+def begun(job: Callable[[], T]) -> "Future[T]":
     """Return what a thread that begins now will answer; nothing waits for a thread that never does."""
-    future: Future[list[Guest]] = Future()
+    future: Future[T] = Future()
 
     def work() -> None:
         try:

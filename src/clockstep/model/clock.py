@@ -8,12 +8,22 @@ from clockstep.units import DAY_NS, MILLISECOND_NS, SECOND_NS
 
 
 class Verdict(Enum):
-    """What a look says of a node, from harmless to worst. Only BAD is acted on; UNSURE never steps."""
+    """What is measured of a node's clock, from harmless to worst. What may be done about it is a `Decision`."""
 
     GOOD = "good"
     BAD = "bad"
     UNSURE = "unsure"
     UNREACHABLE = "unreachable"
+
+
+class Decision(Enum):
+    """What is to be done about a node's clock, where that is allowed."""
+
+    NOTHING = "nothing"
+    STEP = "step"
+    LEAVE = "leave-to-daemon"
+    CONSENT = "needs-consent"
+    REFUSED = "refused"
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +121,8 @@ class Policy:
 
     `max_forward_ns` of None leaves it to the cause to say how far behind a clock can be; `looks` is how many good
     looks in a row prove it; `require_sync` makes a daemon that is not synchronised by the deadline a failure. Without
-    `resync_idle`, a daemon that is not in sync is left alone if the clock was within tolerance all the time.
+    `resync_idle`, a daemon that is not in sync is left alone if the clock was within tolerance all the time. With
+    `glance` a clock that is seen to be within tolerance is measured no better, as is enough for many nodes at once.
     """
 
     tolerance_ns: int = 10 * MILLISECOND_NS
@@ -121,6 +132,7 @@ class Policy:
     looks: int = 3
     require_sync: bool = False
     resync_idle: bool = True
+    glance: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +193,8 @@ class Episode:
     wall clock; the durations are from its monotonic clock. They run from the cause, or from the first look where no
     moment of the cause is known: `wrong_for_ns` to the first of the good looks that prove it (0 where the very first
     look was good), `proven_ns` to the last of them; both are None where it was not proven. `planned` is what would be
-    done, where it was only looked.
+    done, where it was only looked. `decision` is of the last look, and `consent` the option that allows a step which
+    needs it.
     """
 
     node: str
@@ -197,6 +210,8 @@ class Episode:
     wrong_for_ns: int | None = None
     proven_ns: int | None = None
     planned: tuple[Action, ...] = ()
+    decision: Decision = Decision.NOTHING
+    consent: str = ""
 
 
 @dataclass(frozen=True, slots=True)

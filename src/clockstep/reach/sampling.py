@@ -17,6 +17,9 @@ OF_FAR = (2, 6, 6 * MILLISECOND_NS)
 """A clock that far off will be stepped and looked at again: it loses more by waiting than it gains by a better look.
 Two samples, so that an agent that answers anything contradicts itself, and few more where the machine is busy."""
 
+IN_VAIN, USABLE_NS = 5, 5 * MILLISECOND_NS
+"""So many samples that told no more are enough for a bound as good as that."""
+
 OF_GLANCE = 2
 """Samples that agree are enough to say that nothing is to be done."""
 
@@ -31,47 +34,61 @@ Read = Callable[[], tuple[int, int]]
 
 
 def sampled(source: str, read: Read, clock: Clock, resolution_ns: int, within_ns: int | None = None) -> Reading:
-    """Measure several times, and return what that says together at the time of the last.
+    """Measure several times, and return what that says together, as of the quickest answer.
 
+    What was said ages, so a slow way to a node is not asked on and on: `IN_VAIN` samples that tell no more are enough.
     A clock that is seen to be within `within_ns` is measured no better. One that says the same twice moves in steps,
     since no way to a node is as quick as a microsecond: then its resolution is taken to be `COARSE_NS`.
 
     Raises ReachError for a time that cannot be one, and where this machine's clock ran backwards meanwhile.
     """
     taken: list[_Answer] = []
-    least_ns = LATEST_S * SECOND_NS
+    told_ns, told_by = LATEST_S * SECOND_NS, 0
     while True:
         taken.append(_ask(read, clock))
-        now = clock.monotonic_ns()
-        least_ns = min(least_ns, now - taken[-1].asked_ns)
         if len({one.said_ns for one in taken}) < len(taken):
             resolution_ns = max(resolution_ns, COARSE_NS)
-        offset = combine([aged(_sandwiched(one, resolution_ns), now - one.asked_ns) for one in taken])
+        quickest = min(taken, key=lambda one: one.heard_ns - one.asked_ns)
+        offset = combine([aged(_sandwiched(one, resolution_ns), one.apart_ns(quickest)) for one in taken])
         assert offset is not None
+        if offset.error_ns < told_ns:
+            told_ns, told_by = offset.error_ns, len(taken)
         far = abs(offset.value_ns) >= FAR_NS
         least, most, tight_ns = OF_FAR if far else OF_NEAR
         settled = within_ns is not None and len(taken) >= OF_GLANCE and offset.surely_within(within_ns)
-        if settled or len(taken) >= most or (len(taken) >= least and offset.error_ns <= tight_ns):
-            return Reading(source, offset, clock.realtime_ns(), least_ns)
+        in_vain = len(taken) >= told_by + IN_VAIN and offset.error_ns <= USABLE_NS and not _open(offset, within_ns)
+        enough = offset.error_ns <= tight_ns or in_vain
+        if settled or len(taken) >= most or (len(taken) >= least and enough):
+            return Reading(source, offset, quickest.after_ns, quickest.heard_ns - quickest.asked_ns)
+
+
+def _open(offset: Offset, within_ns: int | None) -> bool:
+    """Whether it is not known whether a clock is within that."""
+    return within_ns is not None and not (offset.surely_within(within_ns) or offset.surely_beyond(within_ns))
 
 
 class _Answer(NamedTuple):
-    """What the node said, between which moments of this machine's wall clock, asked when by its monotonic one."""
+    """What the node said, between which moments of this machine's wall clock, and of its monotonic one."""
 
     before_ns: int
     said_ns: int
     after_ns: int
     asked_ns: int
+    heard_ns: int
+
+    def apart_ns(self, other: "_Answer") -> int:
+        """Return how long before the end of the other this may have been said, or after it."""
+        return max(abs(other.heard_ns - self.asked_ns), abs(other.heard_ns - self.heard_ns))
 
 
 def _ask(read: Read, clock: Clock) -> _Answer:
     at, before = clock.monotonic_ns(), clock.realtime_ns()
     seconds, nanoseconds = read()
-    after = clock.realtime_ns()
+    after, heard = clock.realtime_ns(), clock.monotonic_ns()
     if not (0 <= seconds < LATEST_S and 0 <= nanoseconds < SECOND_NS):
         text = f"the node says that it is {seconds} s and {nanoseconds} ns since 1970"
         raise ReachError(text, "its clock cannot be told from that; look into the guest")
-    return _Answer(before, seconds * SECOND_NS + nanoseconds, after, at)
+    return _Answer(before, seconds * SECOND_NS + nanoseconds, after, at, heard)
 
 
 def _sandwiched(answer: _Answer, resolution_ns: int) -> Offset:

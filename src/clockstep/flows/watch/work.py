@@ -4,14 +4,14 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 
-from clockstep.core.events import FOUND, STEPPED, Done, Work, was_set
+from clockstep.core.events import FOUND, STEPPED, Done, Work, unexplained, was_set
 from clockstep.core.trail import Trail, cause, overtakes
 from clockstep.errors import BusyError, ClockstepError, HypervisorError, InternalError, ReachError
 from clockstep.flows.freeze import GONE, Freezer
 from clockstep.flows.glance import glance
 from clockstep.flows.watch.watched import Orders, Watched, drop
 from clockstep.loop.heal import Company, heal, unreached
-from clockstep.model import Cause, Episode, Freeze, Guest, Snapshot, Step, Verdict, What
+from clockstep.model import Cause, Decision, Episode, Freeze, Guest, Snapshot, Step, Verdict, What
 from clockstep.ports import Node, Reach, World
 from clockstep.reach.guard import start
 from clockstep.units import SECOND_NS
@@ -68,7 +68,7 @@ class Worker:
                 seen = replace(seen, cause=found)
             if work.act and seen.verdict is Verdict.GOOD:
                 self._see_to_guard(watched)
-            if not work.act or seen.verdict is not Verdict.BAD:
+            if not work.act or seen.verdict is not Verdict.BAD or seen.decision is Decision.CONSENT:
                 return Done(guest.key, seen)
             work = replace(work, known=found)
         elif not self._runs_soon(guest):
@@ -77,7 +77,7 @@ class Worker:
             snapshot = self._snapshot(guest)
             episode = self._healed(watched, work, snapshot)
             reverted = trail is not None and trail.why is What.REVERTED
-            if reverted and episode.verdict is Verdict.UNSURE and (another := self._another(guest, snapshot)):
+            if reverted and unexplained(episode) and (another := self._another(guest, snapshot)):
                 episode = self._healed(watched, work, another)
             return Done(guest.key, episode, trail if episode.verdict is Verdict.UNREACHABLE else None)
 

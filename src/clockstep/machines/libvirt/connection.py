@@ -1,8 +1,4 @@
-"""Connections to libvirt that cannot hang unnoticed, and what its errors mean.
-
-Every guest gets a connection of its own: libvirt works on at most five requests of one connection at a time
-(max_client_requests in libvirtd.conf), so five guests that hang would stop all others on a shared one.
-"""
+"""Connections to libvirt whose end is noticed, and what its errors mean."""
 
 import operator
 import re

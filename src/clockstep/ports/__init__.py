@@ -1,0 +1,46 @@
+"""What the loop and the flows need of the world, as protocols: real adapters and strict fakes both satisfy them."""
+
+from clockstep.ports.clock import Clock
+from clockstep.ports.daemons import Daemon
+from clockstep.ports.journal import Journal
+from clockstep.ports.locks import Locks
+from clockstep.ports.machines import (
+    Definition,
+    Events,
+    Hypervisor,
+    Inside,
+    Inventory,
+    Listed,
+    Machines,
+    Power,
+    Snapshots,
+)
+from clockstep.ports.reach import NO_PROGRAM, Login, Node, Output, Reach, Ways
+from clockstep.ports.sink import Sightings, Sink
+from clockstep.ports.world import Tell, World
+
+__all__ = [
+    "NO_PROGRAM",
+    "Clock",
+    "Daemon",
+    "Definition",
+    "Events",
+    "Hypervisor",
+    "Inside",
+    "Inventory",
+    "Journal",
+    "Listed",
+    "Locks",
+    "Login",
+    "Machines",
+    "Node",
+    "Output",
+    "Power",
+    "Reach",
+    "Sightings",
+    "Sink",
+    "Snapshots",
+    "Tell",
+    "Ways",
+    "World",
+]

@@ -1,0 +1,29 @@
+"""All that a flow works with."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from clockstep.model import HostClock
+from clockstep.ports.clock import Clock
+from clockstep.ports.journal import Journal
+from clockstep.ports.locks import Locks
+from clockstep.ports.machines import Hypervisor
+
+Tell = Callable[[str, str], None]
+"""Takes a node's name, or nothing for all, and a line of the story."""
+
+
+class World(NamedTuple):
+    """All that a flow works with: the machines, their locks and pauses, this machine's clock, and whom to tell.
+
+    `asking_ns` is how long it may take to learn how a node is reached, before its deadline begins; 0 if nobody has to
+    be asked for that.
+    """
+
+    hypervisor: Hypervisor
+    clock: Clock
+    host: HostClock
+    locks: Locks
+    journal: Journal
+    tell: Tell
+    asking_ns: int = 0
