@@ -677,7 +677,10 @@ def test_a_host_that_was_off_explains_it_where_no_event_told_of_the_restore(tmp_
     hypervisor.machines["node1"].offset_ns = -off_ns
     hypervisor.machines["node2"].offset_ns = -off_ns - 3600 * SECOND
     after = Watch(clock, tmp_path, hypervisor)
-    assert {one.node: one.decision for one in after.told} == {"node1": Decision.NOTHING, "node2": Decision.CONSENT}
+    assert {one.node: (one.verdict, one.decision) for one in after.told} == {
+        "node1": (Verdict.GOOD, Decision.NOTHING),
+        "node2": (Verdict.BAD, Decision.CONSENT),
+    }
 
 
 def test_a_host_that_is_not_synchronised_after_it_was_off_explains_a_day_until_it_is(tmp_path: Path) -> None:
@@ -688,7 +691,7 @@ def test_a_host_that_is_not_synchronised_after_it_was_off_explains_a_day_until_i
     clock.real, clock.mono = clock.real + off_ns, 100 * SECOND
     hypervisor.machines["node1"].offset_ns = -off_ns
     after = Watch(clock, tmp_path, hypervisor, synchronised=False)
-    assert [(one.node, one.decision) for one in after.told] == [("node1", Decision.CONSENT)]
+    assert [(one.node, one.verdict, one.decision) for one in after.told] == [("node1", Verdict.BAD, Decision.CONSENT)]
     after.watcher.orders.synchronised = lambda: True
     after.sweep()
     assert [(one.node, one.verdict) for one in after.told[1:]] == [("node1", Verdict.GOOD)]
@@ -713,7 +716,7 @@ def test_a_watcher_that_never_saw_a_clock_explains_a_day(tmp_path: Path) -> None
     hypervisor = SimHypervisor(clock, NAMES)
     hypervisor.machines["node1"].offset_ns = -3 * 86_400 * SECOND
     watch = Watch(clock, tmp_path, hypervisor)
-    assert [(one.node, one.decision) for one in watch.told] == [("node1", Decision.CONSENT)]
+    assert [(one.node, one.verdict, one.decision) for one in watch.told] == [("node1", Verdict.BAD, Decision.CONSENT)]
 
 
 class Hosts(Watch):
