@@ -156,6 +156,27 @@ def test_what_moved_a_clock_without_a_daemon_is_not_put_down_to_one() -> None:
 
 
 @dataclass
+class Steered(SimGuest):
+    """A guest whose daemon steps the clock to its servers' time as it is resynced, which takes seconds."""
+
+    def _execute(self, argv: list[str]) -> tuple[int, str, str]:
+        done = super()._execute(argv)
+        if argv[2] == chrony.RESYNC:
+            self.pass_ns(3 * SECOND)
+            self.offset_ns = 300 * SECOND
+        return done
+
+
+def test_a_clock_is_looked_at_after_a_resync_during_which_the_deadline_has_passed() -> None:
+    guest = Steered(SimClock(), -60 * SECOND)
+    episode = both(guest, Policy(deadline_ns=3 * SECOND))
+    assert [type(action) for action in episode.actions] == [Step, Resync]
+    assert (episode.verdict, episode.proven_ns) == (Verdict.BAD, None)
+    assert episode.after is not None
+    assert episode.after.value_ns > 299 * SECOND
+
+
+@dataclass
 class Interrupted(SimGuest):
     """A guest to which something else happens after so many questions to its daemon."""
 

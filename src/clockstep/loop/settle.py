@@ -30,17 +30,20 @@ def settle(run: Run, superseded: Callable[[], bool] = lambda: False) -> Episode:
 
     A daemon is not waited for any longer once the run is `superseded`: something has happened to the node again, which
     is for the next run to correct. A clock that was not proven is concluded as it is, and one that is moved away
-    meanwhile is proven again, where it may be.
+    meanwhile is proven again, where it may be. What was done to it or its daemon is always followed by a look, also if
+    the deadline has passed meanwhile.
     """
     run.company.leave(run)
     if not run.proven:
         return conclude(run)
     patient_until_ns = run.clock.monotonic_ns() + min(PATIENCE_NS, run.policy.deadline_ns // 4)
-    while not run.is_late and (run.proven or prove_again(run)):
+    fresh = True
+    while not (run.is_late and fresh) and (run.proven or prove_again(run)):
         if superseded() and not run.daemon_needs_resync:
             return conclude(run, sync=False)
         if run.asked:
             trouble = learn_late(run)
+            fresh = trouble is not None
         else:
             held = run.company.has_unproven() and run.clock.monotonic_ns() < patient_until_ns
             facts = look(run, ask=not held)
@@ -49,7 +52,8 @@ def settle(run: Run, superseded: Callable[[], bool] = lambda: False) -> Episode:
             run.take(facts)
             if is_over(run, facts, held=held):
                 break
-            trouble = bring_along(run, facts, held=held) if run.proven else None
+            fresh = not run.proven
+            trouble = None if fresh else bring_along(run, facts, held=held)
         if trouble and trouble.lasting:
             run.facts = replace(run.facts, trouble=(*run.facts.trouble, trouble))
             break
