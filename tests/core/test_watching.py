@@ -13,7 +13,7 @@ from clockstep.core.events import BOOT_NS, FOUND, SILENCE_NS, STEPPED
 from clockstep.core.plan import SLACK_NS
 from clockstep.core.selection import Wanted, is_chosen, matched
 from clockstep.core.trail import OFTEN, WINDOW_NS, Trail, cause, follow, too_often
-from clockstep.daemons import ask_all
+from clockstep.daemons import ask_all, chrony
 from clockstep.daemons.chrony import WAIT
 from clockstep.errors import ReachError
 from clockstep.flows.snapshot import create
@@ -409,6 +409,21 @@ def test_a_clock_that_no_event_told_of_is_found_by_the_sweep(watch: Watch) -> No
     watch.sweep()
     (episode,) = watch.told
     assert (episode.node, episode.verdict, episode.cause) == ("node2", Verdict.GOOD, STEPPED)
+
+
+def test_a_clock_that_is_a_little_ahead_is_left_to_its_daemon_which_is_resynced(watch: Watch) -> None:
+    machine = watch.hypervisor.machines["node1"]
+    machine.offset_ns = SECOND // 5
+    watch.sweep()
+    assert chrony.RESYNC in machine.commands
+    assert (watch.told[-1].verdict, machine.steps) == (Verdict.GOOD, [])
+
+
+def test_a_clock_that_needs_consent_to_go_back_is_asked_nothing(watch: Watch) -> None:
+    machine = watch.hypervisor.machines["node1"]
+    machine.offset_ns = 5 * SECOND
+    watch.sweep()
+    assert (watch.told[-1].decision, machine.commands, machine.steps) == (Decision.CONSENT, [], [])
 
 
 def test_a_clock_that_drifts_or_was_wrong_from_the_start_was_set_by_nobody(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 
+from clockstep.core.checks import left_to_daemon
 from clockstep.core.events import FOUND, STEPPED, Done, Work, unexplained, was_set
 from clockstep.core.trail import Trail, cause, overtakes
 from clockstep.errors import BusyError, ClockstepError, HypervisorError, InternalError, ReachError
@@ -72,7 +73,7 @@ class Worker:
                 seen = replace(seen, cause=found)
             if work.act and seen.verdict is Verdict.GOOD:
                 self._see_to_guard(watched)
-            if not work.act or seen.verdict is not Verdict.BAD or seen.decision is Decision.CONSENT:
+            if not work.act or seen.verdict is not Verdict.BAD or self._needs_consent(seen):
                 return Done(guest.key, seen)
             work = replace(work, known=found)
         elif not self._runs_soon(guest):
@@ -120,6 +121,10 @@ class Worker:
         if one.trouble is GONE and not (stepped and trail is not None and trail.why is What.REVERTED):
             return
         self._world.tell("", f"{one.node}: {one.trouble.text if one.trouble else 'its workloads were thawed'}")
+
+    def _needs_consent(self, seen: Episode) -> bool:
+        """Whether nothing may be done about a clock; its daemon, which may slew a small offset, was not asked yet."""
+        return seen.decision is Decision.CONSENT and not left_to_daemon(seen.facts, self.orders.policy)
 
     def _was_set(self, watched: Watched, glance: Episode) -> bool:
         return was_set(watched.state, glance, self.orders.policy.tolerance_ns, self._clock.monotonic_ns())
