@@ -84,6 +84,19 @@ def test_one_that_never_reads_its_input_and_leaves_something_behind_holds_nobody
     os.kill(pid, 9)
 
 
+def test_what_it_leaves_behind_and_prints_on_for_ever_holds_nobody_up(tmp_path: Path) -> None:
+    pid = tmp_path / "pid"
+    chatter = "import os, time\nwhile True: os.write(1, b'.'); time.sleep(0.0001)"
+    began_s = time.monotonic()
+    assert (
+        Hook()
+        .run(sh(f'{sys.executable} -c "{chatter}" & echo $! > {pid}; sleep 0.3; exit 4'), b"")
+        .startswith("failed: exit code 4")
+    )
+    assert time.monotonic() - began_s < 10
+    os.kill(int(pid.read_text()), 9)
+
+
 def test_it_does_not_pose_as_the_service(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NOTIFY_SOCKET", "/somewhere")
     assert Hook().run(sh('test -z "$NOTIFY_SOCKET"'), b"") == ""

@@ -1,11 +1,13 @@
 """Running a command of the user's on the host: bounded in time and output, and no danger to the caller."""
 
+import math
 import os
 import select
 import signal
 import subprocess
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import IO
@@ -17,6 +19,8 @@ MOST = 1 << 20
 """How many bytes a hook may print."""
 SHOWN = 512
 POLL_MS = 20
+LAST_S = 0.5
+"""For how long what is left of the output is read, once the process has ended."""
 NOT_ITS_OWN = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")
 """Variables by which a service manager knows the watcher, and nobody else."""
 
@@ -104,21 +108,23 @@ class _Output:
         self._file = file
         self._end = end
         self._tail = bytearray()
-        self._over = threading.Event()
+        self._over_s = math.inf
         self._thread = threading.Thread(target=self._read, daemon=True)
         self._thread.start()
 
     def end(self) -> bytes:
-        """Return the last of it, once the process has ended; what that has started may hold its output open."""
-        self._over.set()
+        """Return the last of it, once the process has ended; what that has started may print on for ever."""
+        self._over_s = time.monotonic() + LAST_S
         self._thread.join()
         return bytes(self._tail)
 
     def _read(self) -> None:
         ready, total = select.poll(), 0
         ready.register(self._file, select.POLLIN)
-        while ready.poll(POLL_MS) or not self._over.is_set():
-            if not ready.poll(0):
+        while time.monotonic() < self._over_s:
+            if not ready.poll(POLL_MS):
+                if self._over_s < math.inf:
+                    return
                 continue
             chunk = os.read(self._file, 65_536)
             total += len(chunk)
