@@ -21,15 +21,17 @@ from clockstep.errors import (
 )
 from clockstep.host.clock import SystemClock
 from clockstep.host.reference import HostReference
+from clockstep.machines.libvirt import hypervisor as hypervisors
 from clockstep.machines.libvirt.channel import DomainChannel
 from clockstep.machines.libvirt.connection import connect, unanswered
 from clockstep.machines.libvirt.hardware import agent_connected
 from clockstep.machines.libvirt.hypervisor import Libvirt
 from clockstep.machines.libvirt.marks import describe_snapshot, parse_snapshot
 from clockstep.machines.libvirt.pool import Lease
-from clockstep.model import Snapshot
+from clockstep.model import Happening, Snapshot, What
 from clockstep.ports import Reach, Ways
 from clockstep.units import SECOND_NS
+from conftest import until
 
 DESCRIBED = (
     "<domainsnapshot><name>{name}</name><description>{text}</description>"
@@ -255,3 +257,23 @@ def test_connections_that_broke_are_closed_and_no_callback_keeps_them(monkeypatc
     assert hypervisor.state(guest) == "running"
     assert [one for one, _ in closed] == [listing, lent]
     assert closed[0][1] == 0
+
+
+def test_a_new_connection_that_tells_of_no_events_yet_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    hypervisor = Libvirt("test:///default", SystemClock(), HostReference())
+    heard = list[Happening]()
+    hypervisor.subscribe(heard.append)
+    broken = hypervisor._connection
+    monkeypatch.setattr(libvirt.virConnect, "isAlive", lambda one: one is not broken)
+    with monkeypatch.context() as patched:
+        patched.setattr(hypervisors, "register", failing)
+        with pytest.raises(HypervisorError):
+            hypervisor.guests()
+    (guest,) = hypervisor.guests()
+    hypervisor.pause(guest)
+    hypervisor.resume(guest)
+    until(lambda: [one.what for one in heard] == [What.PAUSED, What.RESUMED], 10)
+
+
+def failing(_connection: object, _clock: object, _tell: object) -> list[int]:
+    raise refusal(libvirt.VIR_ERR_RPC, "the daemon is just starting")

@@ -104,11 +104,15 @@ class Libvirt(DomainPower, DomainSnapshots, DomainDefinition):
             close(self._connection, self._callbacks)
 
     def _living(self) -> Any:
-        """Return the connection that lists, a new one if it broke."""
+        """Return the connection that lists, a new one if it broke; one without events would never be replaced."""
         with self._listing:
             if not alive(self._connection):
-                broken, self._connection = self._connection, connect(self._uri, again=True)
-                close(broken, self._callbacks)
-                if self._tell:
-                    self._callbacks = register(self._connection, self._clock, self._tell)
+                connection = connect(self._uri, again=True)
+                try:
+                    callbacks = register(connection, self._clock, self._tell) if self._tell else []
+                except libvirt.libvirtError:
+                    close(connection)
+                    raise
+                close(self._connection, self._callbacks)
+                self._connection, self._callbacks = connection, callbacks
             return self._connection
