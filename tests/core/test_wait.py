@@ -1,13 +1,15 @@
 """`wait`: clocks are within tolerance in several readings in a row, and nothing is changed meanwhile."""
 
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from clockstep.errors import HypervisorError
 from clockstep.flows.wait import wait
 from clockstep.host.locks import DomainLocks
+from clockstep.machines.several import Several
 from clockstep.model import Guest, Policy, Verdict
 from clockstep.ports import World
 from clockstep.state.journal import FileJournal
@@ -105,14 +107,38 @@ def test_a_node_that_does_not_answer_is_waited_for_too(waited: Waited, change: s
 
 
 def test_a_hypervisor_that_is_away_for_a_while_ends_no_wait(waited: Waited) -> None:
-    listing = waited.hypervisor.guests
-    guests, away = listing(), [HypervisorError("libvirtd is restarted")] * 3
+    waited.hypervisor.silent = True
+    guests = waited.hypervisor.guests()
+    episodes, done = wait(waited.world, guests, Policy(), 2 * SECOND)
+    assert ([episode.verdict for episode in episodes], done) == ([Verdict.UNREACHABLE] * 2, False)
 
-    def listed() -> list[Guest]:
-        if away:
-            raise away.pop()
-        return listing()
+    def back() -> None:
+        waited.hypervisor.silent = False
 
-    waited.hypervisor.guests = listed  # type: ignore[method-assign]
+    waited.at = [(waited.clock.mono - 5000 * SECOND + 3 * SECOND, back)]
     episodes, done = wait(waited.world, guests, Policy(), 60 * SECOND)
     assert ([episode.verdict for episode in episodes], done) == ([Verdict.GOOD, Verdict.GOOD], True)
+
+
+def test_a_hypervisor_that_hangs_uses_up_no_more_than_the_timeout(waited: Waited) -> None:
+    over, hanging = threading.Event(), threading.Event()
+
+    class Hanging(SimHypervisor):
+        def guests(self) -> list[Guest]:
+            if hanging.is_set():
+                over.wait(30)
+            return super().guests()
+
+    several = Several({"": waited.hypervisor, "far": Hanging(waited.clock, ["node3"])})
+    guests = several.guests()
+    hanging.set()
+    waited.world = waited.world._replace(hypervisor=several)
+    began_s = time.monotonic()
+    try:
+        episodes, done = wait(waited.world, guests, Policy(), SECOND)
+    finally:
+        over.set()
+    assert time.monotonic() - began_s < 20
+    verdicts = {episode.node: episode.verdict for episode in episodes}
+    assert verdicts["node1"] is verdicts["node2"] is Verdict.GOOD
+    assert not done

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from clockstep.core.checks import measured
-from clockstep.errors import ClockstepError, HypervisorError, NotRunningError
+from clockstep.errors import ClockstepError, NotRunningError
 from clockstep.flows.glance import glance
 from clockstep.flows.step import find_ways
 from clockstep.loop.episodes import unreached
@@ -71,18 +71,21 @@ class _Ways:
 
 
 def _round(world: World, guests: Sequence[Guest], policy: Policy, ways: _Ways, within_ns: int) -> tuple[Episode, ...]:
-    """Return a reading of each node."""
-    try:
-        states = {guest.key: guest.state for guest in world.hypervisor.guests()}
-    except HypervisorError as error:
-        return tuple(unreached(guest.name, AWAITED, error, world.reference) for guest in guests)
+    """Return a reading of each node; a hypervisor that does not answer costs the nodes of others no time."""
+    until_ns = world.clock.monotonic_ns() + within_ns
+    surveyed = world.hypervisor.survey(within_ns // 2)
+    silent = {one.connection: one.error for one in surveyed if one.error}
+    states = {guest.key: guest.state for one in surveyed for guest in one.guests}
 
     def job(guest: Guest) -> Episode:
+        if error := silent.get(guest.connection):
+            raise error
         if (state := states.get(guest.key, "gone")) != "running":
             raise NotRunningError(f"it is {state}", "only a running machine has a clock that can be read")
         return glance(ways.node(guest), AWAITED, policy, world.clock, world.reference)
 
-    return tuple(_episode(world, ways, guest, one) for guest, one in side_by_side(guests, job, within_ns).items())
+    left_ns = max(LAST_NS, until_ns - world.clock.monotonic_ns())
+    return tuple(_episode(world, ways, guest, one) for guest, one in side_by_side(guests, job, left_ns).items())
 
 
 def _episode(world: World, ways: _Ways, guest: Guest, result: Episode | ClockstepError) -> Episode:
