@@ -30,6 +30,7 @@ from clockstep.reach.injection import PERL
 from clockstep.state.journal import FileJournal
 from clockstep.state.sightings import FileSightings
 from clockstep.units import DAY_NS
+from clockstep.workloads.freezer import THAW
 from conftest import until
 from core.simulation import MILLISECOND, SECOND, SimClock, SimGuest, SimHypervisor
 
@@ -244,6 +245,44 @@ def test_the_way_to_a_node_stays_open_over_a_pause_and_not_over_a_revert(watch: 
     watch.happens("node1", What.REVERTED)
     watch.settle(2)
     assert watched.reach is not before
+
+
+def test_a_way_that_two_threads_drop_at_once_is_no_trouble(watch: Watch) -> None:
+    watched = next(iter(watch.watcher._watched.values()))
+    closed = list[object]()
+
+    class Way(AgentReach):
+        def __bool__(self) -> bool:  # the other thread is quicker
+            watched.reach = None
+            return True
+
+        def close(self) -> None:
+            closed.append(self)
+
+    watched.reach = Way(watch.hypervisor.machines["node1"], watch.clock, watch.clock)
+    drop(watched)
+    assert len(closed) == 1
+
+
+class Buggy(SimGuest):
+    """A guest on whose thaw a bug is met."""
+
+    def _execute(self, argv: list[str]) -> tuple[int, str, str]:
+        if argv[2] == THAW:
+            raise RuntimeError("a bug")
+        return super()._execute(argv)
+
+
+def test_a_bug_on_one_node_delays_no_other_for_ever(watch: Watch) -> None:
+    watched = next(iter(watch.watcher._watched.values()))
+    drop(watched)
+    watch.hypervisor.machines["node1"] = Buggy(watch.clock)
+    frozen = Snapshot("base", watch.clock.real, "set", ("node1",), frozen=("kubepods.slice",))
+    watch.hypervisor.taken["node1"]["base"] = (frozen, watch.clock.real)
+    watch.happens("node1", What.REVERTED)
+    (episode,) = watch.settle(1)
+    assert "internal error" in episode.facts.trouble[-1].text
+    assert not watch.watcher._worker._company.has_unproven()
 
 
 class Silent(SimHypervisor):

@@ -93,7 +93,7 @@ class NoManager:
 
 
 def drop(watched: Watched) -> None:
-    """Let go of the way to a guest."""
-    if watched.reach:
-        watched.reach.close()
-        watched.reach = None
+    """Let go of the way to a guest, also while another thread does or opens another one."""
+    reach, watched.reach = watched.reach, None
+    if reach:
+        reach.close()

@@ -108,9 +108,12 @@ class Worker:
         node, world = Node(guest.name, self._reach(watched)), self._world
         with freezer.kept():
             run = begin(node, why, self.orders.policy, self._clock, world.reference, world.tell, self._company)
-            if prove(run):
-                freezer.thaw(guest, run)
-            episode = settle(run, lambda: overtakes(watched.state.trail, began_ns))
+            try:
+                if prove(run):
+                    freezer.thaw(guest, run)
+                episode = settle(run, lambda: overtakes(watched.state.trail, began_ns))
+            finally:
+                self._company.leave(run)
         for one in freezer.report():
             self._tell_of_workloads(one, episode, work.trail)
         return episode
@@ -152,9 +155,10 @@ class Worker:
             watched.unguarded = not there
 
     def _reach(self, watched: Watched) -> Reach:
-        if watched.reach is None:
-            watched.reach = self._world.hypervisor.reach(watched.guest)
-        return watched.reach
+        reach = watched.reach  # which may be dropped meanwhile
+        if reach is None:
+            reach = watched.reach = self._world.hypervisor.reach(watched.guest)
+        return reach
 
     def _runs_soon(self, guest: Guest) -> bool:
         """Wait a moment for a guest to run: one that is restored is told of while it is paused yet, and not again."""
