@@ -51,6 +51,20 @@ def test_only_its_owner_may_read_it(tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.parametrize("there", ["a link", "a fifo", "a folder"])
+def test_what_is_no_file_is_neither_followed_nor_waited_for(tmp_path: Path, there: str) -> None:
+    path, victim = tmp_path / "history.before.jsonl", tmp_path / "victim"
+    victim.write_text("{}")
+    if there == "a link":
+        path.symlink_to(victim)
+    elif there == "a fifo":
+        os.mkfifo(path)
+    else:
+        path.mkdir()
+    with pytest.raises(OSError, match=path.stem):
+        FileHistory(tmp_path).read()
+
+
 def test_its_two_files_are_bounded_and_the_oldest_goes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(history, "MOST", 20_000)
     kept = FileHistory(tmp_path)

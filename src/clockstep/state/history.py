@@ -1,7 +1,9 @@
 """What was done to clocks, kept as JSON lines in two files of the state folder: one that grows, and the one before."""
 
+import errno
 import fcntl
 import os
+import stat
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -117,9 +119,16 @@ def _append(file: int, lines: bytes) -> None:
 
 
 def _lines(path: Path) -> Iterator[bytes]:
-    """Yield the lines of a file, as far as it may have grown; none where there is none."""
+    """Yield the lines of a file, as far as it may have grown; none where there is none.
+
+    Raises OSError for what is no file: root reads what the account of its service may have put there.
+    """
     try:
-        with path.open("rb") as file:
-            yield from (line for line in file.read(2 * MOST).splitlines() if line.strip())
+        opened = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:
         return
+    if not stat.S_ISREG(os.fstat(opened).st_mode):
+        os.close(opened)
+        raise OSError(errno.EINVAL, "it is no regular file", str(path))
+    with os.fdopen(opened, "rb") as file:
+        yield from (line for line in file.read(2 * MOST).splitlines() if line.strip())
