@@ -15,6 +15,7 @@ from clockstep.errors import (
     ExecBlockedError,
     HypervisorError,
     NoProgramError,
+    NotRunningError,
     NotSteppedError,
     ReachError,
     UsageError,
@@ -26,6 +27,7 @@ from clockstep.machines.libvirt.channel import DomainChannel
 from clockstep.machines.libvirt.connection import connect, unanswered
 from clockstep.machines.libvirt.hardware import agent_connected
 from clockstep.machines.libvirt.hypervisor import Libvirt
+from clockstep.machines.libvirt.inside import OfGuest
 from clockstep.machines.libvirt.marks import describe_snapshot, parse_snapshot
 from clockstep.machines.libvirt.pool import Lease
 from clockstep.model import Happening, Snapshot, What
@@ -257,6 +259,16 @@ def test_connections_that_broke_are_closed_and_no_callback_keeps_them(monkeypatc
     assert hypervisor.state(guest) == "running"
     assert [one for one, _ in closed] == [listing, lent]
     assert closed[0][1] == 0
+
+
+def test_a_domain_that_was_destroyed_is_gone_whichever_connection_is_asked() -> None:
+    hypervisor, raw = Libvirt("test:///default", SystemClock(), HostReference()), connect("test:///default")
+    domain = raw.createXML(DOMAIN.format(devices=""))
+    (guest,) = [one for one in hypervisor.guests() if one.name == "node"]
+    domain.destroy()
+    assert hypervisor.state(guest) == "gone"
+    with pytest.raises(NotRunningError):
+        DomainChannel(OfGuest(hypervisor._domains, guest)).time()
 
 
 def test_a_new_connection_that_tells_of_no_events_yet_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,8 +8,9 @@ from typing import Any, Protocol
 import libvirt
 import libvirt_qemu
 
-from clockstep.errors import HypervisorError, ReachError
+from clockstep.errors import HypervisorError, NotRunningError, ReachError
 from clockstep.machines.libvirt.connection import SET_ANYWAY, unanswered
+from clockstep.machines.libvirt.domains import is_of_no_domain
 from clockstep.machines.libvirt.pool import Lease
 from clockstep.units import SECOND_NS
 
@@ -86,6 +87,8 @@ class DomainChannel:
                 self._limit(domain)
                 yield lease, domain
         except HypervisorError as error:
+            if is_of_no_domain(error):
+                raise NotRunningError(error.message, "only a running guest can be reached") from error
             raise ReachError(error.message, error.hint) from error
         except libvirt.libvirtError as error:
             raise unanswered(error) from error

@@ -78,6 +78,12 @@ def lost_or_refused(lease: Lease, error: Any, doing: str) -> HypervisorError:
     return LostConnectionError(said.message, "see that libvirtd runs there")
 
 
+def is_of_no_domain(error: HypervisorError) -> bool:
+    """Whether libvirt has refused an operation because there is no such domain."""
+    said = error.__cause__
+    return isinstance(said, libvirt.libvirtError) and said.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN
+
+
 def described(domain: Any) -> Guest | None:
     """Return a domain as a guest; None of one that has vanished since it was listed."""
     try:

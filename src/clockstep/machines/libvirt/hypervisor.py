@@ -9,7 +9,7 @@ import libvirt
 from clockstep.errors import HypervisorError, LostConnectionError
 from clockstep.machines.libvirt.connection import alive, close, connect, refused
 from clockstep.machines.libvirt.definition import DomainDefinition
-from clockstep.machines.libvirt.domains import Domains, described
+from clockstep.machines.libvirt.domains import Domains, described, is_of_no_domain
 from clockstep.machines.libvirt.events import register
 from clockstep.machines.libvirt.inside import Entrance
 from clockstep.machines.libvirt.pool import Pool
@@ -32,9 +32,14 @@ class DomainPower:
         self._clock = clock
 
     def state(self, guest: Guest) -> str:
-        """Return the domain's state now."""
-        with self._domains.domain(guest, f"asking for the state of {guest.name}") as domain:
-            now = described(domain)
+        """Return the domain's state now; `gone` if there is none, also on a connection that never saw it."""
+        try:
+            with self._domains.domain(guest, f"asking for the state of {guest.name}") as domain:
+                now = described(domain)
+        except HypervisorError as error:
+            if not is_of_no_domain(error):
+                raise
+            now = None
         return now.state if now else "gone"
 
     def pause(self, guest: Guest) -> None:
