@@ -151,6 +151,37 @@ def test_a_call_that_takes_its_time_is_waited_for(host: Host, threads: ThreadPoo
     assert waiting.result(10) in busy
 
 
+def test_whoever_gives_a_connection_back_and_wants_one_again_overtakes_nobody(
+    host: Host, threads: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pools, "MOST", 1)
+    monkeypatch.setattr(pools, "LEAST", 0)
+    pool, begun, over, order = Pool(None), threading.Event(), threading.Event(), list[str]()
+
+    def greedy() -> None:
+        with pool.leased("node-0", LONG_NS):
+            begun.set()
+            over.wait(20)
+        for _ in range(3):
+            with pool.leased("node-0", LONG_NS):
+                order.append("again")
+
+    def patient(name: str) -> None:
+        with pool.leased(name, LONG_NS):
+            order.append(name)
+
+    calls = [threads.submit(greedy)]
+    assert begun.wait(10)
+    for number in range(1, 6):
+        calls.append(threads.submit(patient, f"node-{number}"))
+        until(lambda number=number: len(pool._turns) == number, 10)  # type: ignore[misc]
+    over.set()
+    for call in calls:
+        call.result(10)
+    assert order == [*(f"node-{number}" for number in range(1, 6)), *["again"] * 3]
+    assert host.opened == 1
+
+
 def test_a_connection_that_broke_is_replaced_and_is_not_found_by_the_next(host: Host) -> None:
     pool = Pool(None)
     first = asked(pool)

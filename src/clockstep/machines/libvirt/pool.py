@@ -1,14 +1,16 @@
 """Connections to one libvirt: a few, each used by one piece of work at a time.
 
 libvirt works on at most five requests of one connection and on twenty of all at a time (max_client_requests and
-max_workers in libvirtd.conf), and each connection over ssh is a login. So work takes turns. A call that hangs keeps its
+max_workers in libvirtd.conf), and each connection over ssh is a login. So work takes turns, in the order in which it
+comes: readings of machines that run on already do not hold up the resume of others. A call that hangs keeps its
 connection to itself: after the time limit of the call that connection is given up, and another may be opened instead.
 """
 
 import threading
 import time
+from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from clockstep.errors import HypervisorError
@@ -65,7 +67,8 @@ class Pool:
 
     def __init__(self, uri: str | None) -> None:
         self._uri = uri
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
+        self._turns: deque[threading.Condition] = deque()  # of those that wait, in the order in which they came
         self._idle: list[Lease] = []
         self._busy: set[Lease] = set()
         self._given_up: set[Lease] = set()
@@ -92,19 +95,19 @@ class Pool:
 
     def close(self) -> None:
         """Close all that is idle now, and what is busy as soon as it is not."""
-        with self._changed:
+        with self._lock:
             self._closed = True
             idle, self._idle = self._idle, []
-            self._changed.notify_all()
+            self._wake_first()
         for lease in idle:
             lease.close()
 
     def _taken(self, uuid: str, within_ns: int) -> Lease:
         broken: list[Lease] = []
         try:
-            with self._changed:
+            with self._lock, self._turn() as turn:
                 while (lease := self._idle_one(uuid, broken)) is None and not self._may_open():
-                    self._changed.wait(self._next_limit_s())
+                    turn.wait(self._next_limit_s())
                 if lease is None:
                     opening = Opening()
                     self._openings.add(opening)
@@ -115,6 +118,24 @@ class Pool:
             for one in broken:
                 one.close()
         return lease or self._opened(opening, within_ns)
+
+    @contextmanager
+    def _turn(self) -> Iterator[threading.Condition]:
+        """Wait until those have had their turn that came before: whoever gives a connection back overtakes nobody."""
+        turn = threading.Condition(self._lock)
+        try:
+            self._turns.append(turn)
+            while self._turns[0] is not turn:
+                turn.wait()
+            yield turn
+        finally:
+            with suppress(ValueError):  # an interrupt was quicker
+                self._turns.remove(turn)
+            self._wake_first()
+
+    def _wake_first(self) -> None:
+        if self._turns:
+            self._turns[0].notify()
 
     def _idle_one(self, uuid: str, broken: list[Lease]) -> Lease | None:
         """Return an idle connection that is alive, the one used last; those that broke are to be closed."""
@@ -151,24 +172,24 @@ class Pool:
         """Open a connection; of one whose opening is interrupted nothing is kept."""
         try:
             lease = Lease(connect(self._uri, again=self._connected), within_ns)
-            with self._changed:
+            with self._lock:
                 self._connected = True
                 self._busy.add(lease)
             return lease
         finally:
-            with self._changed:
+            with self._lock:
                 self._openings.discard(opening)
-                self._changed.notify()
+                self._wake_first()
 
     def _give_back(self, lease: Lease, *, keep: bool) -> None:
         """Take a connection back; one that broke, was interrupted or was given up is closed."""
-        with self._changed:
+        with self._lock:
             keep = keep and lease in self._busy and not self._closed
             self._busy.discard(lease)
             self._given_up.discard(lease)
             if keep:
                 self._idle.append(lease)
-            self._changed.notify()
+            self._wake_first()
         if not keep:
             self.losses += 1
             lease.close()
