@@ -876,3 +876,42 @@ def test_a_machine_that_migrates_while_it_is_worked_on_is_corrected_where_it_com
     assert abs(web.offset_ns) < MILLISECOND
     hosts.sweep()
     assert [key for key in hosts.watcher._watched if key[1] == uuid] == [("b", uuid)]
+
+
+class Slow(SimHypervisor):
+    """One that lists its machines only when it may."""
+
+    def __init__(self, clock: SimClock) -> None:
+        super().__init__(clock, NAMES)
+        self.may = threading.Event()
+        self.may.set()
+
+    def guests(self) -> list[Guest]:
+        found = super().guests()
+        assert self.may.wait(20)
+        return found
+
+
+def test_an_event_of_a_machine_that_no_listing_has_yet_waits_for_one_that_is_late(tmp_path: Path) -> None:
+    slow = Slow(SimClock())
+    watch = Watch(slow.clock, tmp_path, slow, several=Several({"": slow}))
+    slow.machines["new"] = SimGuest(slow.clock, -5 * 86_400 * SECOND)
+    (new,) = [guest for guest in slow.guests() if guest.name == "new"]
+    slow.taken["new"] = {"base": (Snapshot("base", slow.clock.real - 5 * 86_400 * SECOND, "set", ("new",)), 0)}
+    slow.may.clear()
+    slow.tell(Happening(new.uuid, What.REVERTED, slow.clock.mono))
+    watch.watcher.take_in(20 * MILLISECOND)
+    assert watch.is_idle()
+    slow.may.set()
+    watch.sweep()
+    (episode,) = watch.settle(1)
+    assert (episode.node, episode.cause.kind, episode.verdict) == ("new", "reverted", Verdict.GOOD)
+    assert watch.watcher._unplaced == []
+
+
+def test_an_event_of_a_machine_that_is_never_listed_is_forgotten(watch: Watch) -> None:
+    watch.hypervisor.tell(Happening("nobody", What.REVERTED, watch.clock.mono))
+    watch.take_in(lambda: len(watch.watcher._unplaced) == 1)
+    watch.clock.sleep_ns(61 * SECOND)
+    watch.sweep()
+    assert watch.watcher._unplaced == []

@@ -18,6 +18,8 @@ from clockstep.units import MINUTE_NS, SECOND_NS, show_duration
 TICK_NS = SECOND_NS // 2
 SURVEY_NS = SECOND_NS // 2
 """How long a sweep waits for a hypervisor; what comes later is taken in by the next one."""
+LATE_NS = MINUTE_NS
+"""How long an event counts of a machine that no listing has yet."""
 KEEP_EVERY_NS = MINUTE_NS
 """How often it is written down when clocks were seen within tolerance; a restart of the host takes longer."""
 
@@ -52,6 +54,7 @@ class Watcher:
         self._matched: frozenset[str] = frozenset()
         self._inbox: queue.SimpleQueue[Happening | Done] = queue.SimpleQueue()
         self._watched: dict[Key, Watched] = {}
+        self._unplaced: list[tuple[Happening, Sequence[State]]] = []
         self._host = Host(world.clock, world.reference, world.tell)
         self._worker = Worker(world, lambda: self.orders)
 
@@ -102,6 +105,7 @@ class Watcher:
     def sweep(self, found: Cause) -> None:
         """Look at all that runs and is observed; a hypervisor that does not answer is asked again at the next sweep."""
         surveyed = self._list()
+        self._place()
         self._tell_lost(surveyed)
         for guest in [guest for one in surveyed for guest in one.guests]:
             watched = self._watched[guest.key]
@@ -161,11 +165,22 @@ class Watcher:
     def _happened(self, happening: Happening) -> None:
         key = (happening.connection, happening.uuid)
         elsewhere = [one.state for at, one in self._watched.items() if at[1] == key[1] and at != key]
+        self._unplaced.append((happening, elsewhere))
         if key not in self._watched and happening.what is not What.STOPPED:
             self._list()  # by which a machine is forgotten where it was
-        watched = self._watched.get(key)
-        if watched is None:
-            return
+        self._place()
+
+    def _place(self) -> None:
+        """Take in what has happened to machines that are known; the others may be in a listing that is late."""
+        waiting, self._unplaced = self._unplaced, []
+        for happening, elsewhere in waiting:
+            watched = self._watched.get((happening.connection, happening.uuid))
+            if watched:
+                self._placed(watched, happening, elsewhere)
+            elif self._clock.monotonic_ns() - happening.at_ns < LATE_NS:
+                self._unplaced.append((happening, elsewhere))
+
+    def _placed(self, watched: Watched, happening: Happening, elsewhere: Sequence[State]) -> None:
         if happening.what is What.MIGRATED:
             watched.state = migrated(watched.state, elsewhere)
         self._turn(watched, happened(watched.state, happening, self._view(watched.guest)))
