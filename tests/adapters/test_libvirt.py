@@ -284,7 +284,7 @@ def test_a_new_connection_that_tells_of_no_events_yet_is_tried_again(monkeypatch
     (guest,) = hypervisor.guests()
     hypervisor.pause(guest)
     hypervisor.resume(guest)
-    until(lambda: [one.what for one in heard] == [What.PAUSED, What.RESUMED], 10)
+    until(lambda: [one.what for one in heard if one.uuid == guest.uuid] == [What.PAUSED, What.RESUMED], 10)
 
 
 def failing(_connection: object, _clock: object, _tell: object) -> list[int]:
