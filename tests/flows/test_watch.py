@@ -133,7 +133,7 @@ def test_a_clock_that_is_wrong_without_an_event_is_found_and_one_that_is_not_cho
     guests: Guests, tmp_path: Path
 ) -> None:
     chosen, other, _ = guests.names
-    with watching(guests, tmp_path, chosen, "--every", "2s") as watch:
+    with watching(guests, tmp_path, chosen, "--observe-all", "--every", "2s") as watch:
         for name in (chosen, other):
             guests.ssh(name, "date -s @$(($(date +%s) - 30))")
         proven(guests, watch.until_good(chosen), "set-by-other")
