@@ -868,7 +868,13 @@ def test_a_machine_that_migrates_while_it_is_worked_on_is_corrected_where_it_com
     events = [(What.MIGRATED, "b"), (What.STOPPED, "a")]
     for what, connection in events if first is What.MIGRATED else reversed(events):
         hosts.tells(what, connection, uuid)
-    hosts.take_in(lambda: any(one.verdict is Verdict.GOOD and one.actions for one in hosts.told))
+
+    def is_corrected() -> bool:
+        if hosts.watcher._unplaced:  # on a busy machine the listing came too late for the event: the next sweep has it
+            hosts.sweep()
+        return any(one.verdict is Verdict.GOOD and one.actions for one in hosts.told)
+
+    hosts.take_in(is_corrected)
     hosts.take_in(hosts.is_idle)
     (corrected,) = [one for one in hosts.told if one.actions]
     assert (corrected.node, corrected.cause.kind) == ("web", "reverted")
