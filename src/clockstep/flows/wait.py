@@ -79,7 +79,7 @@ def _round(world: World, guests: Sequence[Guest], policy: Policy, ways: _Ways, w
 
     def job(guest: Guest) -> Episode:
         if (state := states.get(guest.key, "gone")) != "running":
-            raise NotRunningError(f"it is {state}", "only a running machine has a clock that can be read")
+            raise NotRunningError(f"it is {state}", "only a running node has a clock to measure")
         return glance(ways.node(guest), AWAITED, policy, world.clock, world.reference)
 
     return tuple(_episode(world, ways, guest, one) for guest, one in side_by_side(guests, job, within_ns).items())
