@@ -227,8 +227,8 @@ def test_a_project_that_does_not_parse_any_more_costs_no_login_that_was_kept(tmp
     assert first is not None
     assert second is not None
     assert second.arguments == first.arguments
-    warning = "vagrant ssh-config does not say how to log in to web: Vagrantfile:3: syntax error; logging in as it said"
-    assert vagrant.said[-1] == ("web", f"{warning} earlier")
+    warning = "vagrant ssh-config does not say how to log in to web: Vagrantfile:3: syntax error; using its earlier"
+    assert vagrant.said[-1] == ("web", f"{warning} answer")
 
 
 def test_it_is_said_that_vagrant_is_asked_and_a_vagrant_that_hangs_is_ended_with_its_children(tmp_path: Path) -> None:

@@ -76,7 +76,7 @@ def test_it_reads_its_configuration_again_and_keeps_the_old_one_where_the_new_on
         watch.configure(nodes='web", 5, "')
         watch.hears("RELOADING=1")
         assert "Expected `str`, got `int`" in watch.hears("READY=1")
-        assert "configuration not reloaded" in watch.line("the configuration")
+        assert "Expected `str`, got `int`" in watch.line("configuration not reloaded")
         watch.configure(connect="qemu:///elsewhere")
         assert "restart the watcher to use them" in watch.hears("not reloaded")
         watch.configure(nodes="web")
