@@ -33,7 +33,7 @@ _BEGAN = time.monotonic()
 def lab() -> None:
     """Real guests under a private libvirt, for trying and testing clockstep.
 
-    Nothing of this machine is changed: no service, no time daemon, no domain of yours.
+    Nothing on this host is changed: no service, no time daemon, no domain of yours.
     """
 
 
