@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 ROOT = Path("/")
 NOT_KEPT = {"of_user", "yes", "names", "folder", "output", "quiet", "color", "no_headers"}
-"""What the installation alone is told; the service has an output of its own."""
+"""Options of the installation alone; the service has an output of its own."""
 UNITS = (("d", DAY_NS), ("h", HOUR_NS), ("min", MINUTE_NS), ("s", SECOND_NS), ("ms", MILLISECOND_NS), ("ns", 1))
 USER = click.option(
     "--user/--system", "of_user", default=None, help="Whose systemd to use.  [default: the system's for root]"

@@ -275,7 +275,7 @@ def frozen(wanted: Wanted, freeze: bool | None, cgroups: tuple[str, ...]) -> tup
 
 
 def progress(context: click.Context) -> Story:
-    """Return where progress is told; nowhere with --quiet."""
+    """Return where progress is printed; nowhere with --quiet."""
     return Story(quiet=bool(option(context, "quiet")), color=style(context).color)
 
 

@@ -88,7 +88,7 @@ def command(context: click.Context, /, names: tuple[str, ...], *, everything: bo
 
     world = opened(context, wanted, tell)
     try:
-        selected(world, wanted, changing=True)  # a typing error is told now
+        selected(world, wanted, changing=True)  # a typing error is reported now
     except UsageError as error:
         if not (everything or "NOTIFY_SOCKET" in os.environ):  # a service waits for machines that are not there yet
             raise
