@@ -1,5 +1,6 @@
 """clockstep.toml: clusters by name, each with its nodes, where they run, and what a step may do there."""
 
+import os
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -32,7 +33,7 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 class _Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     nodes: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)] = ()
-    connect: str | tuple[str, ...] = ()
+    connect: Annotated[str, msgspec.Meta(min_length=1)] | tuple[str, ...] = ()
     tolerance: Duration | None = None
     deadline: Duration | None = None
     max_forward: Duration | None = None
@@ -48,6 +49,7 @@ class _Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ) = None
 
 
+NAMED = "name a configuration with --config"
 HINT = f"a [cluster.NAME] has {', '.join(_Table.__struct_fields__)}"
 
 
@@ -104,8 +106,8 @@ def places(
         return (Place(file, Source.OPTION),)
     if named := environ.get(VARIABLE):
         return (Place(named, Source.VARIABLE),)
-    inside = project is not None and here.absolute().is_relative_to(project)
-    folders = [one for one in here.absolute().parents if own or not inside or one.is_relative_to(str(project))]
+    inside = project is not None and _absolute(here).is_relative_to(project)
+    folders = [one for one in _absolute(here).parents if own or not inside or one.is_relative_to(str(project))]
     above = [Place(str(here / FILE), Source.FOLDER), *(Place(str(one / FILE), Source.ABOVE) for one in folders)]
     vagrant = [Place(str(project / FILE), Source.VAGRANT)] if project else []
     home = Path(environ.get("XDG_CONFIG_HOME") or Path(environ.get("HOME") or "~").expanduser() / ".config")
@@ -116,21 +118,40 @@ def places(
     return (*above, *vagrant, *(owned if own else ()))
 
 
-def show(searched: Sequence[Place]) -> ConfigReport:
-    """Return what the configuration is that counts; raises UsageError as `read_cluster` does."""
+def _absolute(folder: Path) -> Path:
+    """Return the full path of a folder, or as it is if the current folder is gone."""
+    try:
+        return folder.absolute()
+    except FileNotFoundError:
+        return folder
+
+
+def show(searched: Sequence[Place], name: str | None = None) -> ConfigReport:
+    """Return the configuration that is used, with one cluster or all. Raises UsageError as `read_cluster` does."""
     looked = tuple(place.path for place in searched)
     found = find(searched)
     if found is None:
         return ConfigReport("", None, (), looked)
-    return ConfigReport(found.path, found.source, tuple(_read(found).values()), looked)
+    clusters = _read(found)
+    chosen = (_named(clusters, name, found.path),) if name else tuple(clusters.values())
+    return ConfigReport(found.path, found.source, chosen, looked)
 
 
 def find(searched: Sequence[Place]) -> Place | None:
     """Return the first place that has a configuration. Raises UsageError if somebody else may have written it."""
-    found = next((place for place in searched if place.named or Path(place.path).exists()), None)
+    found = next((place for place in searched if place.named or _is_there(Path(place.path))), None)
     if found and not found.named:
         _refuse_foreign(Path(found.path))
     return found
+
+
+def _is_there(path: Path) -> bool:
+    """Whether a configuration is there, even as a link that leads nowhere; not where this user may not look."""
+    try:
+        path.lstat()
+    except OSError:
+        return False
+    return True
 
 
 def read_cluster(searched: Sequence[Place], name: str | None) -> Cluster | None:
@@ -164,7 +185,15 @@ def _read(found: Place) -> dict[str, Cluster]:
 
 def _refuse_foreign(file: Path) -> None:
     """Raise UsageError for a file that nobody has named and that somebody else may have written."""
-    if why := objection((file, file.absolute().parent), caller()):
+    target = Path(os.path.realpath(file))
+    try:
+        regular = target.is_file()
+        why = objection((file, file.absolute().parent, target, target.parent), caller())
+    except OSError as error:
+        raise UsageError(f"{file} cannot be read: {error.strerror}", NAMED) from error
+    if not regular:
+        raise UsageError(f"{file} cannot be read: not a regular file", NAMED)
+    if why:
         raise UsageError(f"{file} is not trusted: {why}", "if you trust it, name it with --config")
 
 
@@ -188,7 +217,7 @@ def parse(text: str, origin: str) -> dict[str, Cluster]:
     try:
         tables = _converted(tomllib.loads(text), _File, origin).cluster
     except (ValueError, RecursionError) as error:  # a TOMLDecodeError is one; so is a number of 5,000 digits
-        raise UsageError(f"{origin}: not valid TOML: {error}", "see https://toml.io") from error
+        raise UsageError(f"{origin}: not valid TOML: {error}", "see https://toml.io for the syntax") from error
     if not tables:
         raise UsageError(f"{origin}: no cluster in it", HINT)
     return {name: _cluster(table, name, origin) for name, table in tables.items()}
@@ -196,6 +225,7 @@ def parse(text: str, origin: str) -> dict[str, Cluster]:
 
 def _cluster(found: Any, name: str, origin: str) -> Cluster:
     table = _converted(found, _Table, origin, f"cluster.{name}")
+    _refuse_nothing(table, origin, f"cluster.{name}")
     connect = (table.connect,) if isinstance(table.connect, str) else table.connect
     limits = Limits(
         table.tolerance,
@@ -228,6 +258,13 @@ def _duration(_kind: type, found: Any) -> Duration:
         raise ValueError(f"{error.message}; {error.hint}") from error
 
 
+def _refuse_nothing(table: _Table, origin: str, path: str) -> None:
+    """Raise UsageError for a tolerance or a deadline that nothing can meet."""
+    for name, value in (("tolerance", table.tolerance), ("deadline", table.deadline)):
+        if value is not None and value <= 0:
+            raise UsageError(f"{origin}: {path}.{name}: must be more than 0", HINT)
+
+
 def _named(clusters: dict[str, Cluster], name: str, origin: str) -> Cluster:
     if name not in clusters:
         raise UsageError(f"{origin} has no cluster {name!r}", f"it has: {', '.join(clusters)}")
@@ -238,6 +275,8 @@ def _text(origin: str) -> str:
     try:
         return Path(origin).read_text(encoding="utf-8")
     except FileNotFoundError as error:
-        raise UsageError(f"there is no file {origin}", "name a configuration with --config") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{origin} cannot be read: {error}") from error
+        raise UsageError(f"there is no file {origin}", NAMED) from error
+    except OSError as error:
+        raise UsageError(f"{origin} cannot be read: {error.strerror}", NAMED) from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{origin} cannot be read: {error}", NAMED) from error

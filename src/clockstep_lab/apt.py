@@ -25,7 +25,7 @@ def mirror() -> str:
         if (origin, label) == ("Debian", "Debian"):
             return site
     raise LabError(
-        "this machine's apt knows no Debian mirror",
+        "apt on this host has no Debian mirror configured",
         "run apt-get update on Debian; elsewhere name a mirror's address in CLOCKSTEP_LAB_MIRROR",
     )
 

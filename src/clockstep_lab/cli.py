@@ -17,7 +17,7 @@ from .prune import prune as empty_cache
 from .run import find
 
 NAME = click.option(
-    "--name", default="lab", show_default=True, metavar="LAB", help="Which lab; several can be up at once."
+    "--name", default="lab", show_default=True, metavar="LAB", help="Name of the lab; several can be up at once."
 )
 
 
@@ -33,17 +33,15 @@ _BEGAN = time.monotonic()
 def lab() -> None:
     """Real guests under a private libvirt, for trying and testing clockstep.
 
-    Nothing of this machine is changed: no service, no time daemon, no domain of yours.
+    Nothing on this host is changed: no service, no time daemon, no domain of yours.
     """
 
 
 @lab.command()
 @NAME
-@click.option(
-    "--nodes", default=3, show_default=True, type=click.IntRange(1, 99), help="How many guests, at the least."
-)
+@click.option("--nodes", default=3, show_default=True, type=click.IntRange(1, 99), help="Minimum number of guests.")
 @click.option("--image", metavar="IMAGE", help="minimal (the default), debian-12 or debian-13.")
-@click.option("--cold", is_flag=True, help="Boot the guests, instead of restoring what was kept of the last boot.")
+@click.option("--cold", is_flag=True, help="Boot the guests instead of restoring their saved state.")
 def up(name: str, nodes: int, image: str | None, cold: bool) -> None:
     """Bring a lab up and wait until its guests answer.
 
@@ -150,8 +148,8 @@ def run_command(command: click.Command, called: str) -> None:
         error.show()
         sys.exit(error.exit_code)
     except (KeyboardInterrupt, click.Abort):
-        click.echo(f"{called}: interrupted; what this call started is ended", err=True)
+        click.echo(f"{called}: interrupted; everything this command started was stopped", err=True)
         sys.exit(130)
     except Exception as error:  # noqa: BLE001 - whatever it is, it is a bug, and it ends here
-        click.echo(f"{called}: a bug: {type(error).__name__}: {error}", err=True)
+        click.echo(f"{called}: internal error: {type(error).__name__}: {error}", err=True)
         sys.exit(4)

@@ -101,7 +101,7 @@ class Stage:
         until = time.monotonic() + 30
         while not all(self.heard(name).looks for name in self.names):
             if time.monotonic() > until:
-                raise LabError("a reverted guest is not heard of again")
+                raise LabError("no answer from a reverted guest")
             time.sleep(0.02)
 
     def judge(self, name: str) -> Verdict:
@@ -147,7 +147,7 @@ def await_sync(stage: Stage) -> None:
 
     side_by_side(settle, stage.names)
     if not stage.witness.await_right(RIGHT_NS, SYNCED_S):  # chronyd may be in sync and slewing still
-        raise LabError("the guests' clocks did not become right")
+        raise LabError("the guests' clocks were not corrected in time")
 
 
 def learn_tolerances(stage: Stage) -> None:
@@ -194,7 +194,7 @@ def verdicts(stage: Stage, report: dict[str, Any]) -> list[Judged]:
     for node in judged:
         stage.tell(
             f"   {node.name} was {seconds(node.behind_by_ns)} behind for {seconds(node.wrong_for_ns)}; "
-            f"clockstep proved {millis(node.bound_ns)}, the witness read {millis(node.residual_ns)} "
+            f"clockstep verified {millis(node.bound_ns)}, the witness read {millis(node.residual_ns)} "
             f"± {millis(node.witness_error_ns)}: {'true' if node.bound_true else 'NOT TRUE'}"
         )
     return judged
@@ -204,7 +204,7 @@ def verdict(stage: Stage, episode: dict[str, Any]) -> Judged:
     """Judge one node. Raises LabError for an episode without a proof."""
     name, after, readings = episode["node"], episode["after"], episode["facts"]["readings"]
     if not after or not readings or episode["wrong_for_ns"] is None:
-        raise LabError(f"clockstep has not proven {name}: {'; '.join(f['text'] for f in episode['findings'])}")
+        raise LabError(f"clockstep has not verified {name}: {'; '.join(f['text'] for f in episode['findings'])}")
     seen = stage.judge(name)
     look = nearest(stage.heard(name).looks, readings[-1]["at_ns"])
     bound_ns = abs(after["value_ns"]) + after["error_ns"]

@@ -103,7 +103,7 @@ def up(
     again. Raises LabError.
     """
     folder = lab_dir(name)
-    with locked(labs_dir() / f".{name}.lock", lambda: say(f"waiting: somebody else works on lab {name}")):
+    with locked(labs_dir() / f".{name}.lock", lambda: say(f"lab {name} is in use; waiting")):
         before = load(name)
         if before and image_name and before.image != image_name:
             raise LabError(f"lab {name} is up with {before.image} guests", f"clockstep lab down --name {name} first")
@@ -222,7 +222,7 @@ def down(name: str, say: Say) -> bool:
     """End everything of this lab and remove its folder; whether there was anything."""
     folder = lab_dir(name)
     lock = labs_dir() / f".{name}.lock"
-    with locked(lock, lambda: say(f"waiting: somebody else works on lab {name}")):
+    with locked(lock, lambda: say(f"lab {name} is in use; waiting")):
         was = folder.exists() or bool(of_lab(folder))
         _remove(folder)
         lock.unlink(missing_ok=True)

@@ -54,7 +54,7 @@ def wait_for(ready: Callable[[], bool], process: subprocess.Popen[bytes], log: P
         if process.poll() is not None or time.monotonic() > end:
             said = log.read_text(errors="replace")[-OUTPUT_SHOWN:].strip()
             what = "ended" if process.poll() is not None else f"is not ready after {seconds:g} s"
-            raise LabError(f"{Path(str(process.args[0])).name} {what}: {said or 'it said nothing'}")  # type: ignore[index]
+            raise LabError(f"{Path(str(process.args[0])).name} {what}: {said or 'no output'}")  # type: ignore[index]
         time.sleep(0.02)
 
 

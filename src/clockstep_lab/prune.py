@@ -25,9 +25,9 @@ def prune(say: Say) -> int:
         for entry in entries:
             name = entry.name
             if name in used or any(f"/{name}/".encode() in command for command in commands):
-                say(f"{name} stays: a running lab uses it")
+                say(f"{name} kept: a running lab uses it")
             elif any(name == kind or name.startswith(f"{kind}-") for kind in building):
-                say(f"{name} stays: it is being built")
+                say(f"{name} kept: it is being built")
             elif not (labs and name.startswith("libvirt-")):
                 freed += _size(entry)
                 shutil.rmtree(entry, ignore_errors=True)

@@ -79,7 +79,7 @@ class Starter:
                     moments.restore(connection, self.folder, machine, kept, again=True)
                 self._adopt(machine)
             except (UnusableError, OSError, libvirt.libvirtError) as error:
-                raise LabError(f"{machine.name} cannot be put back to its kept moment: {error}") from error
+                raise LabError(f"{machine.name} cannot be restored to its saved state: {error}") from error
 
         side_by_side(back, machines, _at_once())
 
@@ -97,7 +97,7 @@ class Starter:
             lacking = kept.lacking(names)
             if not lacking:
                 return []
-            self.say(f"keeping {self.image.name} {kept.state.name}, so that the next start is a quick one")
+            self.say(f"keeping {self.image.name} {kept.state.name}, so that the next start is faster")
             machines = self.restored(lacking, BOOTED) if kept.state.script else self.booted(lacking)
             return list(filter(None, side_by_side(partial(self._keep_one, kept), machines)))
 
@@ -128,7 +128,7 @@ class Starter:
             self._adopt(machine)
         except (UnusableError, LabError, OSError) as error:
             said = error.message if isinstance(error, LabError) else error
-            self.say(f"{name}: its kept moment is of no use: {said}")
+            self.say(f"{name}: its saved state is unusable: {said}")
             if isinstance(error, UnusableError):
                 kept.forget(name)
             with contextlib.suppress(LabError):

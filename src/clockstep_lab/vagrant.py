@@ -311,7 +311,7 @@ class Project:
             time.sleep(0.05)
 
     def _said(self) -> str:
-        return (self.home / "libvirtd.log").read_text(errors="replace")[-OUTPUT_SHOWN:].strip() or "it said nothing"
+        return (self.home / "libvirtd.log").read_text(errors="replace")[-OUTPUT_SHOWN:].strip() or "no output"
 
     def down(self) -> None:
         """End everything: the kernel ends all processes of a PID namespace with its first one."""

@@ -1,5 +1,6 @@
 """clockstep.toml: what it may say, and what is said of one that is wrong."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -216,3 +217,37 @@ def test_what_counts_is_shown_with_where_it_was_looked_for(tmp_path: Path, home:
     assert (report.path, report.source, [one.name for one in report.clusters]) == (str(file), Source.OPTION, ["a"])
     nowhere = show([Place(str(tmp_path / "none"), Source.ABOVE)])
     assert (nowhere.path, nowhere.searched) == ("", (str(tmp_path / "none"),))
+
+
+def test_a_link_counts_as_what_it_leads_to(tmp_path: Path, home: dict[str, str]) -> None:
+    here, link = tmp_path / "here", tmp_path / "here/clockstep.toml"
+    here.mkdir()
+    link.symlink_to(written(tmp_path / "open/real.toml", "theirs"))
+    searched = places(None, home, None, here=here)
+    assert find(searched) == Place(str(link), Source.FOLDER)
+    (tmp_path / "open").chmod(0o777)
+    with pytest.raises(UsageError, match=r"is not trusted: .*open may be written by everybody"):
+        find(searched)
+    (tmp_path / "open/real.toml").unlink()
+    with pytest.raises(UsageError, match=r"clockstep.toml (cannot be read|is not trusted)"):
+        find(searched)
+
+
+def test_a_pipe_is_no_configuration_and_is_not_waited_for(tmp_path: Path, home: dict[str, str]) -> None:
+    os.mkfifo(tmp_path / "clockstep.toml")
+    with pytest.raises(UsageError, match="not a regular file"):
+        find(places(None, home, None, here=tmp_path))
+
+
+@pytest.mark.parametrize("text", ["tolerance = '0s'", "deadline = '0 s'", "connect = ''"])
+def test_what_nothing_can_meet_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match=r"cluster\.a\.(tolerance|deadline|connect)"):
+        parse(f"[cluster.a]\nnodes = ['x']\n{text}\n", "c.toml")
+
+
+def test_one_cluster_can_be_shown(tmp_path: Path) -> None:
+    file = tmp_path / "c.toml"
+    file.write_text(CLUSTER.format("a") + CLUSTER.format("b"))
+    assert [one.name for one in show(places(str(file), {}, None), "b").clusters] == ["b"]
+    with pytest.raises(UsageError, match="has no cluster 'c'"):
+        show(places(str(file), {}, None), "c")

@@ -122,7 +122,7 @@ def test_who_may_not_ask_a_daemon_says_so_instead_of_that_there_is_none(tmp_path
     (tmp_path / denied).chmod(0o755)
     fake(tmp_path, "pidof", "echo 1")
     asked = subprocess.run(["/bin/sh", "-c", ask_all()], env={"PATH": str(tmp_path)}, capture_output=True, check=False)
-    with pytest.raises(ConfinedError, match="may not ask its time daemon"):
+    with pytest.raises(ConfinedError, match="not permitted to query"):
         parse_all(asked.stdout.decode())
 
 

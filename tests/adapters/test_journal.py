@@ -60,8 +60,8 @@ def test_what_is_of_no_use_any_more_is_forgotten_and_said(tmp_path: Path) -> Non
         os.utime(part, (1, 1))
     guests = [Guest("x", there.uuid, "paused", "a"), Guest("y", migrated.uuid, "paused", "c")]
     assert journal.tidy(guests, ["a", "c", "", "lab:x"]) == [
-        "forgot that node was paused for the revert to 'base': the machine is gone",
-        f"removed {left}, which a run that was killed has left",
+        "forgot that node was paused for the revert to 'base': the domain no longer exists",
+        f"removed {left}, left by a run that was killed",
     ]
     assert set(journal.pauses().values()) == {unknown, elsewhere, default, lab, there, migrated}
     assert at_work.exists()
@@ -73,7 +73,7 @@ def test_where_nothing_can_be_written_it_says_so(tmp_path: Path) -> None:
     (tmp_path / "paused").write_text("in the way")
     with pytest.raises(JournalError, match="cannot be written") as caught:
         FileJournal(tmp_path).note(PAUSE)
-    assert "make room" in caught.value.hint
+    assert "free some space" in caught.value.hint
 
 
 def test_the_state_is_roots_or_the_users() -> None:

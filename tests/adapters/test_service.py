@@ -272,8 +272,8 @@ def test_the_rule_names_the_machines_where_they_are_fixed(tmp_path: Path) -> Non
     fixed = service()._replace(domains=["uuid-1", "uuid-2"])
     assert 'var domains = ["uuid-1", "uuid-2"];' in files(fixed, tmp_path, tmp_path)[rules]
     assert "var domains = [];" in files(service(), tmp_path, tmp_path)[rules]
-    assert "the machines that it names" in grants(fixed)
-    assert "any machine" in grants(service())
+    assert "the domains it is configured for" in grants(fixed)
+    assert "any domain" in grants(service())
 
 
 @pytest.mark.parametrize("of_user", [False, True])

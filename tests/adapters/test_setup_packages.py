@@ -120,7 +120,7 @@ def test_nothing_is_removed_before_its_package_is_kept(tmp_path: Path) -> None:
     (tmp_path / "no-way-back").touch()
     before = machine.etc()
     done = machine.run("apply")
-    assert "the way back cannot be had, the package systemd-timesyncd 1: Version '1'" in done.stderr
+    assert "the package needed to undo this is not available, systemd-timesyncd 1: Version '1'" in done.stderr
     assert done.stderr.endswith("apt-get install --only-upgrade systemd-timesyncd\n")
     assert "--no-download" not in machine.read("/apt-calls")
     assert machine.etc() == before
@@ -135,20 +135,20 @@ def test_without_a_repository_that_answers_nothing_is_done(tmp_path: Path) -> No
     machine = without_chrony(tmp_path)
     (tmp_path / "no-network").touch()
     done = machine.run("apply")
-    assert done.stderr.endswith("chrony cannot be had: Failed to fetch http://mirror/chrony\n")
+    assert done.stderr.endswith("chrony is not available: Failed to fetch http://mirror/chrony\n")
     assert "--no-download" not in machine.read("/apt-calls")
 
 
 def test_what_would_take_more_along_than_time_daemons_is_refused(tmp_path: Path) -> None:
     machine = without_chrony(tmp_path, "their-appliance")
-    assert "to install chrony would remove their-appliance, too" in machine.run("apply").stderr
+    assert "installing chrony would remove their-appliance, too" in machine.run("apply").stderr
     assert "--no-download" not in machine.read("/apt-calls")
 
 
 def test_a_chrony_that_is_too_old_is_not_installed(tmp_path: Path) -> None:
     machine = without_chrony(tmp_path)
     machine.write("/offered", "3.5-6ubuntu6.2")
-    assert "chrony 3.5 is all there is, which is too old" in machine.run("apply").stderr
+    assert "chrony 3.5 is the only one available, which is too old" in machine.run("apply").stderr
     assert "--no-download" not in machine.read("/apt-calls")
 
 

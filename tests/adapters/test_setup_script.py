@@ -92,7 +92,7 @@ def test_a_network_cards_clock_is_never_taken_unless_it_is_forced(tmp_path: Path
     forced = machine.plan("/dev/ptp0")
     assert (forced.clock, forced.forced) == ("/dev/ptp_clockstep 52:54:00:12:34:56", True)
     assert "because of --phc" in " ".join(remarks(forced))
-    assert machine.plan("/dev/ptp7").objection == "/dev/ptp7 is no hardware clock there"
+    assert machine.plan("/dev/ptp7").objection == "/dev/ptp7 is not a hardware clock of the node"
 
 
 def test_chrony_4_9_ignores_a_missing_clock_by_itself(tmp_path: Path) -> None:
@@ -301,7 +301,7 @@ def test_two_at_once_do_not_take_each_others_way_back(tmp_path: Path) -> None:
     with another_at_work(machine):
         for verb in ("apply", "undo", "back", "clear", "start"):
             done = machine.run(verb)
-            assert (done.returncode, done.stderr) == (1, "another setup is at work\n")
+            assert (done.returncode, done.stderr) == (1, "another setup is running\n")
         assert machine.plan().changes
     assert machine.read("/var/lib/clockstep-setup/result") == "theirs\n"
     assert machine.etc() == before
@@ -365,7 +365,7 @@ def refused(machine: Machine, before: dict[str, str]) -> str:
 def test_an_error_of_the_users_own_is_shown_and_nothing_changed(tmp_path: Path) -> None:
     machine = Machine(tmp_path, f"{DEBIAN_12}makesteps 1 3\n")
     said = refused(machine, machine.etc())
-    assert said.startswith("chronyd does not accept its configuration as it is: Invalid directive at line")
+    assert said.startswith("chronyd does not accept its current configuration: Invalid directive at line")
 
 
 @pytest.mark.parametrize("line", ["refclock PHC /dev/ptp0 poll 2", "RefClock PHC /dev/ptp9:nocrossts trust"])
@@ -373,7 +373,7 @@ def test_a_network_cards_clock_of_the_users_own_is_named_and_nothing_changed(tmp
     machine = Machine(tmp_path, f"{DEBIAN_12}{line}\n")
     machine.clock(0, "52:54:00:12:34:56", card="eth0")
     assert refused(machine, machine.etc()) == (
-        f"chrony's configuration has a hardware clock already, to be taken out first: {line}"
+        f"chrony's configuration has another hardware clock; remove it first: {line}"
     )
 
 
@@ -539,14 +539,14 @@ def test_a_hardware_clock_of_another_kind_is_the_users_own_matter(tmp_path: Path
 def test_a_chrony_from_before_4_0_is_said_to_be_too_old(tmp_path: Path, version: str) -> None:
     machine = Machine(tmp_path, version=version)
     said = refused(machine, machine.etc())
-    assert said == f"chrony {version} is there, which is too old: 4.0 and newer are set up"
+    assert said == f"chrony {version} is installed, which is too old: 4.0 or newer is needed"
 
 
 @pytest.mark.parametrize("path", [DROPIN, GUARDED, UNIT, RULES, MODULES])
 def test_a_file_of_the_same_name_that_is_not_ours_is_never_overwritten(tmp_path: Path, path: str) -> None:
     machine = Machine(tmp_path)
     machine.write(path, "mine\n")
-    assert refused(machine, machine.etc()) == f"{path} is there, and not of clockstep's making"
+    assert refused(machine, machine.etc()) == f"{path} exists, and clockstep did not write it"
     assert machine.run("undo").returncode == 0
     assert machine.read(path) == "mine\n"
 
@@ -554,7 +554,7 @@ def test_a_file_of_the_same_name_that_is_not_ours_is_never_overwritten(tmp_path:
 def test_without_root_nothing_is_changed(tmp_path: Path) -> None:
     machine = Machine(tmp_path)
     machine.program("id", "#!/bin/sh\necho 1000\n")
-    assert refused(machine, machine.etc()) == "not root there, so nothing can be set up"
+    assert refused(machine, machine.etc()) == "setup needs root on the node"
 
 
 def test_without_systemd_nothing_is_changed(tmp_path: Path) -> None:
@@ -572,9 +572,7 @@ def test_a_locked_package_manager_is_seen_by_the_kernels_list_of_locks(tmp_path:
     (tmp_path / "proc/locks").symlink_to("/proc/locks")
     with (tmp_path / "var/lib/dpkg/lock-frontend").open("w") as file:
         fcntl.lockf(file, fcntl.LOCK_EX)
-        assert refused(machine, machine.etc()) == (
-            "the package manager is at work there: /var/lib/dpkg/lock-frontend is locked"
-        )
+        assert refused(machine, machine.etc()) == ("the package manager is busy: /var/lib/dpkg/lock-frontend is locked")
 
 
 def test_a_plan_is_shown_as_a_diff(tmp_path: Path) -> None:

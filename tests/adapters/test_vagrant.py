@@ -227,8 +227,8 @@ def test_a_project_that_does_not_parse_any_more_costs_no_login_that_was_kept(tmp
     assert first is not None
     assert second is not None
     assert second.arguments == first.arguments
-    warning = "vagrant ssh-config does not say how to log in to web: Vagrantfile:3: syntax error; logging in as it said"
-    assert vagrant.said[-1] == ("web", f"{warning} earlier")
+    warning = "vagrant ssh-config does not say how to log in to web: Vagrantfile:3: syntax error; using its earlier"
+    assert vagrant.said[-1] == ("web", f"{warning} answer")
 
 
 def test_it_is_said_that_vagrant_is_asked_and_a_vagrant_that_hangs_is_ended_with_its_children(tmp_path: Path) -> None:
@@ -256,12 +256,12 @@ def test_a_machine_that_another_vagrant_works_on_is_waited_for(tmp_path: Path) -
 
     def tell(node: str, text: str) -> None:
         vagrant.tell(node, text)
-        if "another Vagrant" in text:
+        if "another vagrant command" in text:
             vagrant.answer({"web": PRINTED})
 
     assert vagrant.logins(tell)(WEB) is not None
     assert vagrant.asked == ["web", "web"]
-    assert vagrant.said[-1] == ("web", "waiting for another Vagrant that works on it")
+    assert vagrant.said[-1] == ("web", "waiting for another vagrant command on it")
 
 
 def test_without_a_place_to_keep_it_an_answer_counts_for_this_run(tmp_path: Path) -> None:
@@ -287,7 +287,7 @@ def test_a_kept_login_that_leads_nowhere_is_asked_for_again(tmp_path: Path) -> N
     doubted = vagrant.logins()(WEB)  # the next run asks, too, and goes by what was kept while it must
     assert doubted is not None
     assert doubted.arguments == kept.arguments
-    assert vagrant.said[-1][1].endswith("logging in as it said earlier")
+    assert vagrant.said[-1][1].endswith("using its earlier answer")
     vagrant.answer({"web": PRINTED.replace("192.168.121.5", "192.168.121.6")})
     assert vagrant.logins()(WEB) is not None
     renewed = vagrant.logins()(WEB)

@@ -270,3 +270,36 @@ def test_streams_that_are_closed_are_no_error(closed: str) -> None:
     assert done.returncode == 0
     assert not done.stderr
     assert bool(done.stdout) == (">&-" not in closed.replace("2>&-", ""))
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["status", "-c", ""],
+        ["status", *TEST, "--cluster", ""],
+        ["status", *TEST, "--config", ""],
+        ["status", *TEST, "--tolerance", "0s"],
+        ["status", *TEST, "--deadline", "0s"],
+        ["wait", *TEST, "--within", "0s"],
+        ["watch", *TEST, "test", "--every", "1ms"],
+        ["snapshot", "delete", "", "--yes", *TEST],
+    ],
+)
+def test_an_empty_text_or_a_time_of_nothing_is_refused_and_no_default(words: list[str]) -> None:
+    assert run(words) == 2
+
+
+@pytest.mark.parametrize("words", ["--version", "nodes --connect test:///default"])
+def test_output_that_cannot_be_written_is_an_error_and_no_bug(words: str) -> None:
+    command = [sys.executable, "-m", "clockstep", *words.split()]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert (done.returncode, done.stderr) == (6, "clockstep: cannot write the output: No space left on device\n")
+
+
+def test_a_labs_own_error_is_a_message_and_a_hint(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["status", "--connect", "lab:../x"]) == 2
+    assert capsys.readouterr().err.splitlines() == [
+        "clockstep: '../x' can't name a lab",
+        "  use up to 20 lower-case letters, digits and dashes",
+    ]

@@ -106,7 +106,7 @@ def test_every_outcome_of_a_setup_has_its_code(outcome: SetupOutcome, code: int,
 
 
 def test_a_node_that_is_set_up_and_not_proven_is_1() -> None:
-    unproven = SetupNode("node", SetupOutcome.UNCHANGED, "set up, and not proven", SetupPlan())
+    unproven = SetupNode("node", SetupOutcome.UNCHANGED, "set up, but not verified", SetupPlan())
     assert of_setup(SetupReport(HOST, (unproven,)), strict=False) == 1
 
 

@@ -84,7 +84,7 @@ def test_a_global_option_may_be_before_between_and_after_the_words(
         (
             ["status", "--connect", "foo:///bar"],
             2,
-            "no driver of libvirt's is called 'foo', so foo:///bar is no address",
+            "no driver of libvirt's is called 'foo', so foo:///bar is not an address",
         ),
         (["status", "--connect", "qemu+unix:///session?socket=/nonexistent"], 3, "cannot connect to libvirt"),
         (["revert"], 2, "no snapshot specified"),

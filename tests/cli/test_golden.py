@@ -138,14 +138,14 @@ SETUP = SetupReport(
     (
         SetupNode("node-1", SetupOutcome.WOULD_CHANGE, plan=PLAN),
         SetupNode("node-2", SetupOutcome.UNCHANGED),
-        SetupNode("node-3", SetupOutcome.REFUSED, "not root there, so nothing can be set up", SetupPlan("Debian 12")),
+        SetupNode("node-3", SetupOutcome.REFUSED, "setup needs root on the node", SetupPlan("Debian 12")),
     ),
 )
 DONE = SetupReport(
     HOST,
     (
         SetupNode("node-1", SetupOutcome.SET_UP, plan=PLAN, episode=GOOD),
-        SetupNode("node-2", SetupOutcome.FAILED, "not proven in time: chronyd does not follow a server"),
+        SetupNode("node-2", SetupOutcome.FAILED, "not verified in time: chronyd does not follow a server"),
     ),
 )
 SNAPSHOTS = SnapshotList(
@@ -163,7 +163,7 @@ SET = SetReport(
     (GOOD,),
     pause_spread_ns=4_400_000,
     stalled_ns=274 * MS,
-    remarks=("node-2: without memory in its snapshot it boots anew",),
+    remarks=("node-2: its snapshot has no memory state, so it boots",),
     freezes=(Freeze("node-1", ("kubepods.slice",), still_ns=812 * MS, thaw=Thaw.PROVEN),),
 )
 PARTIAL = SetReport(

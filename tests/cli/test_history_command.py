@@ -84,7 +84,7 @@ def test_a_moment_is_so_long_ago() -> None:
 
 @pytest.mark.parametrize("written", ["soon", "", "2026-13-01", "12", "-3h"])
 def test_what_is_no_moment_is_refused(state: Path, written: str) -> None:
-    assert "is no time" in clockstep("history", f"--since={written}", code=2).stderr
+    assert "is not a time" in clockstep("history", f"--since={written}", code=2).stderr
 
 
 def test_root_sees_what_the_systems_service_did_and_a_named_state_folder_is_alone(

@@ -109,7 +109,7 @@ def test_a_story_on_a_terminal_moves_and_keeps_each_node_on_one_line() -> None:
     fcntl.ioctl(inner, termios.TIOCSWINSZ, struct.pack("4H", 50, 60, 0, 0))
     with os.fdopen(inner, "w") as terminal, os.fdopen(outer, "rb", 0) as seen:
         with Story(terminal) as story:
-            story.tell("node-1", "interrupted; " + "the revert is brought to its end first " * 4)
+            story.tell("node-1", "interrupted; " + "finishing the revert first " * 4)
             text = b""
             end = time.monotonic() + 10
             while b" 1 s" not in text and time.monotonic() < end:
@@ -123,14 +123,16 @@ def test_a_story_on_a_terminal_moves_and_keeps_each_node_on_one_line() -> None:
 def test_what_became_of_workloads_is_told_with_how_long_they_stood_still_and_what_ran_on() -> None:
     freezes = (
         Freeze("node-1", ("kubepods.slice",), still_ns=812_000_000, thaw=Thaw.PROVEN),
-        Freeze("node-2", ("kubepods.slice/a",), ("kube-system/etcd",), trouble=Trouble("not proven", "clockstep thaw")),
+        Freeze(
+            "node-2", ("kubepods.slice/a",), ("kube-system/etcd",), trouble=Trouble("not verified", "clockstep thaw")
+        ),
         Freeze("node-3", (), thaw=Thaw.RUNNING, trouble=Trouble("it has 1 static pods")),
         Freeze("node-4", (), thaw=Thaw.RUNNING),
     )
     page = str(set_page(SetReport(HostClock(True, 0), None, True, (), freezes=freezes)))
     for line in (
         "node-1: kubepods.slice thawed, clock verified, after 812 ms",
-        "node-2: kubepods.slice/a still frozen; run on: kube-system/etcd: not proven (clockstep thaw)",
+        "node-2: kubepods.slice/a still frozen; still running: kube-system/etcd: not verified (clockstep thaw)",
         "node-3: nothing frozen: it has 1 static pods",
         "node-4: nothing frozen: it has no workloads to freeze",
     ):

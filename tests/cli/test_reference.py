@@ -5,6 +5,7 @@ pages again: python tests/cli/test_reference.py
 """
 
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -172,6 +173,42 @@ def test_every_option_and_command_that_the_documentation_names_is_there(file: Pa
     groups = {path.split()[0] for path in known if " " in path} - {"lab"}
     below = {" ".join(words.split()[:2]) for words in commands if words.split()[0] in groups and " " in words.strip()}
     assert sorted(below - known) == []
+
+
+def lines(file: Path) -> Iterator[str]:
+    """Yield each command line of ours in the code blocks of a page, as a shell would run it."""
+    for language, block in re.findall(r"^ *```(sh|console)\n(.*?)^ *```", file.read_text(), re.MULTILINE | re.DOTALL):
+        for line in block.splitlines():
+            if language == "console" and not line.startswith("$ "):
+                continue
+            for part in re.split(r"&&|\|\||[|;#>]", line.removeprefix("$ ")):
+                if found := re.match(r"(?:sudo )?(?:\S*/)?clockstep (.*)", part.strip()):
+                    yield found[1]
+
+
+@pytest.mark.parametrize("file", DOCS, ids=lambda file: file.name)
+def test_every_command_line_in_the_documentation_parses(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("nodes.ssh", "lab.ssh"):
+        (tmp_path / name).touch()
+    for line in lines(file):
+        words = shlex.split(line)
+        if words[0] == "--version":
+            continue
+        context: click.Context | None = None
+        command: click.Command = root
+        while True:
+            context = command.make_context(command.name or "clockstep", words, parent=context, resilient_parsing=False)
+            if not isinstance(command, click.Group):
+                break
+            rest = [*context._protected_args, *context.args]
+            assert rest, line
+            name, words = rest[0], rest[1:]
+            below = lab if command is root and name == "lab" else command.get_command(context, name)
+            assert below is not None, line
+            command = below
 
 
 @pytest.mark.parametrize("path", [path for path in COMMANDS if not path.startswith("clockstep lab ")])

@@ -67,7 +67,7 @@ def test_a_configuration_that_the_service_would_not_find_is_named(tmp_path: Path
 
 def test_vagrants_variables_are_refused_since_the_service_does_not_have_them(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VAGRANT_CWD", "/srv")
-    with pytest.raises(UsageError, match="the service would not have your VAGRANT_CWD"):
+    with pytest.raises(UsageError, match="the service would run without your VAGRANT_CWD"):
         words("a")
 
 

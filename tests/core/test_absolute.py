@@ -46,7 +46,7 @@ def test_a_set_that_was_not_answered_is_open_until_it_cannot_come_any_more() -> 
     with pytest.raises(ReachError, match="no answer"):
         absolute(SECOND_NS, "one")
     assert not absolute.knows("other")
-    with pytest.raises(ReachError, match="not answered yet"):
+    with pytest.raises(ReachError, match="not confirmed yet"):
         absolute.knows("one")
     clock.sleep_ns(LIMIT_NS)
     assert absolute.knows("one")

@@ -696,7 +696,7 @@ def test_a_snapshot_that_changed_since_it_was_chosen_is_not_reverted_to(
     chosen = choose(hypervisor, Scope(), "base")
     del hypervisor.taken["node2"]["base"]
     hypervisor.calls.clear()
-    with pytest.raises(UsageError, match="snapshot of node2 is not what it was"):
+    with pytest.raises(UsageError, match="snapshot of node2 has changed"):
         reverts.revert(world, chosen, Policy())
     assert hypervisor.calls == []
 
@@ -774,7 +774,7 @@ def test_a_set_of_other_guests_that_was_not_ended_is_not_touched_by_the_way(worl
         create(world, dying.guests(), "base", Policy())
     dying.revive()
     before = running(dying)
-    with pytest.raises(UsageError, match="begun and not ended, of node1, node2, node3"):
+    with pytest.raises(UsageError, match="interrupted, of node1, node2, node3"):
         create(world, dying.guests()[:2], "base", Policy())
     assert running(dying) == before
 

@@ -137,7 +137,7 @@ def test_what_could_not_be_put_back_is_said(tmp_path: Path) -> None:
     reach = ToldReach(SimClock(), WITH_PHC, ["done\ninactive\n", "broken no time daemon runs there\ninactive\n"])
     node = done(tmp_path, reach)
     assert node.outcome is SetupOutcome.NOT_PUT_BACK
-    assert node.text.endswith("; putting it back: no time daemon runs there")
+    assert node.text.endswith("; undoing it: no time daemon runs there")
 
 
 @pytest.mark.parametrize(
@@ -158,23 +158,23 @@ def test_where_nothing_is_to_change_nothing_is_put_back_either(tmp_path: Path) -
     reach = ToldReach(SimClock(), NOTHING, [], "^,?,10.0.2.2,0,6,0,4294967295,0.0,0.0,0.0\n")
     node = done(tmp_path, reach)
     assert node.outcome is SetupOutcome.UNCHANGED
-    assert node.text.startswith("set up, and not proven: ")
+    assert node.text.startswith("set up, but not verified: ")
     assert reach.asked == []
 
 
 def test_a_refusal_in_the_node_leaves_no_trace(tmp_path: Path) -> None:
-    reach = ToldReach(SimClock(), PLAN, ["refused chrony cannot be had\ninactive\n"])
+    reach = ToldReach(SimClock(), PLAN, ["refused chrony is not available\ninactive\n"])
     node = done(tmp_path, reach)
-    assert (node.outcome, node.text) == (SetupOutcome.REFUSED, "chrony cannot be had")
+    assert (node.outcome, node.text) == (SetupOutcome.REFUSED, "chrony is not available")
     assert reach.asked == ["store", "apply", "clear"]
 
 
 def test_what_another_run_has_there_is_left_to_it(tmp_path: Path) -> None:
-    reach = ToldReach(SimClock(), PLAN, [], start=Output(1, "", "another setup is at work"))
+    reach = ToldReach(SimClock(), PLAN, [], start=Output(1, "", "another setup is running"))
     node = done(tmp_path, reach)
     assert (node.outcome, node.text) == (
         SetupOutcome.REFUSED,
-        "it cannot be started there: another setup is at work",
+        "it cannot be started there: another setup is running",
     )
     assert reach.asked == ["store", "apply"]
 
@@ -188,7 +188,7 @@ def test_work_that_ended_without_a_result_is_no_success(tmp_path: Path) -> None:
 def test_work_that_outlasts_the_deadline_is_said_to_go_on(tmp_path: Path) -> None:
     node = done(tmp_path, ToldReach(SimClock(), PLAN, ["working\nactive\n"] * 1000))
     assert node.outcome is SetupOutcome.UNREACHED
-    assert "is still at work in the node" in node.text
+    assert "is still running in the node" in node.text
 
 
 def test_a_node_without_a_shell_is_left_alone(tmp_path: Path) -> None:

@@ -129,7 +129,7 @@ def test_a_machine_does_what_it_has_a_role_for_and_refuses_all_else_in_a_sentenc
         lambda: both.around(web),
     ]
     for act in refused:
-        with pytest.raises(UsageError, match=r"web@ssh cannot be .*: no hypervisor"):
+        with pytest.raises(UsageError, match=r"web@ssh cannot be .*: it has no known hypervisor"):
             act()
 
 

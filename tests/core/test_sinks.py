@@ -128,11 +128,11 @@ def test_the_configuration_is_read_again_by_the_watcher_and_a_broken_one_changes
     watcher.sweep(FOUND)
     assert not [text for text in said if "any more" in text]
     assert watcher.orders is second
-    assert manager.told == ["alive", "reloading", "the configuration was read again"]
+    assert manager.told == ["alive", "reloading", "configuration reloaded"]
     assert sorted(guest.name for guest in given[0]) == ["db", "web"]
     watcher.reload()
     assert watcher.orders is second
-    assert said[-1] == manager.told[-1] == "the configuration stays as it was: a key is wrong; correct it"
+    assert said[-1] == manager.told[-1] == "configuration not reloaded: a key is wrong; correct it"
 
 
 def test_a_sink_that_hangs_holds_nobody_up_and_what_it_does_not_take_is_counted() -> None:
@@ -151,7 +151,7 @@ def test_a_sink_that_hangs_holds_nobody_up_and_what_it_does_not_take_is_counted(
     assert taken == ["first"]
     go_on.set()
     until(lambda: bool(told), 20)
-    assert told == ["3 Episodes were not given to Slow: it is too slow"]
+    assert told == ["3 corrections were not delivered to Slow: too slow"]
     assert taken == ["first", "0", "1"]
 
 

@@ -537,7 +537,7 @@ def test_a_clock_that_is_wrong_again_and_again_is_flagged_and_left_to_a_person(w
         watch.put_behind("node1", 30)
         watch.sweep()
     assert len(watch.hypervisor.machines["node1"].steps) == OFTEN
-    assert any("again and again" in finding.text for finding in watch.told[OFTEN - 1].findings)
+    assert any("stepped repeatedly" in finding.text for finding in watch.told[OFTEN - 1].findings)
     assert [episode.verdict for episode in watch.told[OFTEN:]] == [Verdict.BAD]
     watch.clock.sleep_ns(WINDOW_NS)
     watch.sweep()
@@ -609,7 +609,7 @@ def test_a_host_whose_clock_is_set_is_said_aloud(watch: Watch) -> None:
     found = watch.watcher.host_changed()
     assert found is not None
     assert found.kind == "host-clock-set"
-    assert any("own clock was set" in text for text in watch.said)
+    assert any("host's clock was set" in text for text in watch.said)
     assert watch.watcher.host_changed() is None
 
 

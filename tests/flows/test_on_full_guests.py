@@ -80,7 +80,7 @@ def test_by_ssh_a_user_without_sudo_may_look_and_one_with_it_may_step(full: Gues
     (refused,) = clockstep(full, "step", name, *way, "--deadline", "40s", code=1)["episodes"]
     assert refused["actions"] == []
     assert refused["before"]["value_ns"] < -3 * SECOND_NS
-    assert any("sudo does not let us" in trouble["text"] for trouble in refused["facts"]["trouble"])
+    assert any("sudo is not allowed" in trouble["text"] for trouble in refused["facts"]["trouble"])
     assert any("sudo without a password" in finding["remedy"] for finding in refused["findings"])
     full.ssh(name, "echo 'plain ALL=(ALL) NOPASSWD: ALL' > /etc/sudoers.d/plain")
     stepped_right(full, name, *way)
@@ -102,7 +102,7 @@ def test_another_daemon_is_named_and_left_alone(full: Guests) -> None:
     put_behind(full, name, 5)
     episode = stepped_right(full, name)
     assert {action["type"] for action in episode["actions"]} == {"step"}
-    assert any("ntpd runs, and does not say how it stands" in finding["text"] for finding in episode["findings"])
+    assert any("ntpd runs, but does not report its state" in finding["text"] for finding in episode["findings"])
 
 
 @debian(13, state=SERVICE)
@@ -131,7 +131,7 @@ def test_the_watcher_is_a_service_of_a_real_systemd_and_polkit_lets_it_do_what_i
     journal = f"journalctl --unit {UNIT} --output cat"
     until(lambda: '{"node":"test"' in full.ssh(name, journal), 30)
     full.ssh(name, f"systemctl reload {UNIT}")
-    until(lambda: "was read again" in shown("StatusText"), 30)
+    until(lambda: "configuration reloaded" in shown("StatusText"), 30)
     first = shown("MainPID")
     full.ssh(name, f"systemctl kill --signal KILL {UNIT}")
     until(lambda: shown("ActiveState") == "active" and shown("MainPID") not in {"0", first}, 60)

@@ -31,7 +31,7 @@ def test_status_says_that_a_daemon_claims_to_be_in_sync_while_the_clock_is_wrong
     (episode,) = clockstep(nodes, "status", name, code=1)["episodes"]
     assert episode["verdict"] == "bad"
     assert episode["facts"]["claim"]["synchronised"] is True
-    assert any("claims to be synchronised, and the clock is wrong" in found["text"] for found in episode["findings"])
+    assert any("claims to be synchronised, but the clock is off" in found["text"] for found in episode["findings"])
     table = run(nodes, "status", name)
     assert table.returncode == 1
     assert "±" in table.stdout

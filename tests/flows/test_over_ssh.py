@@ -53,7 +53,7 @@ def test_a_host_that_is_another_machine_is_neither_measured_nor_stepped(guests: 
     config = changed(guests, tmp_path, f"Host {meant}\n    Port {guests.lab.machine(other).ssh_port}\nHost *")
     (episode,) = over_ssh(guests, "step", meant, code=3, config=config)["episodes"]
     assert episode["actions"] == []
-    assert "ssh leads to another machine" in episode["facts"]["trouble"][0]["text"]
+    assert "ssh reaches another machine" in episode["facts"]["trouble"][0]["text"]
     assert guests.offset_ns(other) < -2 * SECOND_NS
 
 

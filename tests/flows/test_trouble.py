@@ -102,7 +102,7 @@ def test_a_chronyd_that_hangs_is_named_and_the_clock_is_right_all_the_same(guest
         assert episode["facts"]["claim"] is None or episode["facts"]["claim"]["synchronised"] is None
         assert any("chronyd runs, and does not say" in finding["text"] for finding in episode["findings"])
         (demanded,) = clockstep(guests, "step", name, "--require-sync", "--deadline", "6s", code=1)["episodes"]
-        assert any("in sync is required" in finding["text"] for finding in demanded["findings"])
+        assert any("was not in sync by the deadline" in finding["text"] for finding in demanded["findings"])
     finally:
         guests.ssh(name, "pkill -CONT chronyd")
 
@@ -136,7 +136,7 @@ def test_a_node_that_is_reverted_again_meanwhile_is_right_in_the_end(guests: Gue
     guests.snapshot(name, "before")
     pass_time(5)
     put_behind(guests, name, 3)
-    with during_step(guests, name, at="looking again") as step:
+    with during_step(guests, name, at="measuring again") as step:
         guests.revert(name, "before")
         assert step.stdout
         report = json.loads(step.stdout.read())

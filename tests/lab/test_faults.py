@@ -130,7 +130,7 @@ def test_two_starts_at_once_make_one_lab(lab_name: str) -> None:
     both = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(2)]
     told = [start.communicate(timeout=120)[1] for start in both]
     assert [start.returncode for start in both] == [0, 0], told
-    assert sum("waiting: somebody else works on lab" in text for text in told) == 1
+    assert sum("is in use; waiting" in text for text in told) == 1
     assert sum("restored node-1" in text for text in told) == 1
 
 

@@ -28,7 +28,7 @@ from conftest import quiet, until
 from lab.running import LAB, in_mounts, lab, nothing_left
 
 KIND = "moment-minimal-booted-node-1"
-NO_USE = "its kept moment is of no use"
+NO_USE = "its saved state is unusable"
 QEMU, OTHER_QEMU = "/usr/bin/qemu-system-x86_64", "/usr/bin/qemu-system-i386"
 SECOND_NS = 1_000_000_000
 
@@ -244,7 +244,7 @@ def test_prune_empties_the_cache_but_for_what_a_running_lab_uses(lab_name: str, 
     said = lab("prune", CLOCKSTEP_LAB_CACHE=str(cache)).stderr
     assert not (cache / "minimal-0123456789abcdef").exists()
     kept = moment(cache)
-    assert f"{kept.name} stays: a running lab uses it" in said
+    assert f"{kept.name} kept: a running lab uses it" in said
     assert shell(lab_name, "hostname") == "node-1\n"
     labs.down(lab_name, quiet)
     assert nothing_left(lab_name)

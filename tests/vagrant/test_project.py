@@ -375,7 +375,7 @@ def test_a_vagrantfile_that_does_not_parse_and_a_vagrant_that_hangs_cost_no_kept
     project.run("touch", f"{FOLDER}/.vagrant/machines/k8s1/libvirt/private_key")
     warned = clockstep(project, "status")
     assert "k8s1: vagrant ssh-config does not say how to log in to k8s1" in warned.stderr
-    assert "logging in as it said earlier" in warned.stderr
+    assert "using its earlier answer" in warned.stderr
     project.run("mkdir", "/run/hangs")
     project.run("sh", "-c", "printf '#!/bin/sh\\nexec sleep 1000\\n' > /run/hangs/vagrant; chmod +x /run/hangs/vagrant")
     path = f"/run/hangs:{project.environment['PATH']}"

@@ -3,6 +3,7 @@
 Nothing heavy is imported before it is known that it is needed, so that `--version` and `--help` answer at once.
 """
 
+import errno
 import logging
 import os
 import signal
@@ -12,6 +13,8 @@ from contextlib import suppress
 from clockstep import __version__
 
 INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+"""What a write to a standard stream fails with if its file system is full or fails."""
 STILL = b"""clockstep: finishing what is in progress, which can take minutes
   press Ctrl-C again to leave it unfinished: what is paused stays paused until clockstep resume
 """
@@ -54,6 +57,8 @@ def run(argv: list[str]) -> int:
     except ClockstepError as error:
         return _complain(argv, error.message, error.hint, of_error(error))
     except Exception as error:  # noqa: BLE001 - whatever it is, it is a bug, and it ends here
+        if isinstance(error, OSError) and error.errno in UNWRITABLE:
+            return _complain(argv, f"cannot write the output: {error.strerror}", "", Exit.REFUSED)
         bug = InternalError(error)
         return _complain(argv, bug.message, bug.hint, of_error(bug))
     return code if isinstance(code, int) else Exit.GOOD
@@ -67,7 +72,11 @@ def _log_nothing() -> None:
 
 
 def _print_version() -> int:
-    print(f"clockstep {__version__}")  # noqa: T201
+    try:
+        print(f"clockstep {__version__}", flush=True)  # noqa: T201
+    except OSError as error:
+        print(f"clockstep: cannot write the output: {error.strerror}", file=sys.stderr)  # noqa: T201
+        return 6
     return 0
 
 

@@ -4,6 +4,7 @@ from typing import Any
 
 import click
 
+from clockstep.cli.context import option
 from clockstep.cli.options import between, examples, shared
 
 
@@ -26,5 +27,5 @@ def show(context: click.Context, /, **_options: Any) -> int:
     from clockstep.cli.session import current_project, printed, searched
     from clockstep.render.text import config_page
 
-    printed(context, config.show(searched(context, current_project())), config_page)
+    printed(context, config.show(searched(context, current_project()), option(context, "cluster")), config_page)
     return 0

@@ -48,6 +48,8 @@ def wants_json(words: Sequence[str]) -> bool:
     """Whether a command line asks for JSON, also one that makes no sense otherwise."""
     wanted = ""
     for word, following in zip(words, [*words, ""][1:], strict=True):
+        if word == "--":
+            break
         if found := OUTPUT.fullmatch(word):
             wanted = found["short"] or found["long"] or following
     return wanted == "json"

@@ -33,7 +33,7 @@ class Moment(click.ParamType):  # type: ignore[type-arg]  # generic since click 
         try:
             return time.time_ns() - parse_duration(value)
         except UsageError:
-            self.fail(f"{value!r} is no time: it looks like 12h, 2026-11-25 or 2026-11-25T18:00", param, ctx)
+            self.fail(f"{value!r} is not a time: use 12h, 2026-11-25 or 2026-11-25T18:00", param, ctx)
 
 
 @click.command("history", epilog=EXAMPLES)

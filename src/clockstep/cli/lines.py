@@ -65,7 +65,7 @@ class Lines:
             self._print(*line)
             if self._dropped and self._queue.empty():
                 dropped, self._dropped = self._dropped, 0
-                self._print(self._streams[1], f"{dropped} lines were dropped, because nobody read them")
+                self._print(self._streams[1], f"{dropped} lines were dropped because nothing was reading them")
 
     def _print(self, stream: IO[str], text: str) -> None:
         try:

@@ -14,22 +14,40 @@ import click
 from clockstep.cli.context import COLORS, FORMATS
 from clockstep.cli.names import node_names
 from clockstep.errors import ClockstepError, UsageError, visible
-from clockstep.units import parse_duration
+from clockstep.units import parse_duration, show_duration
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
 class Duration(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.2
-    """A length of time with its unit, in nanoseconds once parsed."""
+    """A length of time with its unit, in nanoseconds once parsed; at least `least_ns`."""
 
     name = "duration"
+
+    def __init__(self, least_ns: int = 0) -> None:
+        self._least_ns = least_ns
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         """Return the nanoseconds that were written."""
         try:
-            return value if isinstance(value, int) else parse_duration(value)
+            written = value if isinstance(value, int) else parse_duration(value)
         except UsageError as error:
             self.fail(f"{error.message}; {error.hint}", param, ctx)
+        if written < self._least_ns:
+            self.fail(f"{value!r} is less than {show_duration(self._least_ns)}", param, ctx)
+        return written
+
+
+class Text(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.2
+    """A text that is not empty: a script's variable that is not set would otherwise mean the default."""
+
+    name = "text"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the text."""
+        if not value:
+            self.fail("it is empty", param, ctx)
+        return str(value)
 
 
 def examples(*lines: str) -> str:
@@ -71,6 +89,7 @@ GLOBAL: tuple[tuple[tuple[str, ...], dict[str, Any]], ...] = (
     (
         ("-c", "--connect"),
         {
+            "type": Text(),
             "multiple": True,
             "metavar": "URI",
             "help": "libvirt connection URI (repeatable); `lab` or `lab:NAME` for a lab.  [default: libvirt's own]",
@@ -78,9 +97,12 @@ GLOBAL: tuple[tuple[tuple[str, ...], dict[str, Any]], ...] = (
     ),
     (
         ("--config",),
-        {"type": click.Path(), "metavar": "FILE", "help": "Configuration file.  [default: the first one found]"},
+        {"type": Text(), "metavar": "FILE", "help": "Configuration file.  [default: the first one found]"},
     ),
-    (("--cluster",), {"metavar": "NAME", "help": "Cluster in the configuration; needed if it has several."}),
+    (
+        ("--cluster",),
+        {"type": Text(), "metavar": "NAME", "help": "Cluster in the configuration; needed if it has several."},
+    ),
     (
         ("-o", "--output"),
         {"type": click.Choice(FORMATS), "help": "Output format; `name` prints only names.  [default: table]"},
@@ -196,7 +218,7 @@ def looking(deadline: str) -> Callable[[F], F]:
     def add(command: F) -> F:
         text = "Largest offset that is within tolerance."
         option = click.option(
-            "--tolerance", type=Duration(), metavar="TIME", default="10ms", show_default=True, help=text
+            "--tolerance", type=Duration(1), metavar="TIME", default="10ms", show_default=True, help=text
         )
         return limited(deadline)(option(command))
 
@@ -209,7 +231,7 @@ def limited(deadline: str) -> Callable[[F], F]:
     def add(command: F) -> F:
         text = "Time limit per node."
         command = click.option(
-            "--deadline", type=Duration(), metavar="TIME", default=deadline, show_default=True, help=text
+            "--deadline", type=Duration(1), metavar="TIME", default=deadline, show_default=True, help=text
         )(command)
         text = "Refuse to run unless this host's clock is synchronised."
         return click.option("--require-synced-host/--no-require-synced-host", help=text)(command)

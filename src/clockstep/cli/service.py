@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 ROOT = Path("/")
 NOT_KEPT = {"of_user", "yes", "names", "folder", "output", "quiet", "color", "no_headers"}
-"""What the installation alone is told; the service has an output of its own."""
+"""Options of the installation alone; the service has an output of its own."""
 UNITS = (("d", DAY_NS), ("h", HOUR_NS), ("min", MINUTE_NS), ("s", SECOND_NS), ("ms", MILLISECOND_NS), ("ns", 1))
 USER = click.option(
     "--user/--system", "of_user", default=None, help="Whose systemd to use.  [default: the system's for root]"
@@ -164,7 +164,9 @@ def _words(context: click.Context, wanted: "Wanted") -> list[str]:
 
     variables = ("VAGRANT_CWD", "VAGRANT_DOTFILE_PATH", "VAGRANT_VAGRANTFILE")
     if there := [name for name in variables if os.environ.get(name)]:
-        raise UsageError(f"the service would not have your {', '.join(there)}", "unset it; -C DIR names a project, too")
+        raise UsageError(
+            f"the service would run without your {', '.join(there)}", "unset them; -C DIR also selects a project"
+        )
     words = [word for param in install.params for word in _said(context, param)]
     if wanted.cluster and not option(context, "config") and wanted.cluster.origin != FILE:
         words += ["--config", str(Path(wanted.cluster.origin).absolute())]

@@ -113,8 +113,8 @@ def opened(context: click.Context, wanted: Wanted, tell: Tell) -> World:
     clock, reference = SystemClock(), HostReference()
     demanding = "require_synced_host" in context.params and said(context, wanted, "require_synced_host")
     if demanding and not reference.quality().synchronised:
-        text = "this host's clock is not synchronised, so it is no reference for others"
-        raise HostError(text, "start its time daemon, or leave out --require-synced-host")
+        text = "this host's clock is not synchronised, so it cannot serve as the reference"
+        raise HostError(text, "start its time daemon, or omit --require-synced-host")
     guards = bool(context.params.get("guard"))
     called = wanted.project.called if wanted.project else {}
     ways = Ways(context.params.get("ssh_config"), context.params.get("reach"), guards=guards, called=called)
@@ -128,7 +128,7 @@ def opened(context: click.Context, wanted: Wanted, tell: Tell) -> World:
     parts: dict[str, Machines] = {address: part.result() for address, part in connecting.items()}
     if wanted.hosts:
         if ways.only == "agent":
-            raise UsageError("--ssh names hosts that have no guest agent here", "leave out --reach agent")
+            raise UsageError("hosts given with --ssh are reached by ssh only", "leave out --reach agent")
         parts[SSH] = SshHosts(wanted.hosts, clock, reference, ways)
     asking_ns = ASKING_NS if wanted.project else 0
     locks = DomainLocks(clock, tell, _state() / "locks", {ACCOUNT})
@@ -152,10 +152,8 @@ def resolved(connect: str) -> str | None:
     asked = [sys.executable, "-P", "-m", "clockstep_lab", "uri", *(["--name", name] if name else [])]
     answer = subprocess.run(asked, capture_output=True, text=True, check=False)
     if answer.returncode or not answer.stdout.strip():
-        raise UsageError(
-            answer.stderr.strip().removeprefix("clockstep lab: ") or "the lab has no address",
-            "" if answer.stderr else "start it with: clockstep lab up",
-        )
+        text, _, hint = answer.stderr.strip().removeprefix("clockstep lab: ").partition("\n  hint: ")
+        raise UsageError(text or "the lab has no address", hint or ("" if text else "start it with: clockstep lab up"))
     return answer.stdout.strip()
 
 
@@ -225,7 +223,9 @@ def held(world: World, wanted: Wanted) -> list[Guest]:
     pauses = world.journal.pauses()
     mine = [guest for guest in chosen if wanted.names or (guest.state == "paused" and guest.uuid in pauses)]
     if not mine:
-        raise UsageError("none of them was paused by clockstep", "use virsh resume for what others have paused")
+        raise UsageError(
+            "clockstep has paused none of them", "use virsh resume for nodes that clockstep has not paused"
+        )
     return mine
 
 
@@ -275,7 +275,7 @@ def frozen(wanted: Wanted, freeze: bool | None, cgroups: tuple[str, ...]) -> tup
 
 
 def progress(context: click.Context) -> Story:
-    """Return where progress is told; nowhere with --quiet."""
+    """Return where progress is printed; nowhere with --quiet."""
     return Story(quiet=bool(option(context, "quiet")), color=style(context).color)
 
 

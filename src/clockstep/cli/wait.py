@@ -14,11 +14,10 @@ EXAMPLES = examples("wait node-1", "wait --all --within 50ms --timeout 10m", "wa
 @nodes
 @click.option(
     "--within",
-    type=Duration(),
+    type=Duration(1),
     metavar="TIME",
     default="10ms",
-    show_default=True,
-    help="Tolerance; a cluster's own goes before the default.",
+    help="Largest offset that is within tolerance.  [default: the cluster's, else 10ms]",
 )
 @click.option(
     "--timeout", type=Duration(), metavar="TIME", default="5m", show_default=True, help="How long to wait at most."

@@ -16,6 +16,8 @@ from clockstep.cli.lines import Lines, unshared
 from clockstep.cli.options import Duration, examples, nodes, policy, shared, ways
 from clockstep.errors import visible
 
+LEAST_EVERY_NS = 100_000_000
+"""How often clocks are measured at most: each measurement starts a program in the node."""
 SAME_WATCH_NS = 1_000_000_000
 """How long another watcher of the same machines is waited for, which may just be ending."""
 
@@ -37,7 +39,7 @@ EXAMPLES = examples(
 @nodes
 @click.option(
     "--every",
-    type=Duration(),
+    type=Duration(LEAST_EVERY_NS),
     metavar="TIME",
     default="10s",
     show_default=True,
@@ -86,7 +88,7 @@ def command(context: click.Context, /, names: tuple[str, ...], *, everything: bo
 
     world = opened(context, wanted, tell)
     try:
-        selected(world, wanted, changing=True)  # a typing error is told now
+        selected(world, wanted, changing=True)  # a typing error is reported now
     except UsageError as error:
         if not (everything or "NOTIFY_SOCKET" in os.environ):  # a service waits for machines that are not there yet
             raise
@@ -184,7 +186,7 @@ def _asked_again(context: click.Context, names: Sequence[str], before: "Wanted",
 
     wanted = asked(context, names, everything=everything)
     if addresses(wanted) != addresses(before):
-        raise UsageError("it names other connections than before", "restart the watcher for that")
+        raise UsageError("its connections have changed", "restart the watcher to use them")
     return wanted
 
 

@@ -36,10 +36,10 @@ def measured(facts: Facts) -> Offset | None:
 def check_host(facts: Facts, _policy: Policy) -> Finding:
     """A host whose own clock was moved in the middle of the work is no truth to step others to."""
     if not facts.reference_moved_ns:
-        return Finding("host", Verdict.GOOD, "this machine's clock ran on")
+        return Finding("host", Verdict.GOOD, "the host's clock was not set meanwhile")
     way = "forward" if facts.reference_moved_ns > 0 else "back"
-    text = f"this machine's own clock was set {way} by {show_duration(abs(facts.reference_moved_ns))} meanwhile"
-    return Finding("host", Verdict.UNSURE, text, "see that this machine's clock is right, then run it again")
+    text = f"this host's clock was set {way} by {show_duration(abs(facts.reference_moved_ns))} meanwhile"
+    return Finding("host", Verdict.UNSURE, text, "check this host's clock, then run it again")
 
 
 def check_reached(facts: Facts, _policy: Policy) -> Finding:
@@ -63,14 +63,14 @@ def check_offset(facts: Facts, policy: Policy) -> Finding:
     if offset.surely_beyond(policy.tolerance_ns):
         return Finding("offset", Verdict.BAD, f"{shown} is beyond {tolerance}", _step_remedy(offset, policy))
     text = f"{shown} may or may not be within {tolerance}"
-    return Finding("offset", Verdict.UNSURE, text, "look again, or allow more with --tolerance")
+    return Finding("offset", Verdict.UNSURE, text, "measure again, or allow more with --tolerance")
 
 
 def check_forward(facts: Facts, policy: Policy) -> Finding:
     """A clock that is further behind than the cause explains may mean that the host's clock is off instead."""
     offset, limit = measured(facts), forward_limit(policy)
     if offset is None or not offset.surely_beyond(policy.tolerance_ns) or -offset.earliest_ns <= limit:
-        return Finding("forward", Verdict.GOOD, "not further behind than explained")
+        return Finding("forward", Verdict.GOOD, "not further behind than the cause explains")
     text = f"more than {show_duration(limit)} behind: refusing to step, because this host may be the one that is wrong"
     return Finding("forward", Verdict.BAD, text, f"if this host's clock is correct, allow it with {MAX_FORWARD}")
 
@@ -79,11 +79,11 @@ def check_backward(facts: Facts, policy: Policy) -> Finding:
     """A step backward needs consent, because time that happens twice breaks things."""
     offset = measured(facts)
     if offset is None or not offset.earliest_ns > policy.tolerance_ns or offset.latest_ns <= policy.max_backward_ns:
-        return Finding("backward", Verdict.GOOD, "no step backward is needed that is not allowed")
+        return Finding("backward", Verdict.GOOD, "no step backward needed beyond what is allowed")
     if left_to_daemon(facts, policy):
-        text = "a little ahead: a time daemon can slew that away, and no time happens twice"
+        text = "slightly ahead: a time daemon can slew that away without repeating time"
         return Finding("backward", Verdict.BAD, text, "run clockstep step again when its daemon is in sync")
-    text = "ahead, and a step backward may break tokens, leases and databases"
+    text = "ahead, but a step backward may break tokens, leases and databases"
     return Finding("backward", Verdict.BAD, text, f"allow it with {ALLOW_BACKWARD}")
 
 
@@ -93,16 +93,16 @@ def check_claim(facts: Facts, policy: Policy) -> Finding:
     if claim is None:
         return Finding("daemon", Verdict.GOOD, "no time daemon was asked")
     if claim.synchronised and offset is not None and offset.surely_beyond(policy.tolerance_ns):
-        text = f"{claim.daemon} claims to be synchronised, and the clock is wrong"
+        text = f"{claim.daemon} claims to be synchronised, but the clock is off"
         return Finding("daemon", Verdict.BAD, text, _step_remedy(offset, policy))
     if claim.synchronised is None:
         return _unclaimed(claim)
     if not claim.synchronised:
-        silent = ": no time source has answered it" if claim.heard is False else ""
+        silent = ": it has had no answer from a time source" if claim.heard is False else ""
         text = f"{claim.daemon} is not synchronised{silent}"
-        return Finding("daemon", Verdict.GOOD, text, "see whether the node reaches its time servers")
+        return Finding("daemon", Verdict.GOOD, text, "check that the node reaches its time servers")
     if not agrees(claim, policy):
-        text = f"{claim.daemon} takes the clock to be wrong, and corrects what is right"
+        text = f"{claim.daemon} believes that the clock is off, and moves it away"
         return Finding("daemon", Verdict.GOOD, text, "run clockstep step again")
     return Finding("daemon", Verdict.GOOD, f"{claim.daemon} is synchronised")
 
@@ -111,8 +111,8 @@ def _unclaimed(claim: Claim) -> Finding:
     if claim.failed:
         text = f"no time daemon runs: {claim.daemon} has ended by itself, perhaps because its clock jumped"
         return Finding("daemon", Verdict.GOOD, text, f"systemctl restart {claim.daemon} in the node")
-    text = f"{claim.daemon} runs, and does not say how it stands"
-    return Finding("daemon", Verdict.GOOD, text, "restart it in the node after a step; see whether it hangs")
+    text = f"{claim.daemon} runs, but does not report its state"
+    return Finding("daemon", Verdict.GOOD, text, "restart it in the node after a step; it may hang")
 
 
 def allowed(offset: Offset, policy: Policy) -> bool:

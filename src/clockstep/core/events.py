@@ -247,8 +247,8 @@ def unexplained(episode: Episode) -> bool:
 
 def pulled_away() -> Finding:
     """Return the finding that stepping a guest again and again does not help it."""
-    text = "stepped again and again, and wrong again: something pulls its clock away, so it is left alone now"
-    remedy = "see whether two time daemons fight, whom its daemon follows, and whether this machine's clock is right"
+    text = "stepped repeatedly and drifted again: something else is setting this clock, so no more steps are made"
+    remedy = "check for a second time daemon, which servers its daemon follows, and this host's clock"
     return Finding("often", Verdict.BAD, text, remedy)
 
 

@@ -72,7 +72,7 @@ def plan(facts: Facts, policy: Policy, done: Sequence[Action] = ()) -> tuple[Act
 
 
 def hopeless(facts: Facts, policy: Policy) -> bool:
-    """Whether looking again cannot change anything: nothing may be done, and nothing is about to pass by itself."""
+    """Whether measuring again cannot change anything: nothing may be done, and nothing is about to pass by itself."""
     offset = measured(facts)
     wrong = offset is not None and offset.surely_beyond(policy.tolerance_ns)
     lasting = any(trouble.lasting for trouble in facts.trouble)

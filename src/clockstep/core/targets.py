@@ -32,7 +32,7 @@ def targets(found: Found, name: str | None, scope: Scope, *, whole: bool = True)
     Raises UsageError with every reason why that is unclear or, where the `whole` set is wanted, cannot be had.
     """
     among = _among(found, scope)
-    name = name or newest(among)
+    name = newest(among) if name is None else name
     having = {guest: one for guest, listed in among.items() for one in listed if one.name == name}
     ids = {one.set_id for one in having.values()}
     if not having:
@@ -88,18 +88,18 @@ def _members(name: str, found: Found, having: Iterable[Guest], *, whole: bool) -
 def _refuse_several(name: str, ids: Iterable[str | None]) -> None:
     if len(set(ids)) > 1:
         text = f"there are snapshots {name!r} that were not taken together"
-        raise UsageError(text, "nothing was touched; name the nodes, or the cluster; " + LIST)
+        raise UsageError(text, "nothing was changed; name the nodes, or the cluster; " + LIST)
 
 
 def _refuse_beyond(name: str, members: Sequence[Guest], among: Found) -> None:
     if beyond := [guest.name for guest in members if guest not in among]:
         text = f"the snapshot {name!r} is of {', '.join(beyond)} too, which the cluster or project does not name"
-        raise UsageError(text, "nothing was touched; name the nodes to work on those alone")
+        raise UsageError(text, "nothing was changed; name the nodes to work on those alone")
 
 
 def _complete(name: str, chosen: Mapping[Guest, Snapshot | None], *, whole: bool) -> dict[Guest, Snapshot]:
     having = {guest: one for guest, one in chosen.items() if one is not None}
     if whole and (missing := [guest.name for guest in chosen if guest not in having]):
-        raise UsageError(f"no snapshot {name!r}: {', '.join(missing)}", f"nothing was touched; {LIST}")
+        raise UsageError(f"no snapshot {name!r}: {', '.join(missing)}", f"nothing was changed; {LIST}")
     _refuse_several(name, {one.set_id for one in having.values()})
     return having

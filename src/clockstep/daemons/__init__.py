@@ -36,7 +36,7 @@ def parse_all(output: str) -> Claim | None:
         if claim := daemon.parse("\n".join(said.get(name, ()))):
             return claim
     if denied := " ".join(filter(None, said.get(DENIED, ()))):
-        raise ConfinedError(f"whoever runs programs in the node may not ask its time daemon: {denied}")
+        raise ConfinedError(f"not permitted to query the node's time daemon: {denied}")
     running = [program for program in PROGRAMS if program in said.get(SILENT, ())]
     failed = [unit for number, unit in enumerate(UNITS, 1) if f"{number}:failed" in said.get(FAILED, ())]
     if running or not failed:

@@ -22,11 +22,11 @@ from clockstep.wire import decoded, encoded
 SCRIPT = program("agent/agent.sh")
 AGENT = "guest agent"
 MARK = "channel"
-CHANNEL = "attach the guest agent's channel to the domain, as it runs and as it is defined"
+CHANNEL = "attach the guest agent's channel to the running domain and to its definition"
 LOOKING_NS, ANSWERING_NS, POLL_NS = 20 * SECOND_NS, MINUTE_NS, SECOND_NS // 5
 EARLIER = "earlier snapshots have no agent: after a revert to one of them the node is reached by ssh again"
 LATER = "takes effect at the next cold start (shut the node off and start it)"
-NO_WAY = "reached neither by a guest agent nor by ssh: name an ssh_config with --ssh-config"
+NO_WAY = "reachable neither by guest agent nor by ssh: name an ssh_config with --ssh-config"
 
 
 def look(world: World, guests: Sequence[Guest], policy: Policy) -> SetupReport:
@@ -60,7 +60,7 @@ def remove(world: World, guests: Sequence[Guest], policy: Policy, kept: FileDefi
             removed = _run(world, node, "undo", policy.deadline_ns) == "removed"
             removed = _remove_channel(world, guest, kept) or removed
             if not removed:
-                return SetupNode(guest.name, SetupOutcome.UNCHANGED, "clockstep has added no agent there")
+                return SetupNode(guest.name, SetupOutcome.UNCHANGED, "clockstep added no guest agent here")
             return SetupNode(guest.name, SetupOutcome.PUT_BACK)
 
     return on_all(world, guests, _within_ns(policy), job)
@@ -129,7 +129,7 @@ def _awaited(world: World, guest: Guest, policy: Policy) -> Episode:
         finally:
             reach.close()
         world.clock.sleep_ns(POLL_NS)
-    raise ReachError("its guest agent does not answer", "see the log of qemu-guest-agent in the node")
+    raise ReachError("its guest agent does not answer", "check the log of qemu-guest-agent in the node")
 
 
 def _run(world: World, node: Node, verb: str, within_ns: int) -> str:

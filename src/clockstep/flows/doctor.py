@@ -64,7 +64,7 @@ def examine(world: World, guest: Guest, node: Node, policy: Policy, host_tai_s: 
     except ReachError as error:
         return replace(seen, unasked=error.message, unasked_lasts=error.lasting)
     found = inside.parse(output.out)
-    said = "" if found else f"it runs no shell as Linux has it: {output.err.strip() or f'exit code {output.code}'}"
+    said = "" if found else f"it has no usable shell: {output.err.strip() or f'exit code {output.code}'}"
     return replace(seen, inside=found, unasked=said, unasked_lasts=True)
 
 

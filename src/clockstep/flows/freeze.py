@@ -29,14 +29,14 @@ RENEW_EVERY_S, RENEW_AGAIN_S = LEASE_S // 3, 3
 """How often leases are renewed, and how soon again where one could not be."""
 RENEWING_NS, AGAIN_NS = 10 * SECOND_NS, SECOND_NS // 5
 UNPROVEN = Trouble(
-    f"its workloads stand still until the lease of {LEASE_S} s is over, because its clock is not proven",
-    "clockstep thaw NODE proves it and thaws; clockstep thaw NODE --unproven thaws whatever the clock is",
+    f"its workloads stay frozen until the lease of {LEASE_S} s expires, because its clock is not verified",
+    "clockstep thaw NODE verifies the clock and thaws; add --unproven to thaw without verifying",
 )
 HELD = Trouble(
-    "its workloads are held, because its clock is not proven", "clockstep thaw NODE, or clockstep thaw NODE --unproven"
+    "its workloads stay frozen until its clock is verified", "clockstep thaw NODE, or clockstep thaw NODE --unproven"
 )
-RAN = Trouble("its workloads were not frozen any more: they ran before the clock was proven", "take a new snapshot")
-GONE = Trouble("nothing was frozen there: its workloads ran before the clock was proven, or somebody else thawed them")
+RAN = Trouble("its workloads were no longer frozen: they ran before the clock was verified", "take a new snapshot")
+GONE = Trouble("nothing was frozen there: its workloads ran too early, or something else thawed them")
 LATE_NS = 10 * SECOND_NS
 """When the slowest node has taken that long to freeze, the leases of the others are renewed before the pause."""
 
@@ -64,7 +64,7 @@ class Freezer:
             reasons = "; ".join(f"{guest.name}: {error.message}" for guest, error in failed.items())
             hint = next((error.hint for error in failed.values() if error.hint), "")
             still = ", ".join(guest.name for guest in self._waiting())
-            run_on = f"{still} may stand still for {LEASE_S} s" if still else "what was frozen for it runs"
+            run_on = f"{still} may stay frozen for {LEASE_S} s" if still else "everything frozen for it is thawed"
             raise UsageError(reasons, f"no snapshot was taken, and {run_on}; {hint}")
         self._freezes = {guest: self._freezes[guest] for guest in guests}  # not in the order in which they froze
         if self._world.clock.monotonic_ns() - began_ns > LATE_NS:

@@ -129,7 +129,7 @@ class Hold:
         def locked(guest: Guest) -> None:
             with self._locks[guest]:
                 if guest in self._over:
-                    raise HypervisorError(f"{guest.name} is to run on already")
+                    raise HypervisorError(f"{guest.name} is already being resumed")
                 act(guest)
 
         def tell(count: int) -> None:

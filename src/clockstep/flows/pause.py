@@ -20,14 +20,14 @@ def pause(world: World, guests: Sequence[Guest], policy: Policy) -> SetReport:
     with world.locks.hold(guests, policy.deadline_ns):
         guests, pauses = fresh(world.hypervisor, guests), world.journal.pauses()
         if reasons := [f"{guest.name} is {standing(guest, pauses)}" for guest in guests if guest.state != "running"]:
-            raise UsageError("; ".join(reasons), "nothing was touched; name those that run")
+            raise UsageError("; ".join(reasons), "nothing was changed; name running nodes only")
         find_ways(world, guests)
         hold = Hold(world, guests, "pause")
         try:
             failed = hold.pause_all()
         except BaseException:
             hold.resume_all()
-            world.tell("", "all run on, behind by the pause: run clockstep step")
+            world.tell("", "all were resumed, with clocks behind by the pause: run clockstep step")
             raise
     members = outcomes(guests, failed, Outcome.NOT_PAUSED, Outcome.PAUSED)
     return SetReport(world.host, None, not failed, members, pause_spread_ns=hold.spread_ns())
@@ -42,11 +42,11 @@ def resume(world: World, guests: Sequence[Guest], policy: Policy, *, mixed: bool
     with world.locks.hold(guests, policy.deadline_ns):
         guests, pauses = fresh(world.hypervisor, guests), world.journal.pauses()
         if reasons := [f"{guest.name} is {standing(guest, pauses)}" for guest in guests if not ours(guest, pauses)]:
-            raise UsageError("; ".join(reasons), "nothing was touched; virsh resume is for what others have paused")
+            raise UsageError("; ".join(reasons), "nothing was changed; clockstep resumes only what it has paused")
         torn = [guest.name for guest in guests if not pauses[guest.uuid].released]
         if torn and not mixed:
-            text = f"{', '.join(torn)}: put back while others were not, and members with different pasts must not meet"
-            raise UsageError(text, "run clockstep revert again, or say --mixed")
+            text = f"{', '.join(torn)}: reverted while others were not; resuming would mix different pasts"
+            raise UsageError(text, "run clockstep revert again, or use --mixed")
         now_ns = world.reference.now().at_ns
         causes = {guest: _cause(pauses[guest.uuid], now_ns) for guest in guests}
         hold, freezer = Hold(world, guests, "resume"), Freezer(world)

@@ -44,9 +44,9 @@ def choose(machines: Listing, scope: Scope, name: str | None, *, require_frozen:
     snapshots, unread = sought(machines, scope, name)
     refused = side_by_side(list(snapshots), lambda guest: machines.objections(guest, snapshots[guest]), LISTING_NS)
     if reasons := objections(refused):
-        raise UsageError("; ".join(reasons), "nothing was touched")
+        raise UsageError("; ".join(reasons), "nothing was changed")
     if require_frozen and (running := unfrozen(snapshots)):
-        raise ClockstepError("; ".join(running), "nothing was changed; leave out --require-frozen to revert anyway")
+        raise ClockstepError("; ".join(running), "nothing was changed; omit --require-frozen to revert anyway")
     said = (*remarks(snapshots), *unread)
     return Targets(next(iter(snapshots.values())).name, snapshots, said)
 
@@ -118,15 +118,15 @@ def _finished(world: World, hold: Hold, chosen: Targets) -> Iterator[None]:
 
 def _interrupted(world: World, hold: Hold, chosen: Targets) -> None:
     """Put the rest back too, since a part of a cluster is worse than all; all run on where all are back."""
-    world.tell("", "interrupted; the revert is brought to its end first, since a part of it would be worse")
+    world.tell("", "interrupted; finishing the revert first, because a partial one would be worse")
     if not hold.revert_all(chosen.snapshots):
         hold.release()
         hold.resume_all()
         frozen = any(snapshot.frozen for snapshot in chosen.snapshots.values())
         command = "thaw" if frozen else "step"
-        world.tell("", f"all were put back and run on, with wrong clocks: run clockstep {command}")
+        world.tell("", f"all were reverted and resumed, with clocks still off: run clockstep {command}")
     else:
-        world.tell("", "what was put back stays paused: run clockstep revert again, or clockstep resume --mixed")
+        world.tell("", "reverted nodes stay paused: run clockstep revert again, or clockstep resume --mixed")
 
 
 def remarks(snapshots: Mapping[Guest, Snapshot]) -> list[str]:
@@ -134,13 +134,13 @@ def remarks(snapshots: Mapping[Guest, Snapshot]) -> list[str]:
     created = [snapshot.created_ns for snapshot in snapshots.values()]
     apart_ns = max(created) - min(created)
     said = [
-        f"{guest.name}: without memory in its snapshot it boots anew"
+        f"{guest.name}: its snapshot has no memory state, so it boots"
         for guest in snapshots
         if not snapshots[guest].memory
     ]
     if apart_ns > APART_NS:
         said.append(
-            f"the snapshots were taken {show_duration(apart_ns)} apart: what the nodes know of each other differs"
+            f"the snapshots were taken {show_duration(apart_ns)} apart: the nodes disagree about each other's state"
         )
     return said
 
@@ -151,7 +151,7 @@ def unfrozen(snapshots: Mapping[Guest, Snapshot]) -> list[str]:
     To freeze them after the resume takes longer than to step the clock, so it is not done.
     """
     return [
-        f"{guest.name}: its workloads were not frozen for this snapshot, so they run with the wrong time until the step"
+        f"{guest.name}: its workloads were not frozen for this snapshot, so they run with a late clock until the step"
         for guest, snapshot in snapshots.items()
         if snapshot.memory and not snapshot.frozen
     ]

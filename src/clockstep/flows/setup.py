@@ -134,7 +134,7 @@ def _plan(world: World, node: Node, wish: Wish) -> SetupPlan:
     plan = chrony.parse(output.out)
     if plan is None:
         said = output.err.strip() or f"exit code {output.code}"
-        raise ReachError(f"it does not say what it is: {said}", "look into the node", lasting=True)
+        raise ReachError(f"its system could not be identified: {said}", "check the node", lasting=True)
     return replace(plan, by_ssh=node.reach.source == "ssh")
 
 
@@ -174,11 +174,11 @@ def _proven(world: World, node: Node, policy: Policy, wish: Wish, plan: SetupPla
         world.clock.sleep_ns(BETWEEN_LOOKS_NS)
     why = shortfall(episode, plan_now)
     if not plan.changes:
-        return SetupNode(node.name, SetupOutcome.UNCHANGED, f"set up, and not proven: {why}", plan, episode)
+        return SetupNode(node.name, SetupOutcome.UNCHANGED, f"set up, but not verified: {why}", plan, episode)
     result = _work(world, node, "back", wish.script, world.clock.monotonic_ns() + policy.deadline_ns)
     if result == chrony.DONE:
-        return SetupNode(node.name, SetupOutcome.FAILED, f"not proven in time: {why}", plan, episode)
-    text = f"not proven in time: {why}; putting it back: {result.partition(' ')[2]}"
+        return SetupNode(node.name, SetupOutcome.FAILED, f"not verified in time: {why}", plan, episode)
+    text = f"not verified in time: {why}; undoing it: {result.partition(' ')[2]}"
     return SetupNode(node.name, SetupOutcome.NOT_PUT_BACK, text, plan, episode)
 
 
@@ -187,7 +187,7 @@ def _undone(world: World, node: Node, policy: Policy) -> SetupNode:
     wish = Wish()
     plan = _first_plan(world, node, wish)
     if not plan.applied:
-        return SetupNode(node.name, SetupOutcome.UNCHANGED, "clockstep has set nothing up there")
+        return SetupNode(node.name, SetupOutcome.UNCHANGED, "clockstep has not set it up")
     kind, _, why = _work(world, node, "undo", wish.script, until_ns).partition(" ")
     if kind != chrony.DONE:
         return SetupNode(node.name, OUTCOMES.get(kind, SetupOutcome.NOT_PUT_BACK), why)
@@ -201,7 +201,7 @@ def _work(world: World, node: Node, verb: str, script: str, until_ns: int) -> st
     """Have it done in the node, and return the result; raises DeadlineError where it is not done by then."""
     stored = _run(world, node, ["/bin/sh", "-c", chrony.STORE], script.encode())
     if stored.code:
-        return f"{NOT_STARTED} {stored.err.strip() or 'nothing can be written there'}"
+        return f"{NOT_STARTED} {stored.err.strip() or 'its file system is read-only'}"
     started = _run(world, node, ["/bin/sh", "-c", f"{chrony.START} {verb}"])
     if started.code:
         return f"{NOT_STARTED} it cannot be started there: {started.err.strip()}"
@@ -218,7 +218,7 @@ def _work(world: World, node: Node, verb: str, script: str, until_ns: int) -> st
         if not going_on:
             return result if result != chrony.WORKING else f"{chrony.BROKEN} it ended without a result: {words}"
         world.tell(node.name, words or verb)
-    raise DeadlineError(f"{verb} is still at work in the node", "it ends by itself; run it again, with more --deadline")
+    raise DeadlineError(f"{verb} is still running in the node", "it ends by itself; retry with a longer --deadline")
 
 
 def _run(world: World, node: Node, argv: Sequence[str], stdin: bytes = b"") -> Output:

@@ -40,7 +40,7 @@ from clockstep.reach.guard import START_NS, start
 from clockstep.units import SECOND_NS
 from clockstep.workloads.freezer import has_frozen
 
-RUN_ON = "letting all run on"
+RUN_ON = "resuming all nodes"
 LISTING_NS = 30 * SECOND_NS
 
 
@@ -108,7 +108,7 @@ def fresh(machines: Machines, guests: Sequence[Guest]) -> list[Guest]:
     """Return these guests as they are now: time has passed since they were listed. Raises UsageError for one gone."""
     now = {guest.key: guest for guest in machines.guests()}
     if gone := [guest.name for guest in guests if guest.key not in now]:
-        raise UsageError(f"{', '.join(gone)}: not there any more", "nothing was touched")
+        raise UsageError(f"{', '.join(gone)}: no longer found", "nothing was changed")
     return [now[guest.key] for guest in guests]
 
 
@@ -116,8 +116,8 @@ def refuse_changed(snapshots: Snapshots, chosen: Mapping[Guest, Snapshot]) -> No
     """Raise UsageError where a snapshot is gone or another by now: time has passed since they were looked at."""
     now = {guest.key: listed for guest, listed in found(snapshots, list(chosen)).items()}
     if changed := [guest.name for guest, snapshot in chosen.items() if snapshot not in now[guest.key]]:
-        text = f"the snapshot of {', '.join(changed)} is not what it was a moment ago"
-        raise UsageError(text, "nothing was touched; run it again")
+        text = f"the snapshot of {', '.join(changed)} has changed in the meantime"
+        raise UsageError(text, "nothing was changed; run it again")
 
 
 def outcomes(guests: Sequence[Guest], failed: Failures, bad: Outcome, good: Outcome) -> tuple[Member, ...]:
@@ -209,8 +209,8 @@ def _taken(
     still = guard_all(world, guests, node)
     if freeze is None and still:
         names = ", ".join(guest.name for guest in still)
-        text = f"the workloads of {names} stand still, and would in the snapshot"
-        raise UsageError(text, "clockstep thaw lets them run on")
+        text = f"the workloads of {names} are frozen, and would be frozen in the snapshot"
+        raise UsageError(text, "clockstep thaw resumes them")
     hold, freezer = Hold(world, guests, "snapshot"), Freezer(world)
     snapshot = Snapshot(name, world.reference.now().at_ns, uuid4().hex, tuple(guest.recorded for guest in guests))
     if freeze is not None:
@@ -255,15 +255,15 @@ def _continue(
     freezer.adopt({guest: each.get(guest, snapshot) for guest in guests})  # all were frozen before one was paused
     frozen = any(one.frozen for one in each.values())
     if {guest.recorded for guest in guests} != set(snapshot.members or ()):
-        text = f"the snapshot {snapshot.name!r} was begun and not ended, of {', '.join(snapshot.members or ())}"
-        raise UsageError(text, "nothing was touched; name just these, or run clockstep resume first")
+        text = f"the snapshot {snapshot.name!r} was interrupted, of {', '.join(snapshot.members or ())}"
+        raise UsageError(text, "nothing was changed; name exactly these nodes, or run clockstep resume first")
     _refuse_unfit(world.hypervisor, guests)
     try:
         if have and all(guest in begun for guest in missing):
-            world.tell("", f"continuing the snapshot {snapshot.name}, which was begun and not ended")
+            world.tell("", f"continuing the snapshot {snapshot.name}, which was interrupted")
             failed = hold.snapshot_all({guest: each[guest] for guest in guests})
             return _concluded(world, guests, hold, freezer, snapshot, failed, behind_ns, policy)
-        world.tell("", f"beginning the snapshot {snapshot.name} anew, because it was not ended")
+        world.tell("", f"starting the snapshot {snapshot.name} again, because it was interrupted")
         _forget(world.hypervisor, guests, snapshot)
     except BaseException:
         _undo(world, guests, hold, snapshot, frozen=frozen)
@@ -332,7 +332,7 @@ def _correct_all(
 def _undo(world: World, guests: Sequence[Guest], hold: Hold, snapshot: Snapshot, *, frozen: bool) -> None:
     """Let all run on after an interruption, and leave no part of the set behind."""
     command = "thaw" if frozen else "step"
-    world.tell("", f"resuming what was paused; run clockstep {command} then, because the pause left clocks behind")
+    world.tell("", f"resuming what was paused; run clockstep {command} next, because the pause left clocks behind")
     hold.resume_all()
     _forget(world.hypervisor, guests, snapshot)
 
@@ -370,7 +370,7 @@ def _refuse_unfit(having: Snapshots, guests: Sequence[Guest], reasons: Sequence[
     """Raise UsageError where there are reasons against it or a guest cannot take part, with all in sentences."""
     reasons = [*reasons, *objections(side_by_side(guests, having.objections, LISTING_NS))]
     if reasons:
-        raise UsageError("; ".join(reasons), "nothing was touched; choose other nodes or another name")
+        raise UsageError("; ".join(reasons), "nothing was changed; choose other nodes or another name")
 
 
 def _set(name: str, set_id: str | None, present: Mapping[str, Snapshot], names: Mapping[str, str]) -> SnapshotSet:

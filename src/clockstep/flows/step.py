@@ -98,7 +98,7 @@ class Pass:
     def begin(self, guest: Guest, since_ns: int | None = None) -> Run:
         """Return a run over a guest whose clock is off since then; raises DeadlineError after the end of all."""
         if self._over.is_set():  # a guest that was left behind is not to get a second run beside another one
-            raise DeadlineError("it could be begun on too late")
+            raise DeadlineError("the deadline passed before it was started")
         world, cause = self._world, replace(self._causes[guest], since_ns=since_ns)
         until_ns = (self._called_ns if since_ns is None else since_ns) + self._policy.deadline_ns
         left = replace(self._policy, deadline_ns=until_ns - world.clock.monotonic_ns())
@@ -145,7 +145,7 @@ def nodes(world: World, guests: Sequence[Guest]) -> Iterator[Nodes]:
 def refuse_idle(guest: Guest) -> None:
     """Raise NotRunningError for a guest that does not run."""
     if guest.state != "running":
-        raise NotRunningError(f"it is {guest.state}", "only a running machine has a clock that can be read")
+        raise NotRunningError(f"it is {guest.state}", "only a running node has a clock to measure")
 
 
 def refuse_paused(guest: Guest, pauses: Mapping[str, Pause]) -> None:

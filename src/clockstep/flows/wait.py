@@ -81,7 +81,7 @@ def _round(world: World, guests: Sequence[Guest], policy: Policy, ways: _Ways, w
         if error := silent.get(guest.connection):
             raise error
         if (state := states.get(guest.key, "gone")) != "running":
-            raise NotRunningError(f"it is {state}", "only a running machine has a clock that can be read")
+            raise NotRunningError(f"it is {state}", "only a running node has a clock to measure")
         return glance(ways.node(guest), AWAITED, policy, world.clock, world.reference)
 
     left_ns = max(LAST_NS, until_ns - world.clock.monotonic_ns())

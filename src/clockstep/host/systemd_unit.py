@@ -201,7 +201,7 @@ def install(service: Service, root: Path, home: Path, do: Do) -> list[Path]:
 def refuse_without_systemd(root: Path) -> None:
     """Raise UsageError where systemd does not run (sd_booted(3))."""
     if not (root / "run/systemd/system").is_dir():
-        raise UsageError("systemd does not run here", "start clockstep watch by what starts services here")
+        raise UsageError("systemd does not run here", "start clockstep watch with this host's service manager")
 
 
 def has_account(root: Path) -> bool:
@@ -256,7 +256,7 @@ def refuse_others(file: Path) -> str | None:
     except OSError as error:
         raise ClockstepError(f"{file} cannot be read: {error}", AS_WHO) from error
     if MARK not in text.partition("\n")[0]:
-        raise ClockstepError(f"{file} exists, and clockstep did not write it", "move it away, and try again")
+        raise ClockstepError(f"{file} exists, and clockstep did not write it", "move it away, then retry")
     return text
 
 
@@ -274,12 +274,10 @@ def refuse_writable(service: Service) -> None:
     code = [below for path in service.code for below in (path, *path.rglob("*"))]
     if why := objection(_with_folders(code), ()):
         made = "python3 -m venv /opt/clockstep && /opt/clockstep/bin/pip install FOLDER_OF_ITS_SOURCES"
-        hint = f"as root: {made}, then run /opt/clockstep/bin/clockstep; or --user for a service of your own"
+        hint = f"as root: {made}, then run /opt/clockstep/bin/clockstep; or use --user for your own service"
         raise UsageError(f"the system's service would run code that somebody can change: {why}", hint)
     if why := objection(_with_folders([service.folder, *service.needed]), ()):
-        hint = (
-            "put it in a folder that is root's and that nobody else may write, as /etc; or --user for your own service"
-        )
+        hint = "put it in a folder that only root may write, such as /etc; or use --user for your own service"
         raise UsageError(f"the system's service would trust what somebody can change: {why}", hint)
 
 
@@ -291,7 +289,7 @@ def _with_folders(paths: Iterable[Path]) -> list[Path]:
 
 def grants(service: Service) -> str:
     """Return what an installed service of the system may do, in a sentence."""
-    which = "the machines that it names" if service.domains else "any machine"
+    which = "the domains it is configured for" if service.domains else "any domain"
     return (
         f"its account {ACCOUNT} may open libvirt's socket, and so control every machine of this host; with "
         f'access_drivers = ["polkit"] in libvirtd.conf it may only read {which}, set their time and, to ask guest '
@@ -343,7 +341,7 @@ def quoted(word: str) -> str:
 def escaped(text: str) -> str:
     """Return a text in which a percent sign is no specifier (systemd.unit(5)). Raises UsageError for a line break."""
     if "\n" in text:
-        raise UsageError(f"{text!r} cannot stand in a unit")
+        raise UsageError(f"{text!r} cannot be written in a unit file")
     return text.replace("%", "%%")
 
 

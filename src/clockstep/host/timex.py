@@ -48,8 +48,8 @@ def read_host_clock() -> HostClock:
     timex = Timex()
     state = ctypes.CDLL(None, use_errno=True).adjtimex(ctypes.byref(timex))
     if state < 0:
-        text = f"this host's kernel does not tell how good its clock is (adjtimex: {os.strerror(ctypes.get_errno())})"
-        raise HostError(text, "have the system call filter that clockstep runs under allow adjtimex and clock_adjtime")
+        text = f"the kernel does not report the state of its clock (adjtimex: {os.strerror(ctypes.get_errno())})"
+        raise HostError(text, "allow adjtimex and clock_adjtime in the system call filter that clockstep runs under")
     synchronised = state != TIME_ERROR and not timex.status & STA_UNSYNC
     return HostClock(synchronised, timex.maxerror * MICROSECOND_NS)
 

@@ -102,4 +102,4 @@ def progress(facts: Facts, todo: Sequence[Action]) -> str:
         case _ if facts.claim:
             return f"waiting for {facts.claim.daemon} to be in sync"
         case _:
-            return "looking again"
+            return "measuring again"

@@ -55,8 +55,8 @@ def unheard(run: Run, facts: Facts) -> bool:
 
 def unheard_before(claim: Claim) -> Finding:
     """Return the finding that a daemon is not in sync, which is not because of what was done."""
-    text = f"{claim.daemon} is not synchronised, and was not before either: no time source had answered it"
-    return Finding("daemon", Verdict.GOOD, text, "see whether the node reaches its time servers")
+    text = f"{claim.daemon} is not synchronised, and was not before: it had no answer from a time source"
+    return Finding("daemon", Verdict.GOOD, text, "check that the node reaches its time servers")
 
 
 def unproven(run: Run) -> Finding:
@@ -67,14 +67,14 @@ def unproven(run: Run) -> Finding:
 
 def unconfirmed(step: Step) -> Finding:
     """Return the finding that a step was asked for, and that the node has not said what became of it."""
-    text = f"it was asked to step by {show_shift(step.by_ns, 1)}, and has not said whether it did: it may do so yet"
+    text = f"a step of {show_shift(step.by_ns, 1)} was requested but not confirmed: it may still happen"
     return Finding("step", Verdict.UNSURE, text, "run clockstep status in a moment")
 
 
 def unsynchronised(facts: Facts) -> Finding:
     """Return the finding that the clock is not enough where a daemon in sync is wanted as well."""
     daemon = facts.claim.daemon if facts.claim else "a time daemon"
-    return Finding("sync", Verdict.BAD, f"{daemon} in sync is required, and did not come in time", "see to the daemon")
+    return Finding("sync", Verdict.BAD, f"{daemon} was not in sync by the deadline", "check the daemon")
 
 
 def unreached(name: str, cause: Cause, error: ClockstepError, reference: Reference) -> Episode:

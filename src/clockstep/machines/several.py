@@ -17,7 +17,7 @@ NOTHING: Mapping[str, str] = {}
 PATIENCE_NS = 60 * SECOND_NS
 """For how long a command waits for a list of guests; keepalive has ended a dead connection long before."""
 CLOSING_NS = SECOND_NS // 5
-NO_HYPERVISOR = "name the machine as its hypervisor lists it, with --connect"
+NO_HYPERVISOR = "name the node as its hypervisor lists it, with --connect"
 
 
 T = TypeVar("T")
@@ -73,7 +73,7 @@ class Several:
     def _answer(self, address: str) -> Listed:
         if not self._asked[address].done():
             text = f"libvirt at {address or 'its default address'} does not answer"
-            return Listed(address, error=HypervisorError(text, "see that it runs there"))
+            return Listed(address, error=HypervisorError(text, "check that it runs there"))
         try:
             guests = self._asked.pop(address).result()
         except ClockstepError as error:
@@ -176,7 +176,7 @@ class Several:
 
 def lacking(guest: Guest, done: str) -> NoReturn:
     """Raise UsageError for a machine that has no hypervisor here by which this could be done."""
-    raise UsageError(f"{guest.name} cannot be {done}: no hypervisor of it is known here", NO_HYPERVISOR)
+    raise UsageError(f"{guest.name} cannot be {done}: it has no known hypervisor", NO_HYPERVISOR)
 
 
 def begun(job: Callable[[], T]) -> "Future[T]":

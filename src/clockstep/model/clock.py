@@ -123,7 +123,7 @@ class Policy:
     `max_forward_ns` of None leaves it to the cause to say how far behind a clock can be; `looks` is how many good
     looks in a row prove it; `require_sync` makes a daemon that is not synchronised by the deadline a failure. Without
     `resync_idle`, a daemon that is not in sync is left alone if the clock was within tolerance all the time. With
-    `glance` a clock that is seen to be within tolerance is measured no better, as is enough for many nodes at once.
+    `glance` a clock found within tolerance is measured no better, as is enough for many nodes at once.
     """
 
     tolerance_ns: int = 10 * MILLISECOND_NS
@@ -141,7 +141,7 @@ class Cause:
     """Why a node is worked on, and how far behind that can have left its clock.
 
     `kind` is a token, as `reverted`, and `detail` what tells it from others of its kind, as the snapshot's name.
-    `since_ns` is the reading of this machine's monotonic clock when the node began to run wrong, if that is known.
+    `since_ns` is the reading of the host's monotonic clock since when the node's clock is off, if that is known.
     """
 
     kind: str
@@ -161,7 +161,7 @@ class Finding:
 
 
 class Action:
-    """What is done to a node, as data: a `Step` or a `Resync`, told apart by `type` where it is printed."""
+    """What is done to a node, as data: a `Step` or a `Resync`, distinguished by `type` in JSON."""
 
     __slots__ = ()
 
@@ -180,7 +180,7 @@ class Step(Action):
 
 @dataclass(frozen=True, slots=True)
 class Resync(Action):
-    """Make the time daemon forget what it measured before the step, and measure anew."""
+    """Make the time daemon drop what it measured before the step, and measure again."""
 
     daemon: str
     type: Literal["resync"] = field(default="resync", init=False)
@@ -190,7 +190,7 @@ class Resync(Action):
 class Episode:
     """One pass of the loop over one node: all that was seen and done, and all that the output renders.
 
-    `before` and `after` are the first and the last offset, `facts` the last look. `started_at_ns` is this machine's
+    `before` and `after` are the first and the last offset, `facts` the last look. `started_at_ns` is the host's
     wall clock; the durations are from its monotonic clock. They run from the cause, or from the first look where no
     moment of the cause is known: `wrong_for_ns` to the first of the good looks that prove it (0 where the very first
     look was good), `proven_ns` to the last of them; both are None where it was not proven. `planned` is what would be
@@ -217,7 +217,7 @@ class Episode:
 
 @dataclass(frozen=True, slots=True)
 class HostClock:
-    """What this machine's kernel says of its own clock: `max_error_ns` bounds it against UTC while synchronised."""
+    """What the host's kernel reports of its own clock: `max_error_ns` bounds it against UTC while synchronised."""
 
     synchronised: bool
     max_error_ns: int

@@ -24,7 +24,7 @@ class TimeSource:
 class Inside:
     """What a node's own system says of its timekeeping; empty or None where it does not say.
 
-    `daemons` are time daemons that run, None where that cannot be told; `others` other programs that may set the clock.
+    `daemons` are time daemons that run, None if that is unknown; `others` other programs that may set the clock.
     `ptp` are the hardware clocks by their files, each with its name in /sys/class/ptp; `refclocks` are the files that
     chrony's configuration names, each with what it leads to, `optional` those of them that may be missing, and
     `trusted` those that servers cannot outvote. `configured` is whether that configuration could be read, `makestep`
@@ -122,7 +122,7 @@ class Diagnosis:
 
 @dataclass(frozen=True, slots=True)
 class DoctorReport:
-    """What `doctor` prints; `general` is of this machine, and of all nodes together."""
+    """What `doctor` prints; `general` is about the host, and of all nodes together."""
 
     host: HostClock
     general: tuple[Issue, ...]

@@ -85,7 +85,7 @@ class What(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Happening:
-    """Something that happened to a guest of a connection, at `at_ns` of this machine's monotonic clock."""
+    """Something that happened to a guest of a connection, at `at_ns` of the host's monotonic clock."""
 
     uuid: str
     what: What

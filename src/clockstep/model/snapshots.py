@@ -11,8 +11,8 @@ from clockstep.model.workloads import Freeze
 class Snapshot:
     """One snapshot of one guest. `set_id` and `members` are None where another tool made it.
 
-    Without `memory` a guest that is put back to it boots anew. `external` is one whose state is in files of its own.
-    `frozen` are the cgroups whose workloads stand still in it, until they are thawed.
+    Without `memory` a guest boots after a revert to it. `external` is one whose state is in files of its own.
+    `frozen` are the cgroups whose workloads are frozen in it, until they are thawed.
     """
 
     name: str
@@ -34,7 +34,7 @@ class Pause:
 
     `operation` is `pause`, `snapshot` or `revert`; the last two are of `snapshot`. `clock_ns` is about what its clock
     says: the time of the pause, or that of the snapshot. `released` is whether it may run on whatever became of the
-    others: after a revert only once all were put back. `connection` is where it runs; None where that was not noted.
+    others: after a revert only once all were reverted. `connection` is where it runs; None where that was not noted.
     """
 
     uuid: str
@@ -89,7 +89,7 @@ class SetReport:
     """What `snapshot create` and `delete`, `revert`, `pause` and `resume` print.
 
     `complete` says whether every member took part; only then were the members of a revert resumed. `pause_spread_ns`
-    bounds how far apart the members were paused, `stalled_ns` for how long each stood still for its snapshot at most.
+    bounds how far apart the members were paused, `stalled_ns` for how long at most each was paused for its snapshot.
     `freezes` are of the nodes whose workloads were frozen.
     """
 

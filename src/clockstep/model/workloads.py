@@ -43,7 +43,7 @@ class Thaw(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Freeze:
-    """A node's workloads that were frozen, the pods that were `left_out`, and for how long they stood still."""
+    """A node's workloads that were frozen, the pods that were `left_out`, and for how long they were frozen."""
 
     node: str
     cgroups: tuple[str, ...]

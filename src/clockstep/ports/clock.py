@@ -10,7 +10,7 @@ class Clock(Protocol):
         """Return CLOCK_MONOTONIC."""
 
     def boottime_ns(self) -> int:
-        """Return CLOCK_BOOTTIME, which goes on while this machine sleeps."""
+        """Return CLOCK_BOOTTIME, which continues while the host sleeps."""
 
     def sleep_ns(self, duration_ns: int) -> None:
         """Wait."""

@@ -77,7 +77,7 @@ class Snapshots(Protocol):
         """Return the snapshot that the machine was taken or reverted to last; None if there is none."""
 
     def objections(self, guest: Guest, target: Snapshot | None = None) -> list[str]:
-        """Return what stands against a snapshot of the machine, or against its revert to `target`, in sentences."""
+        """Return the objections to a snapshot of the machine, or to its revert to `target`, in sentences."""
 
     def snapshot(self, guest: Guest, snapshot: Snapshot) -> None:
         """Take a snapshot of a paused machine, memory included."""

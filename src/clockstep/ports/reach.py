@@ -10,7 +10,7 @@ NO_PROGRAM = 127
 
 
 class Output(NamedTuple):
-    """What a command in a node answered; its code is `NO_PROGRAM` where there is no such program."""
+    """What a command in a node answered; its code is `NO_PROGRAM` if there is no such program."""
 
     code: int
     out: str
@@ -27,10 +27,10 @@ class Reach(Protocol):
         """Run a command to its end, or until `deadline_ns` of the monotonic clock."""
 
     def clock(self, within_ns: int | None = None) -> Reading:
-        """Measure the node's clock against this machine's; no better than to see that it is within `within_ns`."""
+        """Measure the node's clock against the host's; no better than to find it within `within_ns`."""
 
     def step(self, by_ns: int, token: str) -> int | None:
-        """Move the node's clock by `by_ns`, which is how far it was just seen from this machine's, once for a token.
+        """Move the node's clock by `by_ns`, its offset as just measured, once for a token.
 
         Return what was added in nanoseconds, also where that was earlier; None where `fate` has yet to say it. Raises
         NotSteppedError where the node says that it did nothing now; any other error leaves it open.
@@ -48,10 +48,10 @@ class Reach(Protocol):
 
 
 class Login(NamedTuple):
-    """How ssh reaches a node: the host's name, and what stands before it on ssh's command line.
+    """How ssh reaches a node: the host's name, and the words before it on ssh's command line.
 
     `sure` is whether somebody has said that it is this node; otherwise the machine there must prove it. `again` asks
-    anew, where this login was kept and may not lead there any longer; it raises ReachError.
+    again, if this login was kept and may not lead there any longer; it raises ReachError.
     """
 
     host: str

@@ -36,7 +36,7 @@ class AbsoluteSet:
         That is how far it was off: after a first set, that is how late the set came.
         """
         if token != self._token and self._clock.monotonic_ns() < self._open_until_ns:
-            raise NotSteppedError("an earlier set of this clock was not answered yet, and may come")
+            raise NotSteppedError("an earlier request to set this clock is still unanswered, and may still take effect")
         if not self._unset and abs(by_ns) <= SECOND_NS:
             latency_ns = max(0, self._lead_ns + by_ns)
             self._least_ns = latency_ns if self._least_ns is None else min(self._least_ns, latency_ns)
@@ -58,5 +58,5 @@ class AbsoluteSet:
         Raises ReachError while it may be made yet.
         """
         if token == self._token and self._clock.monotonic_ns() < self._open_until_ns:
-            raise ReachError("the node has not answered yet whether it has set its clock")
+            raise ReachError("the node has not confirmed yet that it set its clock")
         return token == self._token

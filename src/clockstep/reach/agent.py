@@ -180,8 +180,8 @@ class AgentReach:
         said = self._channel.command(request, left)
         found = decoded(said, answer)
         if found is None:
-            text = f"the agent answers {name} with nonsense: {said[:80].decode(errors='replace')}"
-            raise ReachError(text, "look into the guest")
+            text = f"the agent answers {name} invalidly: {said[:80].decode(errors='replace')}"
+            raise ReachError(text, "check the guest")
         return found
 
 
@@ -189,4 +189,4 @@ def _text(encoded: str) -> str:
     try:
         return base64.b64decode(encoded, validate=True).decode(errors="replace")
     except (binascii.Error, ValueError) as error:
-        raise ReachError("the agent answers with nonsense instead of base64", "look into the guest") from error
+        raise ReachError("the agent's answer is not valid base64", "check the guest") from error

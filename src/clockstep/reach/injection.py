@@ -86,17 +86,17 @@ def added(output: Output, hint: str) -> int | None:
     of a script that was killed, leaves open what was done.
     """
     if output.code == ELSEWHERE:
-        raise NotSteppedError("something else moved the clock between the look and the step, or is moving it")
+        raise NotSteppedError("something else moved the clock since it was measured")
     if output.code == REFUSED:
         raise NotSteppedError(f"the clock could not be stepped: {output.err}", hint, lasting=True)
     fate = FATE.fullmatch(output.out.strip()) if output.code in {DONE, KNOWN} else None
     if fate is None:
         said = f"exit code {output.code}: {output.out[:80]!r} {output.err[:200]}"
-        raise ReachError(f"asked for a step, the node answers {said}", "look into the guest")
+        raise ReachError(f"asked for a step, the node answers {said}", "check the guest")
     if fate[1]:
         added_ns = understood(_nanoseconds, fate[0])
         if added_ns is None:
-            raise ReachError(f"the node says that it has stepped by {fate[1]} s", "look into the guest")
+            raise ReachError(f"the node says that it has stepped by {fate[1]} s", "check the guest")
         return added_ns
     return 0 if fate[0] == "closed" else None
 

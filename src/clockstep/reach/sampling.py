@@ -93,8 +93,8 @@ def _ask(read: Read, clock: Clock, reference: Reference) -> _Answer:
     seconds, nanoseconds = read()
     after, heard = reference.now(), clock.monotonic_ns()
     if not (0 <= seconds < LATEST_S and 0 <= nanoseconds < SECOND_NS):
-        text = f"the node says that it is {seconds} s and {nanoseconds} ns since 1970"
-        raise ReachError(text, "its clock cannot be told from that; look into the guest")
+        text = f"the node reports {seconds} s and {nanoseconds} ns since 1970"
+        raise ReachError(text, "its clock cannot be derived from that; check the guest")
     return _Answer(before, seconds * SECOND_NS + nanoseconds, after, at, heard)
 
 

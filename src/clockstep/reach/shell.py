@@ -31,7 +31,7 @@ class ShellEndedError(ReachError):
     """The process is gone. `said` is what it left on stderr; `answered` whether a shell had ever answered."""
 
     def __init__(self, said: str, *, answered: bool) -> None:
-        super().__init__(said or "it ended without a word")
+        super().__init__(said or "it ended without an error message")
         self.said = said
         self.answered = answered
 
@@ -72,7 +72,7 @@ class Shell:
         try:
             return Output(int(code), out.decode(errors="replace"), err.decode(errors="replace"))
         except ValueError as error:
-            raise ReachError("the shell answers with nonsense", "look into the node") from error
+            raise ReachError("the shell gave an invalid answer", "check the node") from error
 
     def enter(self, program: str, deadline_ns: int) -> None:
         """Start a program that answers lines until `LEAVE`, and prints a line with `$mark` when it is ready.
@@ -142,7 +142,7 @@ class Shell:
         self._mute = not _read(self._stderr, self._err)
         more = _read(self._stdout, self._out)
         if max(len(self._out), len(self._err)) > LIMIT:
-            raise ReachError("the node answers with more than 1 MiB", "look into the node")
+            raise ReachError("the node answers with more than 1 MiB", "check the node")
         return more
 
     def _wait(self, pipes: dict[IO[bytes], int], deadline_ns: int) -> None:
@@ -152,7 +152,7 @@ class Shell:
             poll.register(pipe, events)
         left = deadline_ns - self._clock.monotonic_ns()
         if left <= 0 or not poll.poll(-(-left // MILLISECOND_NS)):
-            raise DeadlineError("no answer in time", "see whether the node is busy or its network is slow")
+            raise DeadlineError("no answer in time", "check whether the node is busy or its network is slow")
 
     def _ended(self) -> ShellEndedError:
         """Return what the process left to say, when its output has ended."""

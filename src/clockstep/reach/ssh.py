@@ -158,7 +158,7 @@ class SshReach:
         with self._using:
             self._connected()
         if self._unprivileged:
-            text = f"the clock is root's to step, and sudo does not let us: {self._unprivileged}"
+            text = f"only root may step the clock, and sudo is not allowed: {self._unprivileged}"
             raise NotSteppedError(text, "allow sudo without a password there, or log in as root", lasting=True)
         if self._guard.steps(by_ns, token):
             return None
@@ -266,10 +266,10 @@ class SshReach:
         there = next((word for word in rest if word != "sudo"), "")
         known = same_machine(self._uuid, there)
         if self._uuid and known is None and not self._sure:
-            text = "ssh leads to a machine that does not show root's view of its UUID, so it may be another one"
-            raise ReachError(text, "if it is the right one, say so with --ssh-config or --reach ssh", lasting=True)
+            text = "ssh reaches a machine that does not show its UUID, so it may be another one"
+            raise ReachError(text, "if it is the intended one, confirm with --ssh-config or --reach ssh", lasting=True)
         if self._uuid and known is False:
-            text = f"ssh leads to another machine: its UUID is {there[:40]}, and the domain's is {self._uuid}"
+            text = f"ssh reaches another machine: its UUID is {there[:40]}, and the domain's is {self._uuid}"
             raise ReachError(text, "correct the host's address or name in the ssh configuration", lasting=True)
 
     def _drop(self) -> None:
@@ -309,8 +309,8 @@ def explained(error: ShellEndedError) -> ReachError:
     """Return ssh's own last words as one line, with what to do about them."""
     printable = "".join(letter if letter.isprintable() else " " for letter in error.said)
     words = " ".join(word for word in printable.split() if word.strip("@"))
-    said = cut(UNDIALLED.sub("", words)) or "it ended without a word"
+    said = cut(UNDIALLED.sub("", words)) or "it ended without an error message"
     if error.answered:
         return ReachError(f"the connection broke: {said}")
     hint = next((hint for sign, hint in HINTS.items() if sign in said), "")
-    return ReachError(f"ssh: {said.removeprefix('ssh: ')}", hint or "see that sshd runs there", lasting=bool(hint))
+    return ReachError(f"ssh: {said.removeprefix('ssh: ')}", hint or "check that sshd runs there", lasting=bool(hint))

@@ -97,7 +97,7 @@ def _found(node: str, issue: Issue) -> tuple[str, ...]:
 
 def episode_line(episode: Episode) -> str:
     """Say all of one Episode on a line: when, which node, why, what was found and done, and how it stands."""
-    after = f", right after {_after(episode)}" if episode.wrong_for_ns else ""
+    after = f", corrected in {_after(episode)}" if episode.wrong_for_ns else ""
     done = f"{_actions(episode, episode.actions)}, now {offset_text(episode.after)}{after}; " if episode.actions else ""
     said = "".join(f"; {text}" for text in _remarks([episode]))
     head = f"{show_moment(episode.started_at_ns)}  {episode.node}  {cause_text(episode.cause)}"
@@ -128,7 +128,7 @@ def set_page(report: SetReport) -> Page:
     """Say what a snapshot or a revert came to."""
     spread = report.pause_spread_ns
     apart = () if spread is None else (f"paused within {show_duration(spread)} of each other",)
-    stalled = () if report.stalled_ns is None else (f"stood still for {show_duration(report.stalled_ns)} at most",)
+    stalled = () if report.stalled_ns is None else (f"paused for {show_duration(report.stalled_ns)} at most",)
     silent = report.complete and report.episodes
     members = tuple(_member_line(member) for member in report.members if member.trouble or not silent)
     ways = (_WAYS_ON,) if any(member.outcome is Outcome.HELD for member in report.members) else ()
@@ -156,17 +156,17 @@ def host_line(host: HostClock) -> str:
     """Say what this machine's own clock is worth."""
     if host.synchronised:
         return f"host clock: synchronised, {show_bound(host.max_error_ns)} of UTC"
-    return "host clock: not synchronised, so nothing is known against UTC"
+    return "host clock: not synchronised, so offsets from UTC are unknown"
 
 
 _WAYS_ON = (
-    "what was reverted stays paused, so that members with different pasts do not meet: run clockstep revert again, "
+    "reverted nodes stay paused, to keep them apart from nodes that were not reverted: run clockstep revert again, "
     "or clockstep resume --mixed"
 )
 
 
 def _healed(episodes: Sequence[Episode]) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]:
-    header = ("NODE", "BEFORE", "DONE", "NOW", "RIGHT AFTER", "DAEMON SAYS", "VERDICT")
+    header = ("NODE", "BEFORE", "DONE", "NOW", "CORRECTED IN", "DAEMON SAYS", "VERDICT")
     rows = tuple(
         (
             e.node,
@@ -235,7 +235,7 @@ def _remarks(episodes: Sequence[Episode]) -> Iterator[str]:
 
 def _freeze_line(freeze: Freeze) -> str:
     still = "" if freeze.still_ns is None else f", after {show_duration(freeze.still_ns)}"
-    left = f"; run on: {', '.join(freeze.left_out)}" if freeze.left_out else ""
+    left = f"; still running: {', '.join(freeze.left_out)}" if freeze.left_out else ""
     hint = f" ({freeze.trouble.remedy})" if freeze.trouble and freeze.trouble.remedy else ""
     trouble = f": {freeze.trouble.text}{hint}" if freeze.trouble else ""
     if not freeze.cgroups:
@@ -268,7 +268,7 @@ SOURCES = {
 def config_page(report: ConfigReport) -> Page:
     """Say which configuration is used, and what its clusters say."""
     if report.source is None:
-        return Page(("no configuration was found", *(f"not there: {place}" for place in report.searched)), (), (), ())
+        return Page(("no configuration was found", *(f"not found: {place}" for place in report.searched)), (), (), ())
     header = ("CLUSTER", "NODES", "CONNECT", "SETTINGS")
     rows = tuple(
         (one.name, " ".join(one.nodes) or "-", " ".join(one.connect) or "default", _settings(one) or "-")

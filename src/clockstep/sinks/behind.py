@@ -65,7 +65,7 @@ class Behind:
             self._do(partial(self._sink.seen, episode, new=new))
             if self._dropped and self._queue.empty():
                 dropped, self._dropped = self._dropped, 0
-                self._tell("", f"{dropped} Episodes were not given to {type(self._sink).__name__}: it is too slow")
+                self._tell("", f"{dropped} corrections were not delivered to {type(self._sink).__name__}: too slow")
         self._do(self._sink.ended)
 
     def _do(self, give: Callable[[], None]) -> None:

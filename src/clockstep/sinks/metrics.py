@@ -35,15 +35,15 @@ class Metrics(Collector):
         self._latest: dict[str, Episode] = {}
         self._counted: set[tuple[str, str]] = set()
         self._read_host, self._host = host, HostClock(synchronised=False, max_error_ns=0)
-        text = "Steps made to a node's clock, by what had made it wrong."
+        text = "Steps made to a node's clock, by cause."
         self._steps = Counter("clockstep_steps", text, ["node", "cause"], registry=self.registry)
-        text = "How long a node ran with a wrong clock before it was brought right."
+        text = "How long a node ran with its clock out of tolerance before it was corrected."
         self._wrong = Counter("clockstep_wrong_seconds", text, ["node"], registry=self.registry)
-        text = "From what had made a clock wrong to the first look at which it was right."
+        text = "Time from the event to the first reading within tolerance."
         self._right = Histogram(
             "clockstep_event_to_right_seconds", text, ["cause"], buckets=RIGHT_AFTER_S, registry=self.registry
         )
-        Info("clockstep_build", "Which clockstep this is.", registry=self.registry).info({"version": __version__})
+        Info("clockstep_build", "The version of clockstep.", registry=self.registry).info({"version": __version__})
         ProcessCollector(registry=self.registry)
         self.registry.register(self)
 
@@ -88,9 +88,9 @@ class Metrics(Collector):
             episodes, listed, host = list(self._latest.values()), list(self._listed.values()), self._host
         yield from _of_nodes(episodes)
         yield from _of_connections(listed)
-        synchronised = "Whether this machine's clock, which nodes are compared with, is synchronised."
+        synchronised = "Whether this host's clock, the reference for all nodes, is synchronised."
         yield GaugeMetricFamily("clockstep_host_synchronised", synchronised, value=host.synchronised)
-        error = "How far this machine's clock may be off UTC, by its kernel; only while it is synchronised."
+        error = "Largest error of this host's clock against UTC, by its kernel; only while it is synchronised."
         family = GaugeMetricFamily("clockstep_host_max_error_seconds", error, labels=[])
         if host.synchronised:
             family.add_metric([], host.max_error_ns / SECOND_NS)
@@ -113,27 +113,27 @@ def parse_address(address: str) -> tuple[str, int]:
     """Return the host and port of `HOST:PORT`, `[HOST]:PORT` or `PORT`, of loopback where no host is said."""
     host, _, port = address.rpartition(":")
     if not (port.isascii() and port.isdigit() and int(port) < 2**16):
-        raise UsageError(f"{address!r} is no address for metrics", "it looks like 9123 or 127.0.0.1:9123")
+        raise UsageError(f"{address!r} is not an address for metrics", "use PORT or HOST:PORT, such as 127.0.0.1:9123")
     return host.removeprefix("[").removesuffix("]") or LOOPBACK, int(port)
 
 
 def _of_nodes(episodes: Sequence[Episode]) -> Iterable[Metric]:
     offset = GaugeMetricFamily(
-        "clockstep_node_offset_seconds", "A node's clock minus this machine's, at the last look.", labels=["node"]
+        "clockstep_node_offset_seconds", "A node's clock minus this host's, at the last measurement.", labels=["node"]
     )
     error = GaugeMetricFamily(
-        "clockstep_node_offset_error_seconds", "How far off the offset may be, either way.", labels=["node"]
+        "clockstep_node_offset_error_seconds", "Error bound of the offset, in either direction.", labels=["node"]
     )
     trip = GaugeMetricFamily(
         "clockstep_node_round_trip_seconds",
-        "The quickest answer of the guest agent, or over ssh, at the last look.",
+        "Shortest round trip to the node, at the last measurement.",
         labels=["node", "source"],
     )
     verdict = GaugeMetricFamily(
-        "clockstep_node_verdict", "1 for what the last look came to, 0 for the others.", labels=["node", "verdict"]
+        "clockstep_node_verdict", "1 for the last verdict, 0 for the others.", labels=["node", "verdict"]
     )
     at = GaugeMetricFamily(
-        "clockstep_node_last_look_timestamp_seconds", "When the node was looked at last.", labels=["node"]
+        "clockstep_node_last_look_timestamp_seconds", "When the node was last measured.", labels=["node"]
     )
     for episode in episodes:
         if (found := measured(episode.facts)) is not None:
@@ -151,7 +151,7 @@ def _of_connections(listed: Sequence[Listed]) -> Iterable[Metric]:
     up = GaugeMetricFamily(
         "clockstep_connection_up", "Whether the hypervisor at this address answers.", labels=["connection"]
     )
-    nodes = GaugeMetricFamily("clockstep_nodes", "Virtual machines, by their state.", labels=["state"])
+    nodes = GaugeMetricFamily("clockstep_nodes", "VMs, by state.", labels=["state"])
     for one in listed:
         up.add_metric([one.connection or "default"], one.error is None)
     for state, count in sorted(Count(guest.state for one in listed for guest in one.guests).items()):

@@ -67,8 +67,8 @@ class FileJournal:
         for path in left:
             with suppress(OSError):
                 path.unlink(missing_ok=True)
-        said = [f"forgot that {pause.node} was paused for {pause.text}: the machine is gone" for pause in gone]
-        return [*said, *(f"removed {path}, which a run that was killed has left" for path in left)]
+        said = [f"forgot that {pause.node} was paused for {pause.text}: the domain no longer exists" for pause in gone]
+        return [*said, *(f"removed {path}, left by a run that was killed" for path in left)]
 
     def _path(self, uuid: str) -> Path:
         return self._folder / f"{UUID(uuid)}.json"
@@ -129,4 +129,4 @@ def _keep(path: Path, content: bytes, mode: int = 0o666) -> None:
         part.replace(path)
     except OSError as error:
         text = f"{path} cannot be written: {error.strerror}"
-        raise JournalError(text, "make room or allow writing there") from error
+        raise JournalError(text, "free some space or allow writing there") from error

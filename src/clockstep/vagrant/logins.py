@@ -85,7 +85,7 @@ class VagrantLogins:
         if name is None:
             return None
         if objection := untrusted(self._project):
-            hint = f"see what it is, then: chown and chmod go-w {self._folder}; or name the hosts with --ssh-config"
+            hint = f"check it, then: chown and chmod go-w {self._folder}; or name the hosts with --ssh-config"
             raise ReachError(f"Vagrant is not asked for {name}: {objection}", hint, lasting=True)
         with self._asking[uuid]:
             kept = self._kept(uuid, name)
@@ -111,7 +111,7 @@ class VagrantLogins:
                 self._failed[uuid] = (time.monotonic(), failed)
         if kept is None:
             raise error
-        self._tell(name, f"{error.message}; logging in as it said earlier")
+        self._tell(name, f"{error.message}; using its earlier answer")
         return kept
 
     def _login(self, uuid: str, kept: Kept, again: Callable[[], Login] | None = None) -> Login:
@@ -135,7 +135,7 @@ class VagrantLogins:
         until_s = time.monotonic() + self._asking_s
         try:
             while LOCKED in (done := self._run("ssh-config", name)).stderr and time.monotonic() < until_s:
-                self._tell(name, "waiting for another Vagrant that works on it")
+                self._tell(name, "waiting for another vagrant command on it")
                 time.sleep(AGAIN_S)
         except (OSError, subprocess.TimeoutExpired) as error:
             raise _silent(name, str(error)) from error

@@ -56,7 +56,7 @@ def thaw(reach: Reach, deadline_ns: int, caller: str) -> bool | None:
     """
     said = _sh(reach, THAW, [caller], deadline_ns).out.strip()
     if said not in {"frozen", "running", "none"}:
-        raise ReachError("it does not say whether its workloads were thawed", "look into the guest")
+        raise ReachError("the node does not report whether its workloads were thawed", "check the guest")
     return None if said == "none" else said == "frozen"
 
 

@@ -24,8 +24,8 @@ def survey(reach: Reach, cgroups: Sequence[str], deadline_ns: int) -> Workloads:
     output = reach.run(["/bin/sh", "-c", LOOK, "clockstep", *cgroups, *DEFAULT], b"", deadline_ns)
     found = parse(output.out)
     if found is None:
-        hint = "see that it runs a shell as Linux has it"
-        raise ReachError("it does not say what could be frozen", hint, lasting=True)
+        hint = "check that the node has a shell"
+        raise ReachError("the node does not report what could be frozen", hint, lasting=True)
     return found
 
 

@@ -26,11 +26,11 @@ class Host:
         self._asleep = asleep
         if away_ns > SLEPT_NS:
             self._anchor = self._reference.anchor()
-            self._tell("", f"this machine has slept for {show_duration(away_ns)}")
+            self._tell("", f"this host has slept for {show_duration(away_ns)}")
             return Cause("host-woke", away_ns + SLACK_NS), 0
         if moved_ns := self._reference.moved_since(anchor):
             self._anchor = self._reference.anchor()
-            self._tell("", f"this machine's own clock was set by {show_duration(abs(moved_ns))}")
+            self._tell("", f"this host's clock was set by {show_duration(abs(moved_ns))}")
             return Cause("host-clock-set"), moved_ns
         return None, 0
 

@@ -62,7 +62,7 @@ class Watcher:
         """Watch until it is over; sweep that often. Raises HypervisorError where there are no events to be had."""
         self._world.hypervisor.subscribe(self._inbox.put)
         self.sweep(FOUND)
-        self._world.tell("", f"watching; every {show_duration(every_ns)} all clocks are looked at")
+        self._world.tell("", f"watching; measuring all clocks every {show_duration(every_ns)}")
         next_ns = self._clock.monotonic_ns() + every_ns
         while not control.is_over():
             self._manager.alive()
@@ -86,9 +86,9 @@ class Watcher:
         try:
             self.orders = self._load([watched.guest for watched in self._watched.values()])
             self._matched = frozenset()  # of other names
-            said = "the configuration was read again"
+            said = "configuration reloaded"
         except ClockstepError as error:
-            said = f"the configuration stays as it was: {error.message}; {error.hint}"
+            said = f"configuration not reloaded: {error.message}; {error.hint}"
         self._world.tell("", said)
         self._manager.reloaded(said)
 

@@ -5,7 +5,7 @@
 . freeze/common.sh
 echo $$ >"$home/freezing"
 trap 'let_go; exit 75' TERM
-[ -e "$home/cgroups" ] || refuse 'its lease was over already' 75
+[ -e "$home/cgroups" ] || refuse 'its lease had expired already' 75
 while read -r cgroup; do
     echo 1 >"$root/$cgroup/cgroup.freeze" || [ ! -e "$root/$cgroup" ] || refuse "$cgroup cannot be frozen" 77
 done <"$home/cgroups"

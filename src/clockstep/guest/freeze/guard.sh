@@ -13,11 +13,11 @@ over() {
     kill $sleeper
     exit 0
 }
-trap 'over "told to"' TERM
+trap 'over 'on request'' TERM
 echo -1000 >/proc/$$/oom_score_adj
 echo $$ >"$home/guard"
 while left=$(($(cat "$home/until") - $(cut -d. -f1 /proc/uptime))) && [ $left -gt 0 ]; do
     sleep $left & sleeper=$!
     wait $sleeper
 done
-over 'its lease is over'
+over 'its lease expired'

@@ -12,13 +12,13 @@
 . freeze/common.sh
 guard=$1 lease=$2; shift 2
 if [ -e "$home/cgroups" ]; then
-    echo 'workloads are frozen there already; clockstep thaw lets them run on'
+    echo 'workloads are already frozen; clockstep thaw resumes them'
     exit 77
 fi
 mkdir -p "$home" && rm -f "$home/guard" "$home/thawed"
 printf '%s\n' "$guard" >"$home/guard.sh"
 for cgroup; do
-    case /$cgroup/ in *//*|*/./*|*/../*) refuse "$cgroup is no path of a cgroup" 77;; esac
+    case /$cgroup/ in *//*|*/./*|*/../*) refuse "$cgroup is not a path of a cgroup" 77;; esac
     [ -e "$root/$cgroup" ] || continue
     file=$root/$cgroup/cgroup.freeze
     [ -w "$file" ] || refuse "$cgroup cannot be frozen" 77
@@ -31,9 +31,9 @@ host=$(readlink /proc/1/ns/pid)
 while read -r cgroup; do
     for inside in $(find "$root/$cgroup" -name cgroup.procs -exec cat {} +); do
         read -r name <"/proc/$inside/comm" || continue
-        case $inside in 1|$$|$PPID|$pid) refuse "$cgroup has $name in it, which must run on" 77;; esac
+        case $inside in 1|$$|$PPID|$pid) refuse "$cgroup has $name in it, which must keep running" 77;; esac
         case $name in qemu-ga|sshd*|chronyd|ntpd|ntp-daemon|systemd-timesyn|ptp4l|phc2sys) ;; *) continue;; esac
         [ "$(readlink /proc/$inside/ns/pid)" != "$host" ] ||
-            refuse "$cgroup has $name in it, which must run on" 77
+            refuse "$cgroup has $name in it, which must keep running" 77
     done
 done <"$home/cgroups"

@@ -68,11 +68,11 @@ begin() {
         look
         [ -z "$version" ] || [ -n "$conf" ] || bring_conf
     else
-        note "keeping what is there"
+        note "keeping the current state"
         for file in $(owned) $conf $(sourced); do
             [ ! -e "$ROOT$file" ] || really "$ROOT$file"
         done | sed "s|^$ROOT|.|" >"$STATE/last.list"
-        tar -C "$ROOT/" -cf "$STATE/last.tar" -T "$STATE/last.list" || refuse "what is there cannot be kept in $STATE"
+        tar -C "$ROOT/" -cf "$STATE/last.tar" -T "$STATE/last.list" || refuse "the current state cannot be kept in $STATE"
         begun=again
         [ -e "$STATE/done" ] || { begun=anew && remember_units; }
         rm -f "$STATE/done"
@@ -86,7 +86,7 @@ begin() {
 # Debian's chrony writes its chrony.conf, takes one that is missing for one that somebody has removed.
 bring_conf() {
     [ "$manager" = apt-get ] || return 0
-    note "bringing the chrony.conf that its package had not written yet"
+    note "writing the chrony.conf that its package brings"
     UCF_FORCE_CONFFMISS=1
     export UCF_FORCE_CONFFMISS
     apt --no-download --reinstall -o Dpkg::Options::=--force-confmiss install chrony
@@ -104,11 +104,11 @@ remember_units() {
 install_chrony() {
     case $manager in apt-get) install_by_apt ;; dnf) install_by_dnf ;; esac
     look
-    [ -n "$version" ] || fail "chrony was installed, and there is no chronyd"
+    [ -n "$version" ] || fail "chrony was installed, but chronyd is missing"
 }
 
 refuse_too_old() {
-    ! too_old "$offered" || refuse "chrony $offered is all there is, which is too old: 4.0 and newer are set up"
+    ! too_old "$offered" || refuse "chrony $offered is the only one available, which is too old: 4.0 or newer is needed"
 }
 
 apt() {
@@ -127,20 +127,20 @@ install_by_apt() {
     : >"$STATE/errors"
     note "fetching chrony"
     apt --download-only install chrony || { apt update; apt --download-only install chrony; } ||
-        refuse "chrony cannot be had: $(reason)"
+        refuse "chrony is not available: $(reason)"
     would=$(apt -s install chrony) || refuse "chrony cannot be installed"
     offered=$(echo "$would" | sed -n 's/^Inst chrony (\([0-9.]*\).*/\1/p')
     refuse_too_old
     gone=$(echo "$would" | sed -n 's/^Remv \([^ ]*\).*/\1/p')
     for package in $gone; do
-        case " $DAEMONS " in *" ${package%%:*} "*) ;; *) refuse "to install chrony would remove $package, too" ;; esac
+        case " $DAEMONS " in *" ${package%%:*} "*) ;; *) refuse "installing chrony would remove $package, too" ;; esac
     done
     newer="the one that is offered comes by: apt-get install --only-upgrade"
     for package in $gone; do
         version_there=$(dpkg-query -W -f '${Version}' "$package")
-        note "fetching $package, to be able to go back"
+        note "fetching $package, to be able to undo this"
         (cd "$STATE/packages" && apt download "$package=$version_there") ||
-            refuse "the way back cannot be had, the package $package $version_there: $(reason); $newer $package"
+            refuse "the package needed to undo this is not available, $package $version_there: $(reason); $newer $package"
     done
     add_to "$STATE/installed" $(echo "$would" | sed -n 's/^Inst \([^ ]*\) (.*/\1/p')
     add_to "$STATE/evicted" $gone
@@ -171,14 +171,14 @@ reason() {
 # then it may ask for that, and go by what it knows of the repository nevertheless.
 install_by_dnf() {
     note "fetching chrony"
-    said=$(dnf -q -y install --downloadonly chrony 2>&1) || refuse "chrony cannot be had: $(complaint)"
+    said=$(dnf -q -y install --downloadonly chrony 2>&1) || refuse "chrony is not available: $(complaint)"
     said=$(dnf -C --assumeno install chrony 2>&1)
     would=$(echo "$said" | table)
     offered=$(echo "$would" | sed -n 's/^install chrony \([0-9]*:\)\{0,1\}\([0-9.]*\).*/\2/p')
     [ -n "$offered" ] || refuse "dnf does not say what it would do to install chrony: $(complaint)"
     refuse_too_old
     gone=$(echo $(echo "$would" | sed -n 's/^remove //p'))
-    [ -z "$gone" ] || refuse "to install chrony would remove $gone, too"
+    [ -z "$gone" ] || refuse "installing chrony would remove $gone, too"
     changed=yes
     add_to "$STATE/installed" $(echo "$would" | sed -n 's/^install \([^ ]*\).*/\1/p')
     sync
@@ -241,7 +241,7 @@ write_all() {
     if grep -qs "$RULES_FILE" "$STATE/differing"; then
         udevadm control --reload && udevadm trigger --action=change --subsystem-match=ptp && udevadm settle --timeout=10
     fi
-    [ -z "$followed" ] || [ -e "$ROOT$followed" ] || fail "$followed did not come"
+    [ -z "$followed" ] || [ -e "$ROOT$followed" ] || fail "$followed did not appear"
 }
 
 # Gives a file another content, as a whole, and leaves its owner and mode, and where it is if that is a link.

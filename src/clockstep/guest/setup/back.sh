@@ -8,7 +8,7 @@
 
 # How it was before this run: an earlier setup, or none and, where this run installed chrony, the packages.
 put_back() {
-    note "putting back what was there"
+    note "restoring the previous state"
     look
     if grep -qs clockstep "$STATE/last.list"; then
         owned | while read -r file; do rm -f "$ROOT$file"; done
@@ -129,7 +129,7 @@ undo() {
     result working
     trap '' HUP INT TERM
     [ "$(id -u)" = 0 ] || { result "refused not root there, so nothing can be put back"; exit 1; }
-    [ -w "$ROOT/etc" ] || { result "refused /etc cannot be written there: it is read-only"; exit 1; }
+    [ -w "$ROOT/etc" ] || { result "refused /etc is read-only"; exit 1; }
     restore || { result "broken ${lacking:-no time daemon runs there}"; exit 1; }
     result done
 }
@@ -140,12 +140,12 @@ alone() {
     umask 077
     exec 9>"$ROOT/run/clockstep-setup.lock"
     umask 022
-    flock -n 9 || { echo "another setup is at work" >&2; exit 1; }
+    flock -n 9 || { echo "another setup is running" >&2; exit 1; }
 }
 
 # Does it where no broken connection and no restarted agent ends it.
 start() {
-    ! systemctl is-active --quiet clockstep-setup || { echo "another setup is at work" >&2; exit 1; }
+    ! systemctl is-active --quiet clockstep-setup || { echo "another setup is running" >&2; exit 1; }
     echo working >"$STATE/result" || exit 1
     rm -f "$STATE/doing"
     exec 9>&-

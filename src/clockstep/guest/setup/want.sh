@@ -151,23 +151,23 @@ objection() {
         echo "SELinux confines the guest agent there ($label): set it up by ssh (--reach ssh)," \
             "or run in it before: semanage permissive -a virt_qemu_ga_t"
     elif [ "$(id -u)" != 0 ]; then
-        echo "not root there, so nothing can be set up"
+        echo "setup needs root on the node"
     elif ! has systemctl || [ ! -d "$ROOT/run/systemd/system" ]; then
-        echo "no systemd runs there, and only its services are known"
+        echo "the node does not run systemd, which setup needs"
     elif [ ! -w "$ROOT/etc" ]; then
-        echo "/etc cannot be written there: it is read-only"
+        echo "/etc is read-only"
     elif [ -n "$PHC" ] && [ -z "$clock" ]; then
-        echo "$PHC is no hardware clock there"
+        echo "$PHC is not a hardware clock of the node"
     elif said=$(foreign) && [ -n "$said" ]; then
-        echo "$said is there, and not of clockstep's making"
+        echo "$said exists, and clockstep did not write it"
     elif too_old "$version"; then
-        echo "chrony $version is there, which is too old: 4.0 and newer are set up"
+        echo "chrony $version is installed, which is too old: 4.0 or newer is needed"
     elif [ -n "$version" ] && ! cut_short && said=$(unreadable) && [ -n "$said" ]; then
         echo "$said"
     elif [ -z "$theirs" ] && said=$(others_clock) && [ -n "$said" ]; then
-        echo "chrony's configuration has a hardware clock already, to be taken out first: $said"
+        echo "chrony's configuration has another hardware clock; remove it first: $said"
     elif [ -z "$version" ] && said=$(locked) && [ -n "$said" ]; then
-        echo "the package manager is at work there: $said is locked"
+        echo "the package manager is busy: $said is locked"
     elif without_time; then
         echo "no time server answers there, and no hypervisor's clock can be followed: $(echo "$silent" | tr '\n' ';' | sed 's/;$//; s/;/; /g')"
     fi
@@ -182,10 +182,10 @@ confined() {
 # What keeps chronyd from starting as it is. Packages that a power cut left half installed may still bring the rest.
 unreadable() {
     if [ -z "$conf" ]; then
-        echo "chronyd is there, and its chrony.conf is not where it is looked for"
+        echo "chronyd is installed, but its chrony.conf was not found"
     elif ! said=$(configuration 2>&1 >/dev/null); then
         said=$(echo "$said" | tail -n 1 | sed 's/.*Fatal error : //')
-        echo "chronyd does not accept its configuration as it is: $said"
+        echo "chronyd does not accept its current configuration: $said"
     fi
 }
 

@@ -56,7 +56,7 @@ class DomainChannel:
             try:
                 answer = domain.getTime()
             except (SystemError, OverflowError) as error:  # libvirt-python, of an answer that fits no C integer
-                raise ReachError("the agent answers guest-get-time with nonsense", "look into the guest") from error
+                raise ReachError("the agent gave an invalid answer to guest-get-time", "check the guest") from error
         return int(answer["seconds"]), int(answer["nseconds"])
 
     def set_time(self, seconds: int, nanoseconds: int) -> None:

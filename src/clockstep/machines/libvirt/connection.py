@@ -28,7 +28,7 @@ DRIVERS = frozenset(
 """Those of libvirt.org/drivers.html. libvirt asks its daemon about any other name, as if that could know it."""
 DRIVER = re.compile(r"([^:/?+]+)(\+[^:/?]*)?:")
 
-AGENT_HINT = "see that qemu-guest-agent runs in the guest, or name an ssh_config with --ssh-config"
+AGENT_HINT = "check that qemu-guest-agent runs in the guest, or name an ssh_config with --ssh-config"
 CHANNEL_HINT = "give the domain a channel for it, org.qemu.guest_agent.0, or name an ssh_config with --ssh-config"
 UNSTARTED = "Failed to execute child process"
 """GLib's words, which qemu-ga passes on."""
@@ -56,7 +56,7 @@ def connect(uri: str | None, *, again: bool = False) -> Any:
     instead where it is made `again`.
     """
     if uri and (scheme := DRIVER.match(uri)) and scheme[1].lower() not in DRIVERS:
-        text = f"no driver of libvirt's is called {scheme[1]!r}, so {uri} is no address"
+        text = f"no driver of libvirt's is called {scheme[1]!r}, so {uri} is not an address"
         raise UsageError(text, "an address looks like qemu:///system or qemu+ssh://host/system")
     _start_event_loop()
     try:

@@ -75,7 +75,7 @@ def lost_or_refused(lease: Lease, error: Any, doing: str) -> HypervisorError:
     said = refused(error, doing)
     if alive(lease.connection):
         return said
-    return LostConnectionError(said.message, "see that libvirtd runs there")
+    return LostConnectionError(said.message, "check that libvirtd runs there")
 
 
 def is_of_no_domain(error: HypervisorError) -> bool:

@@ -96,4 +96,4 @@ def _flash(domain: ElementTree.Element, version: int) -> Iterator[str]:
 def _host_devices(domain: ElementTree.Element) -> Iterator[str]:
     for device in domain.findall("devices/hostdev"):
         if device.get("type") not in MOVABLE_HOSTDEVS:
-            yield f"it has a device of its host ({device.get('type')}), whose state cannot be kept"
+            yield f"it has a device of its host ({device.get('type')}), whose state a snapshot cannot hold"

@@ -49,7 +49,7 @@ def parse_snapshot(xml: str) -> Snapshot:
         root = ElementTree.fromstring(xml)  # noqa: S314 - from libvirt, which wrote it itself
         name, created_ns = root.findtext("name", ""), bounded(int(root.findtext("creationTime", "0")) * SECOND_NS)
     except (ElementTree.ParseError, ArithmeticError, ValueError) as error:
-        raise HypervisorError(f"libvirt describes a snapshot in a way that cannot be read: {error}") from error
+        raise HypervisorError(f"cannot parse libvirt's description of a snapshot: {error}") from error
     kept = has_memory(root), is_external(root)
     lines = (root.findtext("description") or "").splitlines()
     marked = next((line.removeprefix(MARK) for line in lines if line.startswith(MARK)), None)
