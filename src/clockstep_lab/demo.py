@@ -74,18 +74,18 @@ class Stage:
 
     def clockstep(self, *words: str) -> dict[str, Any]:
         """Run the product as a user would, its story shown as it goes; its report is shown as its table, too."""
-        from msgspec import json as records
-
         from clockstep.model import SetReport
         from clockstep.render.output import print_page
         from clockstep.render.text import set_page
+        from clockstep.wire import decoded
 
         self.tell(f"$ clockstep {shlex.join(words)}")
         command = [sys.executable, "-m", "clockstep", "-o", "json", "--connect", f"lab:{self.lab.name}", *words]
         done = subprocess.run(command, stdout=subprocess.PIPE, check=False)
-        if not done.stdout:
+        record = decoded(done.stdout, SetReport)
+        if record is None:
             raise LabError(f"clockstep {words[0]} failed with exit code {done.returncode}")
-        print_page(set_page(records.decode(done.stdout, type=SetReport)), sys.stderr if self._as_json else sys.stdout)
+        print_page(set_page(record), sys.stderr if self._as_json else sys.stdout)
         report: dict[str, Any] = json.loads(done.stdout)
         return report
 
