@@ -1,6 +1,7 @@
 """What every benchmark shares: reverted guests, the witness as the judge, a table, and a file of results."""
 
 import json
+import os
 import socket
 import statistics
 import subprocess
@@ -271,6 +272,7 @@ class Resumes:
 def cluster(name: str, count: int, image: str) -> Iterator[Cluster]:
     """A lab of its own for a benchmark, ended with it; more than three guests are asked for echoes less often."""
     lab = labs.up(name, count, image, lambda _: None)
+    os.environ["CLOCKSTEP_STATE"] = str(lab.folder / "state")
     every_s = ECHO_EVERY_S if count <= 3 else OF_MANY_EVERY_S
     try:
         with Witness(lab.folder, [machine.name for machine in lab.machines], every_s) as witness:

@@ -145,7 +145,7 @@ def measured(part: str, machines: int) -> dict[str, Any]:
     """Measure in a process of its own."""
     with tempfile.TemporaryDirectory() as folder:
         words = [sys.executable, __file__, "--child", part, "--machines", str(machines)]
-        environment = {**os.environ, "XDG_STATE_HOME": folder}
+        environment = {**os.environ, "CLOCKSTEP_STATE": folder}
         done = subprocess.run(words, capture_output=True, text=True, env=environment, cwd=folder, check=True)
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return found

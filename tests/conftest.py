@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import libvirt
 import pytest
@@ -28,8 +29,13 @@ LOOKS = 5
 ECHO_EVERY_S = 0.04
 
 
+STATE = TemporaryDirectory(prefix="clockstep-state-")
+"""What clockstep keeps of its work is kept there, and not among what it has done for whoever runs the tests."""
+
+
 def pytest_configure() -> None:
     """End as at ^C, labs and all, when told to by a signal, and in the background of a script as well."""
+    os.environ["CLOCKSTEP_STATE"] = STATE.name
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
     settings.register_profile("busy", deadline=None)

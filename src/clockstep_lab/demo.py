@@ -81,7 +81,8 @@ class Stage:
 
         self.tell(f"$ clockstep {shlex.join(words)}")
         command = [sys.executable, "-m", "clockstep", "-o", "json", "--connect", f"lab:{self.lab.name}", *words]
-        done = subprocess.run(command, stdout=subprocess.PIPE, check=False)
+        environment = {**os.environ, "CLOCKSTEP_STATE": str(self.lab.folder / "state")}
+        done = subprocess.run(command, stdout=subprocess.PIPE, env=environment, check=False)
         record = decoded(done.stdout, SetReport)
         if record is None:
             raise LabError(f"clockstep {words[0]} failed with exit code {done.returncode}")
