@@ -15,7 +15,7 @@ from .errors import LabError
 OUTPUT_SHOWN = 1024
 GRACE_S = 10
 # as the C library, mke2fs(8) and apt-get(8) put it
-NO_SPACE = (os.strerror(errno.ENOSPC), "Could not allocate block", "check that there is enough free space")
+NO_SPACE = (os.strerror(errno.ENOSPC), "Could not allocate block", "have enough free space")
 
 
 def run(
