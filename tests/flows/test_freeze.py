@@ -366,7 +366,7 @@ def test_interrupted_it_lets_all_machines_run_and_says_who_stands_still(guests: 
         process.send_signal(signal.SIGINT)
         said = process.stderr.read()
         assert process.wait(60) == 130, said
-    assert "run clockstep thaw then" in said
+    assert "run clockstep thaw next" in said
     assert all(guests.domain(name).state()[0] == libvirt.VIR_DOMAIN_RUNNING for name in guests.names)
     assert all(guests.domain(name).snapshotNum() == 0 for name in guests.names)
     rest = clockstep(guests, "thaw", "--all")
