@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from clockstep.cli.options import between, confirmed, examples, nodes, shared, yes
+from clockstep.cli.options import agreed, between, confirmed, examples, nodes, shared, yes
 
 if TYPE_CHECKING:
     from clockstep.core.selection import Wanted
@@ -73,24 +73,18 @@ def apply(
 
     A running node is not touched: the new definition takes effect at its next cold start.
     """
-    from clockstep.cli.context import as_json
     from clockstep.cli.exits import of_setup
-    from clockstep.cli.session import asked, definitions, opened, printed, progress, selected, shown
-    from clockstep.core.setup import SetupOutcome
+    from clockstep.cli.session import asked, definitions, opened, printed, progress, selected
     from clockstep.flows import bridges, domain
-    from clockstep.render.setup import done_page, plan_page
+    from clockstep.render.setup import done_page
 
     with progress(context) as story:
         wanted = asked(context, names, everything=everything)
         world = opened(context, wanted, story.tell)
         guests = selected(world, wanted, changing=True)
         planned = _look(world, wanted, guests, spanning=spanning_tree)
-    changing = [node.node for node in planned.nodes if node.outcome is SetupOutcome.WOULD_CHANGE]
-    if changing and not as_json(context):
-        shown(context, plan_page(planned))
-    if changing:
-        what = "switch off the spanning tree of" if spanning_tree else "change the definition of"
-        confirmed(f"{what} {', '.join(changing)}", yes=yes)
+    what = "switch off the spanning tree of" if spanning_tree else "change the definition of"
+    agreed(context, planned, what, yes=yes)
     with progress(context) as story:
         world = world._replace(tell=story.tell)
         if spanning_tree:

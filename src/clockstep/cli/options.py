@@ -7,14 +7,17 @@ import logging
 import os
 import sys
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from clockstep.cli.context import COLORS, FORMATS
+from clockstep.cli.context import COLORS, FORMATS, as_json
 from clockstep.cli.names import node_names
 from clockstep.errors import ClockstepError, UsageError, visible
 from clockstep.units import parse_duration, show_duration
+
+if TYPE_CHECKING:
+    from clockstep.core.setup import SetupReport
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -177,6 +180,20 @@ def confirmed(what: str, *, yes: bool) -> None:
         raise UsageError(text, "nothing was changed; use --yes in scripts")
     if not click.confirm(f"{what[0].upper()}{what[1:]}?", err=True):
         raise ClockstepError("nothing was changed")
+
+
+def agreed(context: click.Context, planned: "SetupReport", what: str, *, yes: bool) -> None:
+    """Show what a plan would change, and ask whether to do `what` to those nodes; raises as `confirmed` does."""
+    from clockstep.cli.session import shown
+    from clockstep.core.setup import SetupOutcome
+    from clockstep.render.setup import plan_page
+
+    changing = [node.node for node in planned.nodes if node.outcome is SetupOutcome.WOULD_CHANGE]
+    if not changing:
+        return
+    if not as_json(context):
+        shown(context, plan_page(planned))
+    confirmed(f"{what} {', '.join(changing)}", yes=yes)
 
 
 def ways(command: F) -> F:

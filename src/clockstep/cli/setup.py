@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from clockstep.cli.options import between, confirmed, examples, looking, nodes, shared, ways, yes
+from clockstep.cli.options import agreed, between, confirmed, examples, looking, nodes, shared, ways, yes
 from clockstep.errors import UsageError
 
 if TYPE_CHECKING:
@@ -90,11 +90,9 @@ def apply(context: click.Context, /, names: tuple[str, ...], *, everything: bool
 
     What cannot be verified is undone. A second run changes nothing.
     """
-    from clockstep.cli.context import as_json
     from clockstep.cli.exits import of_setup
-    from clockstep.cli.session import asked, opened, policy_of, printed, progress, selected, shown
-    from clockstep.core.setup import SetupOutcome
-    from clockstep.render.setup import done_page, plan_page
+    from clockstep.cli.session import asked, opened, policy_of, printed, progress, selected
+    from clockstep.render.setup import done_page
 
     wish = _wish(context)
     with progress(context) as story:
@@ -102,11 +100,7 @@ def apply(context: click.Context, /, names: tuple[str, ...], *, everything: bool
         world = opened(context, wanted, story.tell)
         guests, policy = selected(world, wanted, changing=True), policy_of(context, wanted)
         planned = _look(context, world, guests, policy, wish)
-    changing = [node.node for node in planned.nodes if node.outcome is SetupOutcome.WOULD_CHANGE]
-    if changing and not as_json(context):
-        shown(context, plan_page(planned))
-    if changing:
-        confirmed(f"change {', '.join(changing)}", yes=yes)
+    agreed(context, planned, "change", yes=yes)
     with progress(context) as story:
         report = _apply(context, world._replace(tell=story.tell), guests, policy, wish)
     printed(context, report, done_page)

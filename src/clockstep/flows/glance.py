@@ -1,7 +1,5 @@
 """One look at a node's clock, and at nothing else: no program is started in the node."""
 
-from dataclasses import replace
-
 from clockstep.core.checks import judge, measured, worst
 from clockstep.core.plan import consent, decide, explained
 from clockstep.model import Cause, Episode, Facts, Policy
@@ -16,5 +14,17 @@ def glance(node: Node, found: Cause, policy: Policy, clock: Clock, reference: Re
     findings = judge(facts, policy)
     offset = measured(facts)
     took_ns = clock.monotonic_ns() - began_ns
-    seen = Episode(node.name, found, worst(findings), offset, (), offset, facts, findings, at_ns, took_ns)
-    return replace(seen, decision=decide(facts, policy), consent=consent(facts, policy))
+    return Episode(
+        node.name,
+        found,
+        worst(findings),
+        offset,
+        (),
+        offset,
+        facts,
+        findings,
+        at_ns,
+        took_ns,
+        decision=decide(facts, policy),
+        consent=consent(facts, policy),
+    )

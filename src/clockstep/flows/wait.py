@@ -1,11 +1,12 @@
 """Waiting until clocks are within tolerance, without changing anything."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from clockstep.core.checks import measured
-from clockstep.errors import ClockstepError, NotRunningError
+from clockstep.errors import ClockstepError
 from clockstep.flows.glance import glance
-from clockstep.flows.step import find_ways
+from clockstep.flows.step import find_ways, refuse_idle
 from clockstep.loop.episodes import unreached
 from clockstep.loop.fleet import side_by_side
 from clockstep.model import Cause, Episode, Guest, Offset, Policy, Verdict
@@ -80,8 +81,7 @@ def _round(world: World, guests: Sequence[Guest], policy: Policy, ways: _Ways, w
     def job(guest: Guest) -> Episode:
         if error := silent.get(guest.connection):
             raise error
-        if (state := states.get(guest.key, "gone")) != "running":
-            raise NotRunningError(f"it is {state}", "only a running node has a clock to measure")
+        refuse_idle(replace(guest, state=states.get(guest.key, "gone")))
         return glance(ways.node(guest), AWAITED, policy, world.clock, world.reference)
 
     left_ns = max(LAST_NS, until_ns - world.clock.monotonic_ns())
