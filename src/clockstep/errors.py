@@ -42,6 +42,17 @@ class LostConnectionError(HypervisorError):
     """The connection to the hypervisor broke; what was asked for last may or may not have been done."""
 
 
+class KubernetesError(ClockstepError):
+    """A Kubernetes cluster cannot be asked, or refused what was asked; clocks are corrected all the same.
+
+    `lasting`: asking again in a moment will not help.
+    """
+
+    def __init__(self, message: str, hint: str = "", *, lasting: bool = False) -> None:
+        super().__init__(message, hint)
+        self.lasting = lasting
+
+
 class InternalError(ClockstepError):
     """A bug in this program."""
 

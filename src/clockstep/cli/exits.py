@@ -4,7 +4,15 @@ from collections.abc import Iterable, Sequence
 from enum import IntEnum
 
 from clockstep.core.setup import SetupNode, SetupOutcome, SetupReport
-from clockstep.errors import BusyError, ClockstepError, HypervisorError, InternalError, ReachError, UsageError
+from clockstep.errors import (
+    BusyError,
+    ClockstepError,
+    HypervisorError,
+    InternalError,
+    KubernetesError,
+    ReachError,
+    UsageError,
+)
 from clockstep.model import DoctorReport, Episode, Level, SetReport, Verdict
 
 SIGNALLED = 128
@@ -30,7 +38,7 @@ MEANING = {
     Exit.GOOD: "every clock is proven to be within tolerance, and everything that was asked for was done",
     Exit.UNPROVEN: "a clock is bad or unsure; or `doctor` found an error, or `setup check` something to change",
     Exit.USAGE: "the command line, a name, an address or the configuration is invalid; nothing was changed",
-    Exit.UNREACHABLE: "a node or a hypervisor could not be reached",
+    Exit.UNREACHABLE: "a node, a hypervisor or the Kubernetes cluster could not be reached",
     Exit.BUG: "internal error; if it happened on one node, the others were finished and reported",
     Exit.LOCKED: "a node is locked by another clockstep",
     Exit.REFUSED: "refused, answered with no, or not carried out on every node, as a revert that is not complete",
@@ -46,6 +54,7 @@ ERRORS = (
     (BusyError, Exit.LOCKED),
     (UsageError, Exit.USAGE),
     (HypervisorError, Exit.UNREACHABLE),
+    (KubernetesError, Exit.UNREACHABLE),
     (ReachError, Exit.UNREACHABLE),
     (ClockstepError, Exit.REFUSED),
 )

@@ -41,6 +41,12 @@ from clockstep.model.history import (
     Entry,
     History,
 )
+from clockstep.model.kubernetes import (
+    CLOCK_PROBLEM,
+    KubeCondition,
+    KubeEvent,
+    KubeNode,
+)
 from clockstep.model.machines import (
     Bridge,
     Channel,
@@ -68,6 +74,7 @@ from clockstep.model.workloads import (
 )
 
 __all__ = [
+    "CLOCK_PROBLEM",
     "Action",
     "Around",
     "Bridge",
@@ -92,6 +99,9 @@ __all__ = [
     "HostClock",
     "Inside",
     "Issue",
+    "KubeCondition",
+    "KubeEvent",
+    "KubeNode",
     "Level",
     "Member",
     "Offset",

@@ -3,6 +3,7 @@
 from clockstep.ports.clock import Clock
 from clockstep.ports.daemons import Daemon
 from clockstep.ports.journal import Journal
+from clockstep.ports.kubernetes import KubeCordons, KubeNodes, KubeReports, Kubernetes
 from clockstep.ports.locks import Locks
 from clockstep.ports.machines import (
     Definition,
@@ -31,6 +32,10 @@ __all__ = [
     "Instant",
     "Inventory",
     "Journal",
+    "KubeCordons",
+    "KubeNodes",
+    "KubeReports",
+    "Kubernetes",
     "Listed",
     "Locks",
     "Login",

@@ -6,6 +6,7 @@ from typing import NamedTuple
 from clockstep.model import HostClock
 from clockstep.ports.clock import Clock
 from clockstep.ports.journal import Journal
+from clockstep.ports.kubernetes import Kubernetes
 from clockstep.ports.locks import Locks
 from clockstep.ports.machines import Hypervisor
 from clockstep.ports.reference import Reference
@@ -18,7 +19,7 @@ class World(NamedTuple):
     """All that a flow works with: the machines, what they are compared with, their locks and pauses, and whom to tell.
 
     `asking_ns` is how long it may take to learn how a node is reached, before its deadline begins; 0 if nobody has to
-    be asked for that.
+    be asked for that. `kubernetes` is the cluster whose Nodes the machines are; None if none was named.
     """
 
     hypervisor: Hypervisor
@@ -28,6 +29,7 @@ class World(NamedTuple):
     journal: Journal
     tell: Tell
     asking_ns: int = 0
+    kubernetes: Kubernetes | None = None
 
     @property
     def host(self) -> HostClock:

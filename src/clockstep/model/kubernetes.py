@@ -1,0 +1,60 @@
+"""What Kubernetes says of nodes, and what it is told of their clocks."""
+
+from dataclasses import dataclass
+
+CLOCK_PROBLEM = "ClockProblem"
+"""The type of the Node condition that clockstep keeps; problem polarity, as node-problem-detector's are."""
+
+
+@dataclass(frozen=True, slots=True)
+class KubeCondition:
+    """A condition of a Node; `status` is `True`, `False` or `Unknown`, as Kubernetes writes it.
+
+    Times are nanoseconds since 1970 by the clock of whoever wrote them, in whole seconds; None if they cannot be read.
+    `heartbeat_ns` is when it was written last, `changed_ns` when its status changed.
+    """
+
+    status: str
+    reason: str = ""
+    message: str = ""
+    heartbeat_ns: int | None = None
+    changed_ns: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class KubeNode:
+    """A Node of Kubernetes, as the API server has it.
+
+    `system_uuid` is the UUID that its firmware shows, in lower case: that of the domain, or with the first three fields
+    in the other byte order. `renewed_ns` is its lease's renewTime, by the clock of the node itself; None if there is no
+    lease. `lease_ns` is for how long a renewal counts. `problem` is the condition ClockProblem, whoever wrote it.
+    `cordoned_by` is the mark of whoever cordoned it through clockstep; empty if nobody did.
+    """
+
+    name: str
+    uid: str
+    system_uuid: str
+    ready: KubeCondition | None = None
+    roles: tuple[str, ...] = ()
+    labels: tuple[tuple[str, str], ...] = ()
+    addresses: tuple[str, ...] = ()
+    version: str = ""
+    unschedulable: bool = False
+    cordoned_by: str = ""
+    renewed_ns: int | None = None
+    lease_ns: int | None = None
+    problem: KubeCondition | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class KubeEvent:
+    """An Event on a Node, in the form in which `kubectl describe node` shows it.
+
+    `type` is `Normal` or `Warning`; `at_ns` is nanoseconds since 1970 by the reference.
+    """
+
+    node: str
+    type: str
+    reason: str
+    message: str
+    at_ns: int
