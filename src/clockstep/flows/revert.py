@@ -13,7 +13,8 @@ from clockstep.core.targets import Scope
 from clockstep.errors import ClockstepError, UsageError
 from clockstep.flows.freeze import Freezer
 from clockstep.flows.hold import Failures, Hold
-from clockstep.flows.snapshot import LISTING_NS, RUN_ON, Listing, objections, refuse_changed, sought
+from clockstep.flows.sets import LISTING_NS, Listing, objections, refuse_changed, sought
+from clockstep.flows.snapshot import RUN_ON
 from clockstep.flows.step import Pass, find_ways, nodes
 from clockstep.loop.episodes import troubled
 from clockstep.loop.fleet import side_by_side
