@@ -7,7 +7,7 @@ from clockstep.core.targets import Found, Scope, targets
 from clockstep.errors import ClockstepError, UsageError
 from clockstep.loop.episodes import troubled
 from clockstep.loop.fleet import failures, side_by_side
-from clockstep.model import Guest, Member, Outcome, Pause, Snapshot, SnapshotList, SnapshotSet
+from clockstep.model import Guest, Member, NodeCertificates, Outcome, Pause, Snapshot, SnapshotList, SnapshotSet
 from clockstep.ports import Machines, Snapshots
 from clockstep.units import SECOND_NS
 
@@ -118,4 +118,6 @@ def _set(name: str, set_id: str | None, present: Mapping[str, Snapshot], names: 
     recorded = next(iter(present.values())).members
     members = tuple(names.get(one, one) for one in recorded) if recorded is not None else tuple(sorted(present))
     created = min(snapshot.created_ns for snapshot in present.values())
-    return SnapshotSet(name, set_id, created, members, tuple(sorted(present)), set(members) <= set(present))
+    having = sorted(present)
+    certificates = tuple(NodeCertificates(guest, known) for guest in having if (known := present[guest].certificates))
+    return SnapshotSet(name, set_id, created, members, tuple(having), set(members) <= set(present), certificates)

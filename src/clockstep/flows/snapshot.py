@@ -12,7 +12,7 @@ from uuid import uuid4
 from clockstep.core.names import refuse_bad_name
 from clockstep.core.plan import SLACK_NS
 from clockstep.core.summary import summarise
-from clockstep.errors import UsageError
+from clockstep.errors import ClockstepError, UsageError
 from clockstep.flows.freeze import Freezer
 from clockstep.flows.hold import SNAPSHOT_NS, Failures, Hold
 from clockstep.flows.sets import LISTING_NS, found, fresh, objections, outcomes, refuse_changed, standing
@@ -22,6 +22,7 @@ from clockstep.loop.prove import prove
 from clockstep.loop.settle import settle
 from clockstep.model import (
     Cause,
+    Certificate,
     Episode,
     Guest,
     Outcome,
@@ -32,9 +33,15 @@ from clockstep.model import (
 )
 from clockstep.ports import Snapshots, World
 from clockstep.reach.guard import START_NS, start
+from clockstep.units import SECOND_NS
+from clockstep.workloads.certificates import certificates
 from clockstep.workloads.freezer import has_frozen
 
 RUN_ON = "resuming all nodes"
+READING_NS = 10 * SECOND_NS
+"""How long it may take to read a node's certificates."""
+
+Certificates = dict[Guest, tuple[Certificate, ...]]
 
 
 def create(
@@ -69,16 +76,38 @@ def delete(world: World, chosen: Mapping[Guest, Snapshot], policy: Policy) -> Se
     return SetReport(world.host, next(iter(chosen.values())), not failed, members)
 
 
-def guard_all(world: World, guests: Sequence[Guest], node: Nodes) -> list[Guest]:
-    """Start a guard in each guest that takes one, so that it is in the snapshot; return whose workloads stand still."""
+def guard_all(world: World, guests: Sequence[Guest], node: Nodes) -> dict[Guest, bool | ClockstepError]:
+    """Start a guard in each guest that takes one, so that it is in the snapshot.
+
+    Return whether workloads stand still there, or why the guest does not say that.
+    """
 
     def job(guest: Guest) -> bool:
         reach, until_ns = node(guest).reach, world.clock.monotonic_ns() + START_NS
         start(reach, until_ns)
         return has_frozen(reach, until_ns)
 
-    results = side_by_side(guests, job, START_NS)
-    return [guest for guest in guests if results[guest] is True]
+    return side_by_side(guests, job, START_NS)
+
+
+def recorded(
+    world: World, guarded: Mapping[Guest, bool | ClockstepError], node: Nodes
+) -> tuple[Certificates, tuple[str, ...]]:
+    """Return the certificates of each guest's Kubernetes, and why some cannot be read, in sentences.
+
+    That stops nothing, and is not said of guests of which nobody says that they are nodes of Kubernetes. Those that did
+    not answer before, as `guarded` says, are not asked again.
+    """
+    deaf = failures(guarded)
+
+    def job(guest: Guest) -> tuple[Certificate, ...]:
+        return certificates(node(guest).reach, world.clock.monotonic_ns() + READING_NS)
+
+    results = side_by_side([guest for guest in guarded if guest not in deaf], job, READING_NS + SECOND_NS)
+    failed = deaf | failures(results)
+    said = [f"{guest.name}: its certificates were not recorded: {error.message}" for guest, error in failed.items()]
+    read = {guest: found for guest, found in results.items() if not isinstance(found, ClockstepError)}
+    return read, tuple(said if world.kubernetes else ())
 
 
 def _begin(
@@ -111,24 +140,28 @@ def _taken(
     behind_ns: int,
     node: Nodes,
 ) -> SetReport:
-    still = guard_all(world, guests, node)
-    if freeze is None and still:
+    guarded = guard_all(world, guests, node)
+    if freeze is None and (still := [guest for guest in guests if guarded[guest] is True]):
         names = ", ".join(guest.name for guest in still)
         text = f"the workloads of {names} are frozen, and would be frozen in the snapshot"
         raise UsageError(text, "clockstep thaw resumes them")
+    known, unknown = recorded(world, guarded, node)
     hold, freezer = Hold(world, guests, "snapshot"), Freezer(world)
     snapshot = Snapshot(name, world.reference.now().at_ns, uuid4().hex, tuple(guest.recorded for guest in guests))
     if freeze is not None:
         freezer.freeze_all(guests, freeze)
     try:
-        each = {guest: replace(snapshot, frozen=freezer.frozen(guest)) for guest in guests}
+        each = {
+            guest: replace(snapshot, frozen=freezer.frozen(guest), certificates=known.get(guest)) for guest in guests
+        }
         world.tell("", f"pausing {len(guests)} nodes")
         failed = hold.pause_all(each)
         if not failed:
             world.tell("", f"taking the snapshot {name}")
             failed = hold.snapshot_all(each)
         behind_ns += world.clock.monotonic_ns() - hold.since_ns()
-        return _concluded(world, guests, hold, freezer, snapshot, failed, behind_ns, policy, node)
+        report = _concluded(world, guests, hold, freezer, snapshot, failed, behind_ns, policy, node)
+        return replace(report, remarks=(*unknown, *report.remarks))
     except BaseException:
         _undo(world, guests, hold, snapshot, frozen=freeze is not None)
         raise

@@ -4,6 +4,7 @@ Time is integer nanoseconds. An offset is a node's clock minus the truth, which 
 clockstep; it never travels without its error.
 """
 
+from clockstep.model.certificates import Certificate, NodeCertificates
 from clockstep.model.clock import (
     Action,
     Cause,
@@ -79,6 +80,7 @@ __all__ = [
     "Around",
     "Bridge",
     "Cause",
+    "Certificate",
     "Channel",
     "Choice",
     "Claim",
@@ -104,6 +106,7 @@ __all__ = [
     "KubeNode",
     "Level",
     "Member",
+    "NodeCertificates",
     "Offset",
     "Outcome",
     "Pause",
