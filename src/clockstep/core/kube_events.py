@@ -1,4 +1,4 @@
-"""Which Events an Episode is worth, and which of them are one that happened again. Pure.
+"""Which Events an Episode is worth, which of them are one that happened again, and which wait. Pure.
 
 As Kubernetes' own components do it (client-go, tools/record/events_cache.go): an Event of the same words counts up, and
 where many differ only in their words, all further ones are counted in one.
@@ -16,6 +16,8 @@ QUIET_NS = 10 * MINUTE_NS
 """After how long an Event that happens again is a new one."""
 MOST = 10
 """How many Events of one reason a Node gets within that time."""
+MOST_WAITING = 1000
+"""How many Events may wait for an API server that is away; of more the oldest are dropped."""
 COMBINED = "(combined from similar events) "
 
 
@@ -60,3 +62,41 @@ def _off_for(episode: Episode) -> str:
         return ""
     least = "" if episode.cause.since_ns is not None else "at least "
     return f"; it was off for {least}{show_duration(episode.wrong_for_ns)}"
+
+
+class Waiting:
+    """Events that wait, at most `MOST_WAITING`; one that happens again while it waits only counts up."""
+
+    def __init__(self) -> None:
+        self._recent: dict[tuple[str, str], tuple[Recent, ...]] = {}
+        self._waiting: dict[tuple[str, str, int], KubeEvent] = {}
+
+    def add(self, event: KubeEvent, now_ns: int) -> None:
+        """Have an Event wait."""
+        key = (event.node, event.reason)
+        self._recent[key] = joined(self._recent.get(key, ()), event, now_ns)
+        event = self._recent[key][-1].event
+        self._waiting[event.node, event.reason, event.first_ns] = event
+        if len(self._waiting) > MOST_WAITING:
+            del self._waiting[next(iter(self._waiting))]
+
+    def waiting(self, machine: str) -> list[KubeEvent]:
+        """Return what waits for a machine, oldest first."""
+        return [event for key, event in self._waiting.items() if key[0] == machine]
+
+    def machines(self) -> list[str]:
+        """Return for which machines something waits."""
+        return list(dict.fromkeys(machine for machine, _, _ in self._waiting))
+
+    def recorded(self, event: KubeEvent) -> None:
+        """Let go of an Event, unless it has happened again meanwhile."""
+        key = (event.node, event.reason, event.first_ns)
+        if self._waiting.get(key) is event:
+            del self._waiting[key]
+
+    def forget(self, machine: str, *, past: bool = False) -> None:
+        """Let go of what waits for a machine; with its `past`, nothing counts up any more."""
+        for key in [key for key in self._waiting if key[0] == machine]:
+            del self._waiting[key]
+        for reason in [one for one in self._recent if past and one[0] == machine]:
+            del self._recent[reason]
