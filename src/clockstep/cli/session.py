@@ -5,7 +5,7 @@ import os
 import resource
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
 from functools import partial
@@ -26,9 +26,9 @@ from clockstep.host.reference import HostReference
 from clockstep.host.systemd_unit import ACCOUNT
 from clockstep.machines import HYPERVISORS
 from clockstep.machines.hosts import SshHosts
-from clockstep.machines.several import Several, begun
-from clockstep.model import Entry, Episode, Guest, Policy
-from clockstep.ports import Clock, Machines, Tell, Ways, World
+from clockstep.machines.several import Several
+from clockstep.model import Entry, Episode, Guest, KubeAccess, Policy
+from clockstep.ports import Clock, Kubernetes, Machines, Tell, Ways, World
 from clockstep.render.forms import names, wide
 from clockstep.render.output import Repaint, Story, print_json, print_json_line, print_page
 from clockstep.render.text import Page
@@ -39,6 +39,7 @@ from clockstep.units import DAY_NS, SECOND_NS
 from clockstep.vagrant.logins import ASKING_S, VagrantLogins
 from clockstep.vagrant.project import find_project
 from clockstep.vagrant.trust import untrusted
+from clockstep.waiting import begun
 
 LOG = logging.getLogger("clockstep")
 LAB = "lab"
@@ -134,7 +135,37 @@ def opened(context: click.Context, wanted: Wanted, tell: Tell) -> World:
     locks = DomainLocks(clock, tell, _state() / "locks", {ACCOUNT})
     machines = Several(parts, called)
     context.find_root().call_on_close(machines.close)
-    return World(machines, clock, reference, locks, journal(), tell, asking_ns)
+    return World(machines, clock, reference, locks, journal(), tell, asking_ns, cluster_of(context, wanted))
+
+
+def cluster_of(context: click.Context, wanted: Wanted) -> Kubernetes | None:
+    """Return the Kubernetes cluster that the options or the configuration name; None if none is named.
+
+    Nothing of it is read or asked here.
+    """
+    access = access_of(context.params, wanted)
+    if access is None:
+        return None
+    from clockstep.kubernetes.api import KubernetesApi
+
+    return KubernetesApi(access, os.environ)
+
+
+def access_of(options: Mapping[str, Any], wanted: Wanted) -> KubeAccess | None:
+    """Return which Kubernetes cluster is meant: the options count first, then the configuration, and KUBECONFIG alone
+    never: asking a cluster sends credentials and may start programs.
+    """
+    by_cluster = wanted.cluster.kubernetes if wanted.cluster else None
+    wish, file, name = (options.get(key) for key in ("kubernetes", "kubeconfig", "kube_context"))
+    if wish is False:
+        if file or name:
+            raise UsageError("--no-kubernetes excludes --kubeconfig and --context")
+        return None
+    if file:
+        return KubeAccess(file, name or "")
+    if name:
+        return replace(by_cluster or KubeAccess(), context=name)
+    return by_cluster or (KubeAccess() if wish else None)
 
 
 def _allow_many_files() -> None:

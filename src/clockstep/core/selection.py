@@ -10,7 +10,7 @@ from difflib import get_close_matches
 from fnmatch import fnmatchcase
 
 from clockstep.errors import UsageError
-from clockstep.model import Choice, Guest, Selected, Selection
+from clockstep.model import Choice, Guest, KubeAccess, Selected, Selection
 
 SSH = "ssh"
 """The connection of hosts that are reached by ssh alone."""
@@ -38,6 +38,7 @@ class Cluster:
 
     `freeze` are the cgroups that its snapshots freeze, empty for the default ones; None where they freeze nothing.
     `on_corrected` is the command that is run after a node was corrected; empty for none.
+    `kubernetes` is the Kubernetes cluster whose Nodes its machines are; None for none.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Cluster:
     asked: bool = False
     freeze: tuple[str, ...] | None = None
     on_corrected: tuple[str, ...] = ()
+    kubernetes: KubeAccess | None = None
 
 
 @dataclass(frozen=True, slots=True)

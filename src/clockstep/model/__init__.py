@@ -43,6 +43,7 @@ from clockstep.model.history import (
 )
 from clockstep.model.kubernetes import (
     CLOCK_PROBLEM,
+    KubeAccess,
     KubeCondition,
     KubeEvent,
     KubeNode,
@@ -99,6 +100,7 @@ __all__ = [
     "HostClock",
     "Inside",
     "Issue",
+    "KubeAccess",
     "KubeCondition",
     "KubeEvent",
     "KubeNode",
