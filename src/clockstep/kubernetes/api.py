@@ -83,12 +83,25 @@ class KubernetesApi:
 
     def record(self, event: KubeEvent) -> None:
         """Record an Event on a Node; one that was recorded already, by a call whose answer was lost, is left."""
+        if event.count > 1 and self._recorded_again(event):
+            return
         made = _event(event)
         try:
             self._ask("create events in default", lambda requests: requests.create_event(made))
         except KubernetesError as error:
             if error.status != CONFLICT:
                 raise
+
+    def _recorded_again(self, event: KubeEvent) -> bool:
+        """Say of an Event that it has happened again; False if the server has forgotten it, as after an hour."""
+        change = {"message": cut(event.message), "lastTimestamp": text_of(event.at_ns), "count": event.count}
+        try:
+            self._ask("patch events in default", lambda requests: requests.change_event(_event_name(event), change))
+        except KubernetesError as error:
+            if error.status != NOT_FOUND:
+                raise
+            return False
+        return True
 
     def cordon(self, node: str, mark: str) -> bool:
         """Cordon a Node that is not; its mark is an annotation."""
@@ -160,16 +173,20 @@ def _event(event: KubeEvent) -> dict[str, Any]:
 
     That is where kubectl describe node looks (client-go's reference of a Node in pkg/kubelet).
     """
-    unique = f".{event.at_ns:x}"
-    at = text_of(event.at_ns)
     return {
-        "metadata": {"name": f"{event.node[: LONGEST_NAME - len(unique)].rstrip('-.')}{unique}"},
+        "metadata": {"name": _event_name(event)},
         "involvedObject": {"kind": "Node", "name": event.node, "uid": event.node},
         "type": event.type,
         "reason": event.reason,
         "message": cut(event.message),
         "source": {"component": COMPONENT},
-        "firstTimestamp": at,
-        "lastTimestamp": at,
-        "count": 1,
+        "firstTimestamp": text_of(event.first_ns),
+        "lastTimestamp": text_of(event.at_ns),
+        "count": event.count,
     }
+
+
+def _event_name(event: KubeEvent) -> str:
+    """Return a name that one and the same Event always has."""
+    unique = f".{event.reason.lower()}.{event.first_ns:x}"
+    return f"{event.node[: LONGEST_NAME - len(unique)].rstrip('-.')}{unique}"

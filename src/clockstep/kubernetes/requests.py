@@ -51,3 +51,7 @@ class Requests:
     def create_event(self, event: Object) -> None:
         """Create an Event."""
         self._client.create(EVENT(**event), namespace=EVENTS)
+
+    def change_event(self, name: str, change: Object) -> None:
+        """Merge a change into an Event."""
+        self._client.patch(EVENT, name, dict(change), namespace=EVENTS, patch_type=PatchType.MERGE)

@@ -65,7 +65,9 @@ class KubeNode:
 class KubeEvent:
     """An Event on a Node, in the form in which `kubectl describe node` shows it.
 
-    `type` is `Normal` or `Warning`; `at_ns` is nanoseconds since 1970 by the reference.
+    `type` is `Normal` or `Warning`; `at_ns` is nanoseconds since 1970 by the reference. One that has happened `count`
+    times, at first at `since_ns` (None for `at_ns`), takes the place of the one with the same node, reason and first
+    moment.
     """
 
     node: str
@@ -73,3 +75,10 @@ class KubeEvent:
     reason: str
     message: str
     at_ns: int
+    count: int = 1
+    since_ns: int | None = None
+
+    @property
+    def first_ns(self) -> int:
+        """When it happened at first, in nanoseconds since 1970 by the reference."""
+        return self.at_ns if self.since_ns is None else self.since_ns
