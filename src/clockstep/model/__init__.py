@@ -44,6 +44,7 @@ from clockstep.model.history import (
 )
 from clockstep.model.kubernetes import (
     CLOCK_PROBLEM,
+    KubeAccess,
     KubeCondition,
     KubeEvent,
     KubeNode,
@@ -101,6 +102,7 @@ __all__ = [
     "HostClock",
     "Inside",
     "Issue",
+    "KubeAccess",
     "KubeCondition",
     "KubeEvent",
     "KubeNode",
