@@ -29,7 +29,7 @@ from clockstep.host.systemd_unit import ACCOUNT
 from clockstep.machines import HYPERVISORS
 from clockstep.machines.hosts import SshHosts
 from clockstep.machines.several import Several
-from clockstep.model import Entry, Episode, Guest, Policy, Selection
+from clockstep.model import ClusterPolicy, Entry, Episode, Guest, Policy, Selection
 from clockstep.ports import Clock, Machines, Tell, Ways, World
 from clockstep.render.forms import names, wide
 from clockstep.render.output import Repaint, Story, print_json, print_json_line, print_page
@@ -264,6 +264,15 @@ def policy_of(context: click.Context, wanted: Wanted) -> Policy:
         deadline_ns=said(context, wanted, "deadline"),
         require_sync=bool(said(context, wanted, "require_sync")),
     )
+
+
+def aftercare_of(context: click.Context, world: World) -> ClusterPolicy:
+    """Return what is done for the Kubernetes cluster. Raises UsageError for a cordon without a cluster."""
+    wishes = context.params
+    if wishes.get("cordon") and world.kubernetes is None:
+        hint = "add --kubernetes or --kubeconfig FILE, or kubernetes = {} to the cluster's configuration"
+        raise UsageError("--cordon needs a Kubernetes cluster", hint)
+    return ClusterPolicy(wishes["wait_cluster"], wishes["cluster_deadline"], bool(wishes.get("cordon")))
 
 
 def said(context: click.Context, wanted: Wanted, name: str) -> Any:

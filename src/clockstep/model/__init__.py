@@ -17,12 +17,19 @@ from clockstep.model.clock import (
     Offset,
     Policy,
     Reading,
-    Report,
     Resync,
     Step,
     Summary,
     Trouble,
     Verdict,
+)
+from clockstep.model.cluster import (
+    ClusterNode,
+    ClusterOutcome,
+    ClusterPolicy,
+    ClusterState,
+    ControlPlane,
+    Freshness,
 )
 from clockstep.model.doctor import (
     Around,
@@ -44,6 +51,7 @@ from clockstep.model.history import (
 )
 from clockstep.model.kubernetes import (
     CLOCK_PROBLEM,
+    Cordon,
     KubeAccess,
     KubeCondition,
     KubeEvent,
@@ -59,6 +67,7 @@ from clockstep.model.machines import (
     Selection,
     What,
 )
+from clockstep.model.report import Report
 from clockstep.model.snapshots import (
     Member,
     Outcome,
@@ -85,6 +94,12 @@ __all__ = [
     "Channel",
     "Choice",
     "Claim",
+    "ClusterNode",
+    "ClusterOutcome",
+    "ClusterPolicy",
+    "ClusterState",
+    "ControlPlane",
+    "Cordon",
     "Decision",
     "Diagnosis",
     "DoctorReport",
@@ -96,6 +111,7 @@ __all__ = [
     "Failure",
     "Finding",
     "Freeze",
+    "Freshness",
     "Guest",
     "Happening",
     "History",

@@ -233,13 +233,3 @@ class Summary:
     verdict: Verdict
     largest_ns: int | None
     wrong_for_ns: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """What `status` and `step` print."""
-
-    host: HostClock
-    episodes: tuple[Episode, ...]
-    summary: Summary | None = None
-    schema_version: int = 2

@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 
 from clockstep.errors import visible
-from clockstep.model import Certificate, NodeCertificates
-from clockstep.units import show_moment
+from clockstep.model import Certificate, ClusterNode, ClusterOutcome, ClusterState, Freshness, NodeCertificates
+from clockstep.render.words import WORDS
+from clockstep.units import show_duration, show_moment
 
 MOST = 4
 """How many certificates of a node a line names; JSON has all."""
@@ -24,3 +25,33 @@ def _lapsed(one: NodeCertificates) -> str:
 def _certificate(one: Certificate) -> str:
     until = "" if one.not_after_ns is None else f" to {show_moment(one.not_after_ns)}"
     return visible(f"{one.subject or 'one'} in {one.path} ({show_moment(one.not_before_ns)}{until})")
+
+
+def cluster_lines(state: ClusterState | None) -> list[str]:
+    """Say what the Kubernetes cluster was at last, which Nodes do not work, and what stays cordoned."""
+    if state is None:
+        return []
+    troubled = [one for one in state.nodes if one.state not in {Freshness.FRESH, Freshness.NO_NODE}]
+    cordoned = [f"{name} stays cordoned: run clockstep kubernetes uncordon" for name in state.cordoned]
+    return [*_outcome(state), *(f"{one.node}: {_node(one)}" for one in troubled), *cordoned]
+
+
+def _outcome(state: ClusterState) -> list[str]:
+    waited = show_duration(state.waited_ns)
+    where = WORDS[state.control_plane]
+    match state.outcome:
+        case ClusterOutcome.NOT_WAITED:
+            return []
+        case ClusterOutcome.WORKS:
+            fresh = [one for one in state.nodes if one.state is Freshness.FRESH]
+            return [f"the Kubernetes cluster works: {len(fresh)} Nodes checked, after {waited}; {where}"]
+        case ClusterOutcome.UNKNOWN:
+            why = f"{state.trouble.text} ({state.trouble.remedy})" if state.trouble else "no answer"
+            return [f"whether the Kubernetes cluster works is not known, after {waited}: {why}; {where}"]
+        case outcome:
+            return [f"the Kubernetes cluster {WORDS[outcome]}, after {waited}; {where}"]
+
+
+def _node(one: ClusterNode) -> str:
+    age_ns = one.lease_age_ns or 0
+    return WORDS[one.state].format(age=show_duration(abs(age_ns)), ready=one.ready or "missing")
