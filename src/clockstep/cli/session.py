@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
+from socket import gethostname
 from typing import Any, NoReturn, TypeVar
 
 import click
@@ -17,6 +18,7 @@ from click.core import ParameterSource
 
 from clockstep.cli.context import option, output, style
 from clockstep.config import Place, places, read_cluster
+from clockstep.core.condition import writer_name
 from clockstep.core.selection import SSH, Project, Wanted, addresses, excluded, refuse_contradiction, select
 from clockstep.core.targets import Scope
 from clockstep.errors import HostError, UsageError, visible
@@ -166,6 +168,11 @@ def access_of(options: Mapping[str, Any], wanted: Wanted) -> KubeAccess | None:
     if name:
         return replace(by_cluster or KubeAccess(), context=name)
     return by_cluster or (KubeAccess() if wish else None)
+
+
+def writer() -> str:
+    """Return how this host's watchers are called in the conditions that they write."""
+    return writer_name("watch", gethostname())
 
 
 def _allow_many_files() -> None:
