@@ -39,7 +39,7 @@ def remove(context: click.Context, /, names: tuple[str, ...], *, any_writer: boo
     NODE may be a glob. A watcher that still runs writes its condition again within minutes; `clockstep service
     uninstall` removes the service and its conditions.
     """
-    from clockstep.cli.session import writer
+    from clockstep.cli.cluster import writer
     from clockstep.core.condition import writer_of
     from clockstep.flows.conditions import remove_own, with_condition
 
@@ -61,7 +61,8 @@ def remove(context: click.Context, /, names: tuple[str, ...], *, any_writer: boo
 
 def _cluster(context: click.Context) -> "KubernetesApi":
     """Return the cluster that is meant: of the options, the configuration, KUBECONFIG or ~/.kube/config."""
-    from clockstep.cli.session import access_of, asked
+    from clockstep.cli.cluster import access_of
+    from clockstep.cli.session import asked
     from clockstep.kubernetes.api import KubernetesApi
     from clockstep.model import KubeAccess
 

@@ -134,8 +134,8 @@ def _forget(context: click.Context, reported: "KubeAccess | None") -> int:
     """Remove what a service has written in a cluster; if that fails, say how to do it later, and return its code."""
     if reported is None:
         return 0
+    from clockstep.cli.cluster import writer
     from clockstep.cli.exits import of_error
-    from clockstep.cli.session import writer
     from clockstep.errors import ClockstepError
     from clockstep.flows.conditions import remove_all_own
     from clockstep.kubernetes.api import KubernetesApi
@@ -186,7 +186,7 @@ def _reported(context: click.Context, wanted: "Wanted", *, of_user: bool) -> "Ku
 
     Raises KubernetesError for a kubeconfig that it could not use, as the system's account has no other file or program.
     """
-    from clockstep.cli.session import access_of
+    from clockstep.cli.cluster import access_of
     from clockstep.kubernetes.api import client_needed
 
     access = access_of(context.params, wanted)

@@ -69,8 +69,9 @@ def command(context: click.Context, /, names: tuple[str, ...], *, everything: bo
 
     SIGHUP makes it read its configuration again.
     """
+    from clockstep.cli.cluster import named
     from clockstep.cli.session import asked, opened, selected, sightings
-    from clockstep.errors import UsageError
+    from clockstep.errors import KubernetesError, UsageError
     from clockstep.flows.watch.watcher import Watcher
     from clockstep.host.sd_notify import Notifier
     from clockstep.model import Guest
@@ -91,8 +92,9 @@ def command(context: click.Context, /, names: tuple[str, ...], *, everything: bo
 
     world = opened(context, wanted, tell)
     try:
+        wanted = named(world, wanted)
         selected(world, wanted, changing=True)  # a typing error is reported now
-    except UsageError as error:
+    except (UsageError, KubernetesError) as error:
         if not (everything or "NOTIFY_SOCKET" in os.environ):  # a service waits for machines that are not there yet
             raise
         tell("", error.message)
@@ -102,7 +104,7 @@ def command(context: click.Context, /, names: tuple[str, ...], *, everything: bo
         signal.signal(signal.SIGHUP, lambda _number, _frame: control.reload())
     manager = ServiceManager(Notifier(os.environ, world.clock))
     with world.locks.hold([Guest("this selection of nodes", _identity(wanted), "")], SAME_WATCH_NS):
-        configured = _Configured(context, names, wanted, everything=everything)
+        configured = _Configured(context, names, wanted, world, everything=everything)
         reported, is_up = _reported(world, configured, warn)
         metrics = _metrics(options["metrics"], tell, is_up)
         printing = EpisodeLines(lines.out, as_json=as_json(context))
@@ -140,8 +142,11 @@ class _Control:
 class _Configured:
     """What the configuration says, as it was read last."""
 
-    def __init__(self, context: click.Context, names: Sequence[str], wanted: "Wanted", *, everything: bool) -> None:
+    def __init__(
+        self, context: click.Context, names: Sequence[str], wanted: "Wanted", world: "World", *, everything: bool
+    ) -> None:
         self.wanted = wanted
+        self._world = world
         self._read = partial(_asked_again, context, names, everything=everything)
         self._context = context
 
@@ -151,9 +156,10 @@ class _Configured:
 
     def again(self, guests: "Sequence[Guest]") -> "Orders":
         """Return what a watcher of these machines goes by now. Raises UsageError where the configuration is broken."""
+        from clockstep.cli.cluster import named
         from clockstep.core.selection import select
 
-        wanted = self._read(self.wanted)
+        wanted = named(self._world, self._read(self.wanted), guests)
         select(guests, wanted, changing=True)
         self.wanted = wanted
         return self.orders()
@@ -190,7 +196,8 @@ def _orders(context: click.Context, wanted: "Wanted") -> "Orders":
 
 def _asked_again(context: click.Context, names: Sequence[str], before: "Wanted", *, everything: bool) -> "Wanted":
     """Return what the configuration says now. Raises UsageError where it is broken, or wants other connections."""
-    from clockstep.cli.session import access_of, asked
+    from clockstep.cli.cluster import access_of
+    from clockstep.cli.session import asked
     from clockstep.core.selection import addresses
     from clockstep.errors import UsageError
 
@@ -230,7 +237,7 @@ def _reported(world: "World", configured: _Configured, warn: "Tell") -> "tuple[l
     """Return what reports to the Kubernetes cluster, if one is named, and what says whether it takes that."""
     if world.kubernetes is None:
         return [], lambda: None
-    from clockstep.cli.session import writer
+    from clockstep.cli.cluster import writer
     from clockstep.sinks.kubernetes import KubernetesSink, MachineNodes
     from clockstep.sinks.reporter import Reporter
 

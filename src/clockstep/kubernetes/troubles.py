@@ -23,6 +23,7 @@ RAISED = (
     ValueError,
 )
 """What lightkube and httpx raise, on answers that make no sense too."""
+NOT_FOUND = 404
 LASTING = {400, 401, 403, 404, 405, 409, 410, 422}
 """Answers that will be the same in a moment."""
 NOT_YET_VALID, EXPIRED = 9, 10
@@ -53,13 +54,13 @@ def too_late(what: str, server: str) -> KubernetesError:
 
 
 def _answered(error: httpx2.HTTPStatusError, what: str, server: str) -> KubernetesError:
-    code, said = error.response.status_code, f": {error.status.message}" if isinstance(error, ApiError) else ""
+    code, said = error.response.status_code, (error.status.message or "") if isinstance(error, ApiError) else ""
     text, hint = {
         401: (f"the API server {server} refuses the credentials", LOGIN),
         403: (f"forbidden to {what}", RIGHTS),
-        404: (f"not found, asked to {what}", ""),
     }.get(code, (f"the API server {server} answered {code}, asked to {what}", ""))
-    return KubernetesError(f"{text}{said}", hint, lasting=code in LASTING, status=code)
+    whole = said if code == NOT_FOUND and said else ": ".join(filter(None, (text, said)))
+    return KubernetesError(whole, hint, lasting=code in LASTING, status=code)
 
 
 def _of_cause(cause: BaseException, server: str) -> KubernetesError | None:
