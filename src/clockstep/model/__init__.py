@@ -16,7 +16,6 @@ from clockstep.model.clock import (
     Offset,
     Policy,
     Reading,
-    Report,
     Resync,
     Step,
     Summary,
@@ -47,6 +46,7 @@ from clockstep.model.kubernetes import (
     KubeCondition,
     KubeEvent,
     KubeNode,
+    KubeState,
 )
 from clockstep.model.machines import (
     Bridge,
@@ -57,6 +57,10 @@ from clockstep.model.machines import (
     Selected,
     Selection,
     What,
+)
+from clockstep.model.report import (
+    KubeReport,
+    Report,
 )
 from clockstep.model.snapshots import (
     Member,
@@ -104,6 +108,8 @@ __all__ = [
     "KubeCondition",
     "KubeEvent",
     "KubeNode",
+    "KubeReport",
+    "KubeState",
     "Level",
     "Member",
     "Offset",
