@@ -13,7 +13,17 @@ from clockstep.errors import (
     ReachError,
     UsageError,
 )
-from clockstep.model import ClusterOutcome, ClusterState, DoctorReport, Episode, Level, Report, SetReport, Verdict
+from clockstep.model import (
+    ClusterOutcome,
+    ClusterState,
+    DoctorReport,
+    Episode,
+    KubeReport,
+    Level,
+    Report,
+    SetReport,
+    Verdict,
+)
 
 SIGNALLED = 128
 """What a shell adds to the number of a signal."""
@@ -109,6 +119,13 @@ def of_cluster(state: ClusterState | None) -> Exit:
     cordoned = Exit.REFUSED if state.cordoned else Exit.GOOD
     broken = Exit.BUG if state.trouble and state.trouble.internal else Exit.GOOD
     return worst((CLUSTER.get(state.outcome, Exit.GOOD), cordoned, broken))
+
+
+def of_kubernetes(report: KubeReport | None) -> Exit:
+    """Return what it ends with that a Kubernetes cluster was asked too."""
+    if report is None or report.trouble is None:
+        return Exit.GOOD
+    return Exit.BUG if report.trouble.internal else Exit.UNREACHABLE
 
 
 def of_set(report: SetReport) -> Exit:

@@ -32,8 +32,9 @@ class NodeNames:
         return self.meant.get(pattern, {}).get(guest.uuid, "")
 
     def left_out(self, patterns: Iterable[str]) -> tuple[str, ...]:
-        """Return the Nodes that are meant by these and are no machine here, each once."""
-        return tuple(dict.fromkeys(name for pattern in patterns for name in self.homeless.get(pattern, ())))
+        """Return the Nodes that are no machine here, each once, of those patterns that mean others too."""
+        partly = [pattern for pattern in patterns if self.meant.get(pattern)]
+        return tuple(dict.fromkeys(name for pattern in partly for name in self.homeless[pattern]))
 
 
 def look_up(

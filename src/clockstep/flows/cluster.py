@@ -1,181 +1,82 @@
-"""The Kubernetes cluster in one run: its Nodes are cordoned meanwhile, and it is waited for after the clocks.
+"""Looking at the Nodes of a Kubernetes cluster beside other work: asked for before it, and waited for after it."""
 
-Nothing of it is waited for before the clocks are corrected, but for a cordon that was asked for. What is wrong with it
-is said, and ends nothing: the clocks are what a run is about.
-"""
-
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as LateError
-from dataclasses import replace
-from typing import Self
+from functools import partial
+from typing import NamedTuple
 
-from clockstep.core.cluster import Looks, control_plane, proof_of
-from clockstep.core.matching import match
-from clockstep.errors import ClockstepError, DeadlineError, InternalError, KubernetesError, UsageError
-from clockstep.flows.cordon import Cordoning, clear
+from clockstep.core.standing import standing
+from clockstep.errors import ClockstepError, InternalError, KubernetesError
 from clockstep.loop.episodes import troubled
-from clockstep.model import (
-    ClusterOutcome,
-    ClusterPolicy,
-    ClusterState,
-    ControlPlane,
-    Episode,
-    Freshness,
-    Guest,
-    KubeNode,
-)
-from clockstep.ports import KubeNodes, Kubernetes, World
+from clockstep.model import Guest, KubeNode, KubeReport, KubeState
+from clockstep.ports import Kubernetes, Reference, World
 from clockstep.units import SECOND_NS, show_duration
-from clockstep.waiting import begun
+from clockstep.waiting import begun, said_if_slow
 
-POLL_NS = SECOND_NS // 2
-"""How often the Nodes are listed; less often where that takes longer."""
-LASTING_NS = 10 * SECOND_NS
-"""For how long no error counts as lasting: an API server that has just come back refuses what it will allow, until it
-has read who may do what."""
-ENOUGH_NS = 5 * SECOND_NS
-"""An API server that does not answer in that time is in trouble."""
-FIRST_NS = 20 * SECOND_NS
-"""How long listing the Nodes may take before a cordon, with a program that is asked for credentials."""
-NO_AFTERCARE = ClusterPolicy(wait=False)
-OMIT = "nothing was changed; omit --cordon"
+SERVER = "the API server of the Kubernetes cluster"
 
 
-class Listing:
-    """One listing of the Nodes, begun now, on a thread that is left behind if it hangs."""
+class ClusterView(NamedTuple):
+    """What a cluster says of nodes, by their names, and what is left over; None if none was asked."""
 
-    def __init__(self, kubernetes: KubeNodes) -> None:
-        self._answer: Future[list[KubeNode]] = begun(kubernetes.nodes)
-
-    def within(self, left_ns: int) -> list[KubeNode]:
-        """Return the Nodes; raises KubernetesError, DeadlineError if there is no answer by then, and InternalError."""
-        try:
-            return self._answer.result(max(0, left_ns) / SECOND_NS)
-        except ClockstepError:
-            raise
-        except Exception as error:
-            if isinstance(error, LateError) and not self._answer.done():
-                text = f"the API server did not answer within {show_duration(max(0, left_ns))}"
-                raise DeadlineError(text, "check that it runs, and the network on the way to it") from error
-            raise InternalError(error) from error
+    states: Mapping[str, KubeState]
+    report: KubeReport | None
 
 
-class Cluster:
-    """The cluster in one run over machines; whatever ends the run, what it has cordoned is uncordoned.
+class ClusterLook:
+    """Looks at a cluster again and again, if there is one; `within_ns` is how long an answer may take."""
 
-    `operation` is what its mark on Nodes says that it is; `reverting` is whether it brings back what a snapshot has.
-    """
+    def __init__(self, world: World, within_ns: int) -> None:
+        self._world = world
+        self._within_ns = within_ns
+        self._asked: Future[tuple[list[KubeNode], int]] | None = None
+        self._until_ns = 0
+        self._patient = True
 
-    def __init__(
-        self, world: World, guests: Sequence[Guest], policy: ClusterPolicy, operation: str, *, reverting: bool = False
-    ) -> None:
-        self._world, self._guests, self._policy = world, guests, policy
-        self._operation, self._reverting = operation, reverting
-        self._before: Listing | None = None
-        self._cordoning: Cordoning | None = None
-        self._looks = Looks({})
-        self.state: ClusterState | None = None
-        """What the cluster was at last; None if it was not to be waited for, and nothing is left to say."""
+    def begin(self) -> None:
+        """Ask the cluster, unless an answer is still to come."""
+        if self._world.kubernetes and self._asked is None:
+            self._asked = begun(partial(_nodes, self._world.kubernetes, self._world.reference))
+            within_ns = self._within_ns if self._patient else 0
+            self._until_ns = self._world.clock.monotonic_ns() + within_ns
 
-    def __enter__(self) -> Self:
-        """Begin to ask which Nodes there are: it says where the control plane is if it does not answer afterwards."""
-        if self._world.kubernetes and (self._policy.wait or self._policy.cordon):
-            self._before = Listing(self._world.kubernetes)
-        return self
+    def view(self, chosen: Sequence[Guest]) -> ClusterView:
+        """Return what it says of these machines, or why it says nothing.
 
-    def __exit__(self, kind: type[BaseException] | None, *_raised: object) -> None:
-        """Uncordon what this run has cordoned, and at its proper end what others have left cordoned."""
-        left = self._cordoning.uncordon_all() if self._cordoning else ()
-        if kind is None:
-            members = self._looks.names if self._reverting else ()
-            clear(self._world, self._looks.listed, members, self._cordoning.mark if self._cordoning else "")
-        if left:
-            self.state = replace(self.state or ClusterState(ClusterOutcome.NOT_WAITED), cordoned=left)
-
-    def cordon(self) -> None:
-        """Cordon the Nodes of the machines, if that was asked for.
-
-        Raises ClockstepError, with nothing left cordoned, if one cannot be, and if no machine is a Node.
+        It is waited for until the time is over. Once it has failed, it is not waited for until it answers again.
         """
-        if not self._policy.cordon:
-            return
-        if self._before is None:
-            raise UsageError("no Kubernetes cluster is named, so nothing can be cordoned", OMIT)
+        if self._asked is None:
+            return ClusterView({}, None)
         try:
-            matching = match(self._guests, self._before.within(FIRST_NS))
+            nodes, now_ns = self._answer(self._asked)
         except ClockstepError as error:
-            text = f"the Nodes cannot be cordoned: {error.message}"
-            raise KubernetesError(text, "; or ".join(filter(None, (OMIT, error.hint)))) from error
-        members = {guest: node for guest in self._guests if (node := matching.node_of(guest))}
-        if not members:
-            raise UsageError("none of these machines is a Node of the Kubernetes cluster, so none is cordoned", OMIT)
-        self._cordoning = Cordoning(self._world, self._operation)
-        self._cordoning.cordon_all(members)
+            self._patient = False
+            return ClusterView({}, KubeReport(trouble=troubled(error)))
+        self._patient = True
+        return ClusterView(*standing(self._world.hypervisor.guests(), chosen, nodes, now_ns))
 
-    def wait(self, episodes: Sequence[Episode], tolerance_ns: int) -> None:
-        """Wait until the Nodes of all proven clocks are fresh, by the deadline; `state` says what that came to."""
-        if not (self._world.kubernetes and self._policy.wait and episodes):
-            return
-        by_name = {episode.node: episode for episode in episodes}
-        self._looks = Looks(
-            {guest: proof_of(by_name[guest.name], tolerance_ns) for guest in self._guests if guest.name in by_name}
-        )
-        began_ns = self._world.clock.monotonic_ns()
-        trouble = self._look_until(self._world.kubernetes, began_ns, began_ns + self._policy.deadline_ns)
-        self.state = ClusterState(
-            ClusterOutcome.UNKNOWN if trouble else self._looks.outcome,
-            self._control_plane(),
-            self._looks.nodes,
-            self._world.clock.monotonic_ns() - began_ns,
-            troubled(trouble) if trouble else None,
-        )
+    def _answer(self, asked: "Future[tuple[list[KubeNode], int]]") -> tuple[list[KubeNode], int]:
+        left_ns = max(0, self._until_ns - self._world.clock.monotonic_ns())
+        with said_if_slow(self._world.tell, "", f"waiting for {SERVER}"):
+            try:
+                answer = asked.result(left_ns / SECOND_NS)
+            except LateError as error:
+                text = (
+                    f"the API server of the Kubernetes cluster did not answer within {show_duration(self._within_ns)}"
+                )
+                raise KubernetesError(text, "the clocks do not depend on it") from error
+            finally:
+                if asked.done():
+                    self._asked = None
+        return answer
 
-    def _look_until(self, kubernetes: Kubernetes, began_ns: int, until_ns: int) -> ClockstepError | None:
-        """Look again and again, until waiting is of no use or the time is over; return what went wrong last."""
-        clock, said = self._world.clock, ""
-        while True:
-            asked_ns = clock.monotonic_ns()
-            trouble = self._look(kubernetes, until_ns - asked_ns)
-            now_ns = clock.monotonic_ns()
-            if now_ns >= until_ns or self._is_over(trouble, now_ns - began_ns):
-                return trouble
-            if (text := self._text(trouble)) != said:
-                self._world.tell("", text)
-                said = text
-            clock.sleep_ns(min(max(POLL_NS, now_ns - asked_ns), until_ns - now_ns))
 
-    def _look(self, kubernetes: Kubernetes, left_ns: int) -> ClockstepError | None:
-        """Look at the Nodes once, and return what went wrong; that a last look had no time for an answer is nothing."""
-        try:
-            nodes = Listing(kubernetes).within(left_ns)
-        except DeadlineError as error:
-            return None if self._looks.nodes and left_ns < ENOUGH_NS else error
-        except ClockstepError as error:
-            return error
-        self._looks.take(nodes, self._world.reference.now().at_ns)
-        refused = next((node.lease_trouble for node in nodes if node.lease_trouble), "")
-        return KubernetesError(refused, "use an account that may list leases", lasting=True) if refused else None
-
-    def _is_over(self, trouble: ClockstepError | None, waited_ns: int) -> bool:
-        """Whether there is nothing more to wait for."""
-        if isinstance(trouble, KubernetesError):
-            return trouble.lasting and waited_ns >= LASTING_NS
-        return self._looks.are_settled if trouble is None else isinstance(trouble, InternalError)
-
-    def _text(self, trouble: ClockstepError | None) -> str:
-        if trouble:
-            return f"waiting for the Kubernetes cluster: {trouble.message}"
-        having = [one for one in self._looks.nodes if one.name]
-        fresh = [one for one in having if one.state is Freshness.FRESH]
-        return f"waiting for the Kubernetes cluster: {len(fresh)} of {len(having)} Nodes work"
-
-    def _control_plane(self) -> ControlPlane:
-        """Return where the control plane is: by the last look or, without one, by what was asked before."""
-        if self._looks.nodes:
-            return control_plane(self._looks.listed, self._looks.names)
-        try:
-            listed = self._before.within(SECOND_NS) if self._before else []
-        except ClockstepError:
-            return ControlPlane.UNKNOWN
-        return control_plane(listed, [node.name for node in match(self._guests, listed).by_key.values()])
+def _nodes(kubernetes: Kubernetes, reference: Reference) -> tuple[list[KubeNode], int]:
+    """Return the Nodes, and when they were read."""
+    try:
+        return kubernetes.nodes(), reference.now().at_ns
+    except ClockstepError:
+        raise
+    except Exception as bug:
+        raise InternalError(bug) from bug

@@ -13,7 +13,7 @@ from clockstep.core.plan import SLACK_NS
 from clockstep.core.summary import summarise
 from clockstep.core.targets import Scope
 from clockstep.errors import ClockstepError, UsageError
-from clockstep.flows.cluster import NO_AFTERCARE, Cluster
+from clockstep.flows.aftercare import NO_AFTERCARE, Cluster
 from clockstep.flows.freeze import Freezer
 from clockstep.flows.hold import Failures, Hold
 from clockstep.flows.sets import LISTING_NS, Listing, objections, refuse_changed, sought

@@ -13,7 +13,7 @@ from clockstep.core.names import refuse_bad_name
 from clockstep.core.plan import SLACK_NS
 from clockstep.core.summary import summarise
 from clockstep.errors import ClockstepError, UsageError
-from clockstep.flows.cluster import NO_AFTERCARE, Cluster
+from clockstep.flows.aftercare import NO_AFTERCARE, Cluster
 from clockstep.flows.freeze import Freezer
 from clockstep.flows.hold import SNAPSHOT_NS, Failures, Hold
 from clockstep.flows.sets import LISTING_NS, found, fresh, objections, outcomes, refuse_changed, standing

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from clockstep.core.summary import summarise
 from clockstep.errors import ClockstepError, DeadlineError, NotRunningError
-from clockstep.flows.cluster import NO_AFTERCARE, Cluster
+from clockstep.flows.aftercare import NO_AFTERCARE, Cluster
 from clockstep.loop.company import Company
 from clockstep.loop.episodes import unreached
 from clockstep.loop.fleet import side_by_side
@@ -80,7 +80,7 @@ def stepped(
     with Cluster(world, guests, aftercare, "step") as cluster:
         episodes = step(world, dict.fromkeys(guests, ASKED), policy)
         cluster.wait(episodes, policy.tolerance_ns)
-    return Report(world.host, episodes, summarise(episodes), cluster.state)
+    return Report(world.host, episodes, summarise(episodes), cluster=cluster.state)
 
 
 class Pass:

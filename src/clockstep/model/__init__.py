@@ -56,6 +56,7 @@ from clockstep.model.kubernetes import (
     KubeCondition,
     KubeEvent,
     KubeNode,
+    KubeState,
 )
 from clockstep.model.machines import (
     Bridge,
@@ -67,7 +68,10 @@ from clockstep.model.machines import (
     Selection,
     What,
 )
-from clockstep.model.report import Report
+from clockstep.model.report import (
+    KubeReport,
+    Report,
+)
 from clockstep.model.snapshots import (
     Member,
     Outcome,
@@ -122,6 +126,8 @@ __all__ = [
     "KubeCondition",
     "KubeEvent",
     "KubeNode",
+    "KubeReport",
+    "KubeState",
     "Level",
     "Member",
     "NodeCertificates",

@@ -62,6 +62,32 @@ class KubeNode:
 
 
 @dataclass(frozen=True, slots=True)
+class KubeState:
+    """What a Kubernetes cluster says of a machine, as the Node that it is.
+
+    `lease_age_ns` is how long ago its lease was renewed, by the reference: the node wrote the moment by its own clock,
+    so it is off by as much as that is, and negative if that is ahead. None if there is no lease, or it could not be
+    read. `lease_ns` is for how long a renewal counts.
+    """
+
+    name: str
+    roles: tuple[str, ...] = ()
+    ready: KubeCondition | None = None
+    unschedulable: bool = False
+    cordoned_by: str = ""
+    lease_age_ns: int | None = None
+    lease_ns: int | None = None
+    problem: KubeCondition | None = None
+
+    @property
+    def lease_expired(self) -> bool:
+        """Whether its lease counts no more, by the reference: nobody has heard of the node in time."""
+        if self.lease_age_ns is None or self.lease_ns is None:
+            return False
+        return self.lease_age_ns > self.lease_ns
+
+
+@dataclass(frozen=True, slots=True)
 class KubeEvent:
     """An Event on a Node, in the form in which `kubectl describe node` shows it.
 
