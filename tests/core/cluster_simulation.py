@@ -113,14 +113,20 @@ class Lab:
         return {node.name: node.cordoned_by for node in self.cluster.by_name.values() if node.unschedulable}
 
 
-def lab_of(folder: Path, inside: str = "", starts_ns: int = 0, machines: type[Machines] = Machines) -> Lab:
+def lab_of(
+    folder: Path,
+    inside: str = "",
+    starts_ns: int = 0,
+    machines: type[Machines] = Machines,
+    cluster: type[SimCluster] | None = None,
+) -> Lab:
     """Return three machines with their cluster; what is written down is in this folder."""
     clock, told = SimClock(), list[str]()
     made = machines(clock, NAMES)
-    cluster = SimCluster(made, inside, starts_ns)
+    kubernetes = (cluster or SimCluster)(made, inside, starts_ns)
 
     def tell(node: str, text: str) -> None:
         told.append(f"{node}: {text}" if node else text)
 
-    world = World(made, clock, clock, DomainLocks(clock), FileJournal(folder), tell, kubernetes=cluster)
-    return Lab(clock, made, cluster, world, told)
+    world = World(made, clock, clock, DomainLocks(clock), FileJournal(folder), tell, kubernetes=kubernetes)
+    return Lab(clock, made, kubernetes, world, told)

@@ -247,11 +247,18 @@ def selected(world: World, wanted: Wanted, *, changing: bool, held: bool | None 
 def choice(world: World, wanted: Wanted, *, changing: bool, held: bool | None = None) -> Selection:
     """Return what is meant, and why; raises UsageError as `select` does, and KubernetesError as `named`."""
     guests = world.hypervisor.guests()
-    for said in world.journal.tidy(guests, addresses(wanted)) if changing else ():
+    for said in (*world.journal.tidy(guests, addresses(wanted)), *_left_cordoned(world)) if changing else ():
         world.tell("", said)
     wanted = named(world, wanted, guests)
     now = replace(wanted, held=wanted.held | frozenset(world.journal.pauses()))  # written before paused
     return select(guests, now, changing=changing, held=held)
+
+
+def _left_cordoned(world: World) -> list[str]:
+    """Return which Nodes a run has left cordoned that was killed, if they cannot be uncordoned by this one."""
+    cordons = world.journal.cordons
+    left = [] if world.kubernetes else [one for one in cordons.notes() if cordons.is_over(one.mark)]
+    return [f"the Node {one.name} is still cordoned ({one.mark}): run clockstep kubernetes uncordon" for one in left]
 
 
 def policy_of(context: click.Context, wanted: Wanted) -> Policy:

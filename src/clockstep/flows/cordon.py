@@ -91,9 +91,13 @@ def left_behind(nodes: Sequence[KubeNode], notes: Cordons, members: Container[st
     """
     by_uid = {(node.name, node.uid): node for node in nodes}
     noted = [one for one in notes.notes() if (one.name, one.uid) in by_uid and notes.is_over(one.mark)]
-    marked = [Cordon(node.name, node.uid, node.cordoned_by) for node in nodes if node.cordoned_by not in {"", own}]
-    stale = [one for one in marked if one.name in members or notes.is_over(one.mark)]
+    stale = [one for one in marked(nodes) if one.mark != own and (one.name in members or notes.is_over(one.mark))]
     return list(dict.fromkeys((*noted, *stale)))
+
+
+def marked(nodes: Sequence[KubeNode]) -> list[Cordon]:
+    """Return all cordons of clockstep's that Nodes bear, whoever made them."""
+    return [Cordon(node.name, node.uid, node.cordoned_by) for node in nodes if node.cordoned_by]
 
 
 def clear(world: World, nodes: Sequence[KubeNode], members: Container[str] = (), own: str = "") -> None:
