@@ -5,6 +5,7 @@ Run as a program, it writes them: python tests/cli/test_golden.py
 
 import io
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,10 @@ from clockstep.model import (
     Certificate,
     Choice,
     Claim,
+    ClusterNode,
+    ClusterOutcome,
+    ClusterState,
+    ControlPlane,
     Diagnosis,
     DoctorReport,
     Entry,
@@ -26,6 +31,7 @@ from clockstep.model import (
     Facts,
     Finding,
     Freeze,
+    Freshness,
     Guest,
     History,
     HostClock,
@@ -172,6 +178,35 @@ SET = SetReport(
     remarks=("node-2: its snapshot has no memory state, so it boots",),
     freezes=(Freeze("node-1", ("kubepods.slice",), still_ns=812 * MS, thaw=Thaw.PROVEN),),
     lapsed=(LAPSED,),
+    cluster=ClusterState(
+        ClusterOutcome.WORKS,
+        ControlPlane.OUTSIDE,
+        (ClusterNode("node-1", Freshness.FRESH, "k-1", "True", 2 * SECOND, 4 * SECOND),),
+        4_100 * MS,
+    ),
+)
+LATE = ClusterState(
+    ClusterOutcome.LATE,
+    ControlPlane.PARTLY,
+    (
+        ClusterNode("node-1", Freshness.LEASE_OLD, "k-1", "True", 190 * SECOND),
+        ClusterNode("node-2", Freshness.LEASE_AHEAD, "k-2", "True", -35 * SECOND),
+        ClusterNode("node-3", Freshness.NOT_READY, "k-3", "Unknown", 3 * SECOND),
+        ClusterNode("node-4", Freshness.READY_AHEAD, "k-4", "True", 3 * SECOND),
+        ClusterNode("node-5", Freshness.CLOCK_UNPROVEN, "k-5", "True", 3 * SECOND),
+        ClusterNode("node-6", Freshness.FRESH, "k-6", "True", 3 * SECOND, 5 * SECOND),
+        ClusterNode("db", Freshness.NO_NODE),
+    ),
+    60 * SECOND,
+    cordoned=("k-1",),
+)
+AWAY_CLUSTER = ClusterState(
+    ClusterOutcome.UNKNOWN,
+    ControlPlane.INSIDE,
+    waited_ns=60 * SECOND,
+    trouble=Trouble(
+        "the certificate of the API server https://10.0.0.1:6443 is not yet valid", "check the host's clock"
+    ),
 )
 PARTIAL = SetReport(
     HOST,
@@ -223,6 +258,12 @@ PAGES = {
     "setup-explain": (None, explained_page()),
     "snapshot-list": (SNAPSHOTS, snapshots_page(SNAPSHOTS, NOW)),
     "revert": (SET, set_page(SET)),
+    "revert-cluster-late": (late := replace(SET, lapsed=(), freezes=(), remarks=(), cluster=LATE), set_page(late)),
+    "step-cluster-unknown": (unknown := Report(HOST, (GOOD,), cluster=AWAY_CLUSTER), step_page(unknown)),
+    "step-cluster-other": (
+        other := Report(HOST, (GOOD,), cluster=ClusterState(ClusterOutcome.UNMATCHED, waited_ns=20 * MS)),
+        step_page(other),
+    ),
     "revert-incomplete": (PARTIAL, set_page(PARTIAL)),
     "config": (CONFIG, config_page(CONFIG)),
     "config-none": (

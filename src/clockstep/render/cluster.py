@@ -3,7 +3,16 @@
 from collections.abc import Sequence
 
 from clockstep.errors import visible
-from clockstep.model import Certificate, ClusterNode, ClusterOutcome, ClusterState, Freshness, NodeCertificates
+from clockstep.model import (
+    Certificate,
+    ClusterNode,
+    ClusterOutcome,
+    ClusterState,
+    ControlPlane,
+    Freshness,
+    NodeCertificates,
+    Trouble,
+)
 from clockstep.render.words import WORDS
 from clockstep.units import show_duration, show_moment
 
@@ -28,28 +37,32 @@ def _certificate(one: Certificate) -> str:
 
 
 def cluster_lines(state: ClusterState | None) -> list[str]:
-    """Say what the Kubernetes cluster was at last, which Nodes do not work, and what stays cordoned."""
+    """Say what the Kubernetes cluster was at last, where its control plane is, and which Nodes do not work."""
     if state is None:
         return []
+    where = [] if state.control_plane is ControlPlane.UNKNOWN else [WORDS[state.control_plane]]
     troubled = [one for one in state.nodes if one.state not in {Freshness.FRESH, Freshness.NO_NODE}]
     cordoned = [f"{name} stays cordoned: run clockstep kubernetes uncordon" for name in state.cordoned]
-    return [*_outcome(state), *(f"{one.node}: {_node(one)}" for one in troubled), *cordoned]
+    return [_outcome(state), *where, *(f"{one.node}: {_node(one)}" for one in troubled), *cordoned]
 
 
-def _outcome(state: ClusterState) -> list[str]:
-    waited = show_duration(state.waited_ns)
-    where = WORDS[state.control_plane]
+def _outcome(state: ClusterState) -> str:
+    words, waited = f"the Kubernetes cluster {WORDS[state.outcome]}", show_duration(state.waited_ns)
     match state.outcome:
-        case ClusterOutcome.NOT_WAITED:
-            return []
         case ClusterOutcome.WORKS:
             fresh = [one for one in state.nodes if one.state is Freshness.FRESH]
-            return [f"the Kubernetes cluster works: {len(fresh)} Nodes checked, after {waited}; {where}"]
-        case ClusterOutcome.UNKNOWN:
-            why = f"{state.trouble.text} ({state.trouble.remedy})" if state.trouble else "no answer"
-            return [f"whether the Kubernetes cluster works is not known, after {waited}: {why}; {where}"]
-        case outcome:
-            return [f"the Kubernetes cluster {WORDS[outcome]}, after {waited}; {where}"]
+            having = [one for one in state.nodes if one.name]
+            return f"{words}: leases are fresh and Nodes Ready ({len(fresh)} of {len(having)}), after {waited}"
+        case ClusterOutcome.LATE:
+            return f"{words}, after {waited}"
+        case ClusterOutcome.UNKNOWN if state.trouble:
+            return f"{words} for {waited}, and the clocks do not depend on it: {_trouble(state.trouble)}"
+        case _:
+            return words
+
+
+def _trouble(trouble: Trouble) -> str:
+    return f"{trouble.text} ({trouble.remedy})" if trouble.remedy else trouble.text
 
 
 def _node(one: ClusterNode) -> str:
