@@ -55,7 +55,7 @@ WORDS: dict[Enum, str] = {
     Freshness.DOUBTFUL: "which Node it is cannot be told, because a UUID occurs twice",
     Freshness.NO_NODE: "it is no Node of the Kubernetes cluster",
     ControlPlane.INSIDE: "its control plane is in these nodes: a revert takes the cluster's state back, too",
-    ControlPlane.PARTLY: "only a part of its control plane is in these nodes: reverted alone, it disagrees with the rest",
+    ControlPlane.PARTLY: "a part of its control plane is in these nodes: reverted alone, that disagrees with the rest",
     ControlPlane.OUTSIDE: "its control plane is elsewhere: it keeps the cluster's state when these nodes are reverted",
     ControlPlane.UNKNOWN: "where its control plane is, is not known",
     ClusterOutcome.WORKS: "works",
