@@ -56,6 +56,7 @@ from clockstep.model import (
     Verdict,
 )
 from clockstep.render import setup, text
+from clockstep.render.cluster import lapses_in_short
 from clockstep.render.forms import wide
 from clockstep.render.output import print_page, rich_page, visible_page
 from clockstep.render.setup import done_page, explained_page, plan_page
@@ -276,7 +277,10 @@ PAGES = {
     ),
     "history": (HISTORY, history_page(HISTORY)),
     "watch": (None, Page((episode_line(GOOD), episode_line(BAD), episode_line(AWAY)), (), (), ())),
-    "revert-question": (None, Page((targets_line("before-upgrade", TARGETS, ("said",), NOW),), (), (), ())),
+    "revert-question": (
+        None,
+        Page((targets_line("before-upgrade", TARGETS, ("said", *lapses_in_short([LAPSED] * 5)), NOW),), (), (), ()),
+    ),
 }
 
 

@@ -15,7 +15,7 @@ from clockstep.flows import revert as reverts
 from clockstep.flows.cordon import left_behind
 from clockstep.flows.snapshot import create
 from clockstep.flows.step import stepped
-from clockstep.model import ClusterPolicy, Cordon, Guest, Policy, SetReport
+from clockstep.model import ClusterPolicy, Cordon, Guest, KubeNode, Policy, SetReport
 from clockstep.state.cordons import FileCordons
 from clockstep.state.journal import FileJournal
 from core.cluster_simulation import AWAY, NAMES, Lab, Machines, SimCluster, lab_of
@@ -216,6 +216,23 @@ def test_an_interruption_while_one_is_being_cordoned_waits_for_that_and_undoes_i
     with pytest.raises(KeyboardInterrupt):
         taken(lab, CORDON)
     assert (lab.cordoned(), notes(lab)) == ({}, [])
+
+
+def test_an_interruption_of_the_wait_leaves_none_cordoned_and_says_that_the_clocks_are_done(lab: Lab) -> None:
+    class Interrupting(Mortal):
+        def nodes(self) -> list[KubeNode]:
+            if all(machine.running for machine in self.machines.machines.values()) and self.calls.count("nodes") > 1:
+                os.kill(os.getpid(), signal.SIGINT)
+            return super().nodes()
+
+    interrupting = Interrupting(lab.machines)
+    interrupting.kubelets["node2"].every_ns = 2**62
+    lab = replace(lab, cluster=interrupting, world=lab.world._replace(kubernetes=interrupting))
+    with pytest.raises(KeyboardInterrupt):
+        taken(lab, CORDON)
+    assert (lab.cordoned(), notes(lab)) == ({}, [])
+    assert "all clocks were done; only the wait for the Kubernetes cluster was interrupted" in lab.told
+    assert all(machine.running for machine in lab.machines.machines.values())
 
 
 AT = [("pause", "node1"), ("pause", "node3"), ("snapshot", "node2"), ("resume", "node2")]

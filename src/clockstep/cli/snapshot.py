@@ -53,7 +53,7 @@ def create(
     """Snapshot nodes as one: pause all, snapshot all, resume all, and correct their clocks.
 
     Afterwards all of them have the snapshot, or none. Frozen workloads are still frozen in it, so that after a revert
-    none runs before its clock is verified.
+    none runs before its clock is verified. With a Kubernetes cluster it then waits until that works, as `revert` does.
     """
     from clockstep.cli.exits import of_set
     from clockstep.cli.session import aftercare_of, asked, frozen, kept, opened, policy_of, printed, progress, selected

@@ -30,7 +30,7 @@ def command(
     """Correct clocks immediately, resync their time daemons, and verify the result.
 
     A step forward is limited to a day (--max-forward), and a step backward needs --allow-backward. A clock whose
-    measurement is unsure is never stepped.
+    measurement is unsure is never stepped. With a Kubernetes cluster it then waits until that works, as `revert` does.
     """
     from clockstep.cli.exits import of_report
     from clockstep.cli.session import aftercare_of, asked, kept, opened, policy_of, printed, progress, selected

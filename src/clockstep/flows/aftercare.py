@@ -122,7 +122,11 @@ class Cluster:
             {guest: proof_of(by_name[guest.name], tolerance_ns) for guest in self._guests if guest.name in by_name}
         )
         began_ns = self._world.clock.monotonic_ns()
-        trouble = self._look_until(self._world.kubernetes, began_ns, began_ns + self._policy.deadline_ns)
+        try:
+            trouble = self._look_until(self._world.kubernetes, began_ns, began_ns + self._policy.deadline_ns)
+        except BaseException:
+            self._world.tell("", "all clocks were done; only the wait for the Kubernetes cluster was interrupted")
+            raise
         self.state = ClusterState(
             ClusterOutcome.UNKNOWN if trouble else self._looks.outcome,
             self._control_plane(),
@@ -133,24 +137,24 @@ class Cluster:
 
     def _look_until(self, kubernetes: Kubernetes, began_ns: int, until_ns: int) -> ClockstepError | None:
         """Look again and again, until waiting is of no use or the time is over; return what went wrong last."""
-        clock, said = self._world.clock, ""
-        while True:
-            asked_ns = clock.monotonic_ns()
-            trouble = self._look(kubernetes, until_ns - asked_ns)
+        clock, said, trouble = self._world.clock, "", None
+        while (asked_ns := clock.monotonic_ns()) < until_ns:
+            trouble = self._look(kubernetes, until_ns - asked_ns, trouble)
             now_ns = clock.monotonic_ns()
             if now_ns >= until_ns or self._is_over(trouble, now_ns - began_ns):
-                return trouble
+                break
             if (text := self._text(trouble)) != said:
                 self._world.tell("", text)
                 said = text
             clock.sleep_ns(min(max(POLL_NS, now_ns - asked_ns), until_ns - now_ns))
+        return trouble
 
-    def _look(self, kubernetes: Kubernetes, left_ns: int) -> ClockstepError | None:
-        """Look at the Nodes once, and return what went wrong; that a last look had no time for an answer is nothing."""
+    def _look(self, kubernetes: Kubernetes, left_ns: int, before: ClockstepError | None) -> ClockstepError | None:
+        """Look at the Nodes once, and return what went wrong; a last look without the time for an answer is none."""
         try:
             nodes = Listing(kubernetes).within(left_ns)
         except DeadlineError as error:
-            return None if self._looks.nodes and left_ns < ENOUGH_NS else error
+            return before if left_ns < ENOUGH_NS and (before or self._looks.nodes) else error
         except ClockstepError as error:
             return error
         self._looks.take(nodes, self._world.reference.now().at_ns)

@@ -18,11 +18,19 @@ from clockstep.units import show_duration, show_moment
 
 MOST = 4
 """How many certificates of a node a line names; JSON has all."""
+FEW = 3
+"""How many nodes a question names."""
 
 
 def lapse_lines(lapsed: Sequence[NodeCertificates]) -> list[str]:
     """Say of each node which certificates of its snapshot are not valid now."""
     return [f"{one.node}: certificates in the snapshot that are not valid now: {_lapsed(one)}" for one in lapsed]
+
+
+def lapses_in_short(lapsed: Sequence[NodeCertificates]) -> list[str]:
+    """Say the same for a question: of the first nodes, and how many more there are."""
+    more = len(lapsed) - FEW
+    return [*lapse_lines(lapsed[:FEW]), *([f"and such certificates of {more} more nodes"] if more > 0 else ())]
 
 
 def _lapsed(one: NodeCertificates) -> str:
