@@ -82,7 +82,7 @@ def _roles(labels: tuple[tuple[str, str], ...]) -> Iterator[str]:
 
 
 def _moment(found: object) -> int | None:
-    return understood(moment_ns, found) if isinstance(found, str) else None
+    return understood(lambda text: bounded(moment_ns(text)), found) if isinstance(found, str) else None
 
 
 def _mapping(found: object) -> Mapping[str, Any]:
