@@ -231,6 +231,7 @@ class Reporter:
         node = self._finder.node(machine)
         remove_own(self._reports, node, self._writer)
         self._forget(machine)
+        self._finder.lose(machine)
 
     def _record(self, machine: str) -> None:
         node = self._finder.node(machine)
