@@ -192,7 +192,7 @@ def test_every_command_line_in_the_documentation_parses(
     file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    for name in ("nodes.ssh", "lab.ssh", "kubeconfig"):
+    for name in ("nodes.ssh", "lab.ssh", "kubeconfig", "admin.conf"):
         (tmp_path / name).touch()
     for line in lines(file):
         words = shlex.split(line.replace("/etc/clockstep/", f"{tmp_path}/"))

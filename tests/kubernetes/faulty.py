@@ -1,78 +1,21 @@
-"""An HTTPS server that answers whatever a test wants: for faults that no real API server can be brought to."""
+"""An HTTPS server that answers whatever a test wants: for faults that no real API server can be brought to.
 
-import datetime
+What can be provoked on a real one is tested on real ones, in test_contract.py and test_cluster.py.
+"""
+
 import json
 import ssl
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import yaml
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
-DAY = datetime.timedelta(days=1)
+from clockstep_lab.tls import Certificate
+
 Answer = Callable[["Handler"], None]
-
-
-def now() -> datetime.datetime:
-    return datetime.datetime.now(datetime.UTC)
-
-
-@dataclass
-class Authority:
-    """A certificate authority in a folder."""
-
-    folder: Path
-
-    def __post_init__(self) -> None:
-        self.key = ec.generate_private_key(ec.SECP256R1())
-        self.name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "lab-ca")])
-        made = self._builder(self.name, self.key.public_key(), now() - DAY, now() + DAY)
-        made = made.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        self.file = self.folder / "ca.crt"
-        self.file.write_bytes(made.sign(self.key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
-
-    def issue(
-        self,
-        name: str,
-        host: str = "localhost",
-        begins: datetime.timedelta = -DAY,
-        ends: datetime.timedelta = DAY,
-        password: bytes = b"",
-    ) -> tuple[Path, Path]:
-        """Return the files of a certificate and its key; it is valid from and to so long from now."""
-        key = ec.generate_private_key(ec.SECP256R1())
-        subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
-        made = self._builder(subject, key.public_key(), now() + begins, now() + ends)
-        made = made.add_extension(x509.SubjectAlternativeName([x509.DNSName(host)]), critical=False)
-        certificate, of_key = self.folder / f"{name}.crt", self.folder / f"{name}.key"
-        certificate.write_bytes(made.sign(self.key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
-        of_key.write_bytes(
-            key.private_bytes(
-                serialization.Encoding.PEM,
-                serialization.PrivateFormat.PKCS8,
-                serialization.BestAvailableEncryption(password) if password else serialization.NoEncryption(),
-            )
-        )
-        return certificate, of_key
-
-    def _builder(
-        self, subject: x509.Name, key: Any, begins: datetime.datetime, ends: datetime.datetime
-    ) -> x509.CertificateBuilder:
-        return (
-            x509.CertificateBuilder()
-            .subject_name(subject)
-            .issuer_name(self.name)
-            .public_key(key)
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(begins)
-            .not_valid_after(ends)
-        )
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -109,18 +52,17 @@ class Server(ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self, answer: Answer, files: tuple[Path, Path] | None, trusted: Path | None = None) -> None:
+    def __init__(self, answer: Answer, certificate: Certificate, trusted: Path | None = None) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
         self.answer = answer
         self.requests: list[tuple[str, dict[str, str]]] = []
         self.over = threading.Event()
-        if files:
-            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            context.load_cert_chain(*files)
-            if trusted:
-                context.load_verify_locations(trusted)
-                context.verify_mode = ssl.CERT_REQUIRED
-            self.socket = context.wrap_socket(self.socket, server_side=True, do_handshake_on_connect=False)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate.file, certificate.key)
+        if trusted:
+            context.load_verify_locations(trusted)
+            context.verify_mode = ssl.CERT_REQUIRED
+        self.socket = context.wrap_socket(self.socket, server_side=True, do_handshake_on_connect=False)
         threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
 
     def handle_error(self, *_: Any) -> None:

@@ -4,8 +4,8 @@ import json
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from datetime import timedelta
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime, timedelta
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -18,16 +18,24 @@ from clockstep.kubernetes.client import Connection
 from clockstep.kubernetes.requests import MOST
 from clockstep.kubernetes.transport import MOST_BYTES
 from clockstep.model import KubeAccess
-from kubernetes.faulty import DAY, Answer, Authority, Handler, Server, kubeconfig
+from clockstep_lab.run import run
+from clockstep_lab.tls import Authority, Validity
+
+from .faulty import Answer, Handler, Server, kubeconfig
 
 EMPTY = {"kind": "List", "metadata": {}, "items": []}
 UUID = "11111111-2222-4333-8444-555555555555"
 READY = {"type": "Ready", "status": 7, "lastHeartbeatTime": "soon"}
 SHORT_S = 0.4
+NOW, HOUR = datetime.now(UTC), timedelta(hours=1)
+NOT_YET, NO_MORE = Validity(NOW + HOUR, NOW + 2 * HOUR), Validity(NOW - 2 * HOUR, NOW - HOUR)
 
 
 def node(name: object = "w1", **more: Any) -> dict[str, Any]:
     return {"metadata": {"name": name}, "status": {"nodeInfo": {"systemUUID": UUID}}, **more}
+
+
+Entry = Mapping[str, Any]
 
 
 class Lab:
@@ -35,19 +43,23 @@ class Lab:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.authority = Authority(folder)
+        self.authority = Authority(folder / "pki")
         self.servers: list[Server] = []
 
-    def serve(self, answer: Answer, *, trusted: Path | None = None, **issued: Any) -> Server:
-        files = self.authority.issue(f"server-{len(self.servers)}", **issued)
-        self.servers.append(Server(answer, files, trusted))
+    def serve(
+        self, answer: Answer, *, host: str = "localhost", validity: Validity | None = None, trusted: Path | None = None
+    ) -> Server:
+        certificate = self.authority.issue("serving", hosts=[host], validity=validity)
+        self.servers.append(Server(answer, certificate, trusted))
         return self.servers[-1]
 
     def api(
-        self, port: int, user: dict[str, Any] | None = None, environ: dict[str, str] | None = None, **cluster: Any
+        self, port: int, user: Entry | None = None, cluster: Entry | None = None, environ: Entry | None = None
     ) -> KubernetesApi:
-        entry = {"server": f"https://localhost:{port}", "certificate-authority": str(self.authority.file), **cluster}
-        file = kubeconfig(self.folder / "config", entry, {"token": "secret"} if user is None else user)
+        """Return the cluster of a kubeconfig whose server is at this port; its entries are these."""
+        trusted = str(self.authority.certificate.file)
+        entry = {"server": f"https://localhost:{port}", "certificate-authority": trusted, **(cluster or {})}
+        file = kubeconfig(self.folder / "config", entry, {"token": "secret"} if user is None else dict(user))
         return KubernetesApi(KubeAccess(str(file)), environ or {}, SHORT_S)
 
 
@@ -84,20 +96,12 @@ def test_a_server_that_is_not_there_refuses(lab: Lab) -> None:
 
 
 def test_a_server_without_an_address_is_not_known(lab: Lab) -> None:
-    assert "has no address here" in refused(lab.api(1, server="https://no-such-host.invalid:6443")).message
+    assert "has no address here" in refused(lab.api(1, cluster={"server": "https://no-such-host.invalid:6443"})).message
 
 
-@pytest.mark.parametrize(
-    ("begins", "ends", "said"),
-    [
-        (timedelta(hours=1), DAY, "is not yet valid"),
-        (-DAY, -timedelta(hours=1), "has expired"),
-    ],
-)
-def test_a_certificate_whose_time_has_not_come_or_is_over_is_said_so(
-    lab: Lab, begins: timedelta, ends: timedelta, said: str
-) -> None:
-    server = lab.serve(listing([]), begins=begins, ends=ends)
+@pytest.mark.parametrize(("validity", "said"), [(NOT_YET, "is not yet valid"), (NO_MORE, "has expired")])
+def test_a_certificate_whose_time_has_not_come_or_is_over_is_said_so(lab: Lab, validity: Validity, said: str) -> None:
+    server = lab.serve(listing([]), validity=validity)
     error = refused(lab.api(server.server_port))
     assert error.message == f"the certificate of the API server https://localhost:{server.server_port} {said}"
     assert "clock" in error.hint
@@ -107,10 +111,9 @@ def test_a_certificate_whose_time_has_not_come_or_is_over_is_said_so(
 def test_a_server_that_is_another_or_whose_authority_is_another_is_not_trusted(lab: Lab, tmp_path: Path) -> None:
     server = lab.serve(listing([]), host="elsewhere")
     assert "Hostname mismatch" in refused(lab.api(server.server_port)).message
-    (tmp_path / "other").mkdir()
-    other = Authority(tmp_path / "other").file
+    other = Authority(tmp_path / "other").certificate.file
     error = refused(
-        lab.api(server.server_port, **{"certificate-authority": str(other), "tls-server-name": "elsewhere"})
+        lab.api(server.server_port, cluster={"certificate-authority": str(other), "tls-server-name": "elsewhere"})
     )
     assert "no trusted connection" in error.message
     assert server.requests == []
@@ -118,12 +121,12 @@ def test_a_server_that_is_another_or_whose_authority_is_another_is_not_trusted(l
 
 def test_a_server_by_another_name_is_trusted_by_the_name_that_the_kubeconfig_has(lab: Lab) -> None:
     server = lab.serve(listing([node()]), host="elsewhere")
-    assert [one.name for one in lab.api(server.server_port, **{"tls-server-name": "elsewhere"}).nodes()] == ["w1"]
+    assert [one.name for one in lab.api(server.server_port, cluster={"tls-server-name": "elsewhere"}).nodes()] == ["w1"]
 
 
 def test_an_insecure_cluster_is_asked_as_the_kubeconfig_wants_it(lab: Lab) -> None:
-    server = lab.serve(listing([node()]), begins=timedelta(hours=1))
-    found = lab.api(server.server_port, **{"insecure-skip-tls-verify": True}).nodes()
+    server = lab.serve(listing([node()]), validity=NOT_YET)
+    found = lab.api(server.server_port, cluster={"insecure-skip-tls-verify": True}).nodes()
     assert [one.system_uuid for one in found] == [UUID]
 
 
@@ -280,21 +283,22 @@ def test_a_plugin_is_asked_once_and_again_when_its_token_has_expired(lab: Lab, t
 
 
 def test_a_certificate_of_the_user_is_shown(lab: Lab) -> None:
-    server = lab.serve(listing([node()]), trusted=lab.authority.file)
-    certificate, key = lab.authority.issue("me")
-    user = {"client-certificate": str(certificate), "client-key": str(key)}
+    server = lab.serve(listing([node()]), trusted=lab.authority.certificate.file)
+    me = lab.authority.issue("me")
+    user = {"client-certificate": str(me.file), "client-key": str(me.key)}
     assert [one.name for one in lab.api(server.server_port, user).nodes()] == ["w1"]
     refused(lab.api(server.server_port, {}))
 
 
 def test_a_key_with_a_password_or_no_key_is_refused_without_a_question(lab: Lab, tmp_path: Path) -> None:
-    certificate, key = lab.authority.issue("locked", password=b"x")
+    me, locked = lab.authority.issue("me"), tmp_path / "locked"
+    run(["openssl", "pkey", "-in", me.key, "-aes256", "-passout", "pass:x", "-out", locked])
     (bad := tmp_path / "bad").write_text("no key")
     for entry in (
-        {"client-certificate": str(certificate), "client-key": str(key)},
-        {"client-certificate": str(certificate), "client-key": str(bad)},
-        {"client-certificate": str(certificate), "client-key": str(tmp_path / "absent")},
-        {"client-certificate-data": "ä", "client-key": str(key)},
+        {"client-certificate": str(me.file), "client-key": str(locked)},
+        {"client-certificate": str(me.file), "client-key": str(bad)},
+        {"client-certificate": str(me.file), "client-key": str(tmp_path / "absent")},
+        {"client-certificate-data": "ä", "client-key": str(me.key)},
     ):
         error = refused(lab.api(1, entry))
         assert "a certificate of the kubeconfig cannot be used" in error.message
@@ -323,7 +327,7 @@ def test_a_kubeconfig_that_leads_nowhere_is_an_error(
     lab: Lab, cluster: dict[str, Any], user: dict[str, Any], said: str
 ) -> None:
     server = lab.serve(listing([]))
-    assert said in refused(lab.api(server.server_port, user, **cluster)).message
+    assert said in refused(lab.api(server.server_port, user, cluster)).message
 
 
 def test_the_proxy_of_the_kubeconfig_or_the_environment_is_asked_for_the_way(lab: Lab) -> None:
@@ -331,7 +335,7 @@ def test_the_proxy_of_the_kubeconfig_or_the_environment_is_asked_for_the_way(lab
         with socket.create_server(("127.0.0.1", 0)) as proxy:
             port = proxy.getsockname()[1]
             filled = [{key: value.format(port) for key, value in one.items()} for one in (cluster, environ)]
-            api = lab.api(1, environ=filled[1], **{"server": "https://api.example.org:6443", **filled[0]})
+            api = lab.api(1, None, {"server": "https://api.example.org:6443", **filled[0]}, filled[1])
             refused(api)
             assert proxy.accept()[0].recv(100).startswith(b"CONNECT api.example.org:6443 ")
 
