@@ -135,7 +135,7 @@ def test_a_machine_that_migrates_between_two_watched_hosts_keeps_its_condition()
 
 def test_a_cluster_whose_nodes_may_not_be_listed_is_told_once() -> None:
     bench = Bench(node("node-1", WEB.uuid))
-    bench.cluster.trouble = KubernetesError("forbidden to list nodes", lasting=True)
+    bench.cluster.trouble = KubernetesError("forbidden to list nodes", lasting=True, status=403)
     bench.list(WEB, DB, OTHER)
     for _ in range(60):
         bench.see(WEB, DB, OTHER, after_ns=10 * SECOND_NS)
