@@ -4,6 +4,7 @@ Time is integer nanoseconds. An offset is a node's clock minus the truth, which 
 clockstep; it never travels without its error.
 """
 
+from clockstep.model.certificates import Certificate, NodeCertificates
 from clockstep.model.clock import (
     Action,
     Cause,
@@ -21,6 +22,14 @@ from clockstep.model.clock import (
     Summary,
     Trouble,
     Verdict,
+)
+from clockstep.model.cluster import (
+    ClusterNode,
+    ClusterOutcome,
+    ClusterPolicy,
+    ClusterState,
+    ControlPlane,
+    Freshness,
 )
 from clockstep.model.doctor import (
     Around,
@@ -42,6 +51,7 @@ from clockstep.model.history import (
 )
 from clockstep.model.kubernetes import (
     CLOCK_PROBLEM,
+    Cordon,
     KubeAccess,
     KubeCondition,
     KubeEvent,
@@ -84,9 +94,16 @@ __all__ = [
     "Around",
     "Bridge",
     "Cause",
+    "Certificate",
     "Channel",
     "Choice",
     "Claim",
+    "ClusterNode",
+    "ClusterOutcome",
+    "ClusterPolicy",
+    "ClusterState",
+    "ControlPlane",
+    "Cordon",
     "Decision",
     "Diagnosis",
     "DoctorReport",
@@ -98,6 +115,7 @@ __all__ = [
     "Failure",
     "Finding",
     "Freeze",
+    "Freshness",
     "Guest",
     "Happening",
     "History",
@@ -112,6 +130,7 @@ __all__ = [
     "KubeState",
     "Level",
     "Member",
+    "NodeCertificates",
     "Offset",
     "Outcome",
     "Pause",
