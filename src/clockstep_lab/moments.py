@@ -41,10 +41,14 @@ Looks = Callable[[int], Sequence[Look]]
 
 @dataclass(frozen=True)
 class State:
-    """What a guest has come to when its moment is kept: its boot, and then what this shell script did in it."""
+    """What a guest has come to when its moment is kept: its boot, and then what this shell script did in it.
+
+    With `older_s` the moment is made to look that many seconds older than it is: its clock is set back at last.
+    """
 
     name: str = "booted"
     script: str = ""
+    older_s: int = 0
 
 
 BOOTED = State()
@@ -113,6 +117,8 @@ def keep(connection: libvirt.virConnect, folder: Path, machine: Machine, moments
 def settle(folder: Path, name: str, state: State) -> None:
     """Bring a running guest to its state, with all that it started at rest. Raises LabError and OSError."""
     tell(hand_socket(folder, name), f"set -e\n{state.script}\n{SETTLE}", SETTLE_S)
+    if state.older_s:
+        _step(hand_socket(folder, name), -state.older_s * 1000 * MILLISECOND_NS)
 
 
 def store(connection: libvirt.virConnect, folder: Path, name: str, image: Image, into: Path) -> None:
