@@ -4,6 +4,8 @@ from uuid import UUID
 
 import pytest
 
+from clockstep_lab.domain import hand_socket
+from clockstep_lab.hand import tell
 from clockstep_lab.kubernetes.leases import is_ready, renewal
 from clockstep_lab.kubernetes.readiness import PODS
 from conftest import Guests, pass_time, until
@@ -29,7 +31,7 @@ def stamp_of(guests: Guests, name: str) -> int:
     """What the pod of a node has stamped last, in whole seconds of its clock, read in the container itself."""
     script = "ctr -n k8s.io task ls | awk '$3 == \"RUNNING\" { print $2 }' | while read -r pid; do\n"
     script += 'cat "/proc/$pid/root/tmp/stamp" 2>/dev/null || true; done'
-    return int(guests.tell(name, script))
+    return int(tell(hand_socket(guests.lab.folder, name), script, FRESH_S))
 
 
 def await_a_stamp(guests: Guests, name: str) -> None:

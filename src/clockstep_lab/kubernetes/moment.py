@@ -4,6 +4,7 @@ They belong together: an etcd without its nodes' certificates, or with pods that
 there is one folder for each number of nodes, which is kept, used and forgotten as a whole.
 """
 
+import os
 import shutil
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,6 +12,7 @@ from pathlib import Path
 
 from clockstep_lab.cache import place
 from clockstep_lab.moments import Moments
+from clockstep_lab.places import account
 from clockstep_lab.saved import UnusableError
 
 KEPT = ("pki", "etcd")
@@ -59,6 +61,8 @@ def restore_plane(whole: Path, home: Path) -> None:
     try:
         for name in KEPT:
             shutil.copytree(whole / name, home / name)
+        for path in (home / "etcd").rglob("*"):
+            os.chown(path, account().uid, account().gid)
     except (OSError, shutil.Error) as error:
         raise UnusableError("its control plane is not whole") from error
 
