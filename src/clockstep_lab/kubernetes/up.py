@@ -71,13 +71,16 @@ class ClusterStarter:
             return self.booted()
 
     def rewind(self, machines: Sequence[Machine]) -> None:
-        """Put a cluster back to its kept moment. Raises LabError, and UnusableError when that is of no use."""
+        """Put a cluster back to its kept moment. Raises LabError."""
 
         def put(starter: Starter) -> list[Machine]:
             starter.put_back(self.kept, machines)
             return list(machines)
 
-        self._back(put)
+        try:
+            self._back(put)
+        except UnusableError as error:
+            raise LabError(f"the cluster cannot be restored to its saved state: {error}") from error
 
     def booted(self) -> list[Machine]:
         """Boot all nodes for a new cluster, and have pods run on them. Raises LabError."""
