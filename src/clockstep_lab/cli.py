@@ -102,7 +102,7 @@ def kubectl(name: str, arguments: tuple[str, ...]) -> None:
 @lab.command()
 @NAME
 def kubeconfig(name: str) -> None:
-    """Print the path of the kubeconfig of a lab's cluster, for --kubeconfig."""
+    """Print the path of the kubeconfig of a lab's cluster."""
     click.echo(labs.control_plane(name, say).kubeconfig)
 
 
