@@ -26,6 +26,7 @@ from clockstep_lab.threads import side_by_side
 
 from . import workloads
 from .age import make_older
+from .api import ApiError
 from .control_plane import ControlPlane
 from .moment import ClusterMoment, forget_plane, keep_plane, restore_plane
 from .node import told_of
@@ -90,7 +91,10 @@ class ClusterStarter:
         plane = ControlPlane(self.starter.folder, self.starter.say)
         self.starter.say("starting a new control plane")
         plane.start()
-        workloads.apply(plane.admin)
+        try:
+            workloads.apply(plane.admin)
+        except (ApiError, OSError) as error:
+            raise LabError(f"the new cluster takes no pods: {error}") from error
         machines = self._told_of(plane).booted(self.names)
         self._await(plane, machines, began_ns)
         return machines
@@ -123,7 +127,7 @@ class ClusterStarter:
             try:
                 with filling(self.kept.whole) as part:
                     self._store(machines, part)
-            except (libvirt.libvirtError, OSError) as error:
+            except (libvirt.libvirtError, ApiError, OSError) as error:
                 raise LabError(f"the cluster could not be kept: {error}") from error
             self.starter.remove(self.names)
 
