@@ -4,6 +4,7 @@ Time is integer nanoseconds. An offset is a node's clock minus the truth, which 
 clockstep; it never travels without its error.
 """
 
+from clockstep.model.certificates import Certificate, NodeCertificates
 from clockstep.model.clock import (
     Action,
     Cause,
@@ -16,12 +17,19 @@ from clockstep.model.clock import (
     Offset,
     Policy,
     Reading,
-    Report,
     Resync,
     Step,
     Summary,
     Trouble,
     Verdict,
+)
+from clockstep.model.cluster import (
+    ClusterNode,
+    ClusterOutcome,
+    ClusterPolicy,
+    ClusterState,
+    ControlPlane,
+    Freshness,
 )
 from clockstep.model.doctor import (
     Around,
@@ -43,9 +51,12 @@ from clockstep.model.history import (
 )
 from clockstep.model.kubernetes import (
     CLOCK_PROBLEM,
+    Cordon,
+    KubeAccess,
     KubeCondition,
     KubeEvent,
     KubeNode,
+    KubeState,
 )
 from clockstep.model.machines import (
     Bridge,
@@ -56,6 +67,10 @@ from clockstep.model.machines import (
     Selected,
     Selection,
     What,
+)
+from clockstep.model.report import (
+    KubeReport,
+    Report,
 )
 from clockstep.model.snapshots import (
     Member,
@@ -79,9 +94,16 @@ __all__ = [
     "Around",
     "Bridge",
     "Cause",
+    "Certificate",
     "Channel",
     "Choice",
     "Claim",
+    "ClusterNode",
+    "ClusterOutcome",
+    "ClusterPolicy",
+    "ClusterState",
+    "ControlPlane",
+    "Cordon",
     "Decision",
     "Diagnosis",
     "DoctorReport",
@@ -93,17 +115,22 @@ __all__ = [
     "Failure",
     "Finding",
     "Freeze",
+    "Freshness",
     "Guest",
     "Happening",
     "History",
     "HostClock",
     "Inside",
     "Issue",
+    "KubeAccess",
     "KubeCondition",
     "KubeEvent",
     "KubeNode",
+    "KubeReport",
+    "KubeState",
     "Level",
     "Member",
+    "NodeCertificates",
     "Offset",
     "Outcome",
     "Pause",
