@@ -9,9 +9,13 @@ from pathlib import Path
 
 
 def output(
-    argv: Sequence[str], within_s: float, folder: Path | None = None, environment: Mapping[str, str] | None = None
+    argv: Sequence[str],
+    within_s: float,
+    folder: Path | None = None,
+    environment: Mapping[str, str] | None = None,
+    told: str = "",
 ) -> "subprocess.CompletedProcess[str]":
-    """Return what a program printed that nobody can answer; what it has started ends with it.
+    """Return what a program printed that is told this and nothing more; what it has started ends with it.
 
     Raises OSError where it cannot be started, and TimeoutExpired when it has not ended within so many seconds.
     """
@@ -19,7 +23,7 @@ def output(
         argv,
         cwd=folder,
         env=environment,
-        stdin=subprocess.DEVNULL,
+        stdin=subprocess.PIPE if told else subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -27,7 +31,7 @@ def output(
         start_new_session=True,
     ) as process:
         try:
-            out, err = process.communicate(timeout=within_s)
+            out, err = process.communicate(told or None, timeout=within_s)
         finally:
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
