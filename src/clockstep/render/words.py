@@ -9,6 +9,7 @@ CAUSES = {
     "agent-answers": "guest agent connected",
     "asked": "requested",
     "booted": "booted",
+    "diverged": "apart from the hypervisor's clock",
     "found": "found by the periodic check",
     "host-clock-set": "the host's clock was set",
     "host-woke": "the host woke from sleep",
