@@ -59,7 +59,8 @@ class Agent:
         self._ended: queue.SimpleQueue[Correction] = queue.SimpleQueue()
         self._heard: tuple[What, int] | None = None
         self._record = Record()
-        self._troubles: dict[str, str] = {}
+        self._troubles = {signal.name: signal.trouble for signal in signals}
+        metrics.signals({name: not trouble for name, trouble in self._troubles.items()})
         self.ticked_ns = clock.monotonic_ns()
 
     def run(self, every_ns: int, control: Control) -> None:

@@ -42,6 +42,8 @@ HEALTHY_NS = 5 * SECOND_NS
 """A loop that has had no tick for that long stands still."""
 SAME_AGENT_NS = SECOND_NS
 """How long another agent is waited for, which may just be ending."""
+LOCKS = Path("/run/clockstep/locks")
+"""Where root's lock is kept if another user's process holds the name that says that an agent runs here."""
 USAGE, LOCKED, REFUSED = 2, 5, 6
 """Exit codes, as the command line has them (`cli/exits.py`)."""
 
@@ -68,7 +70,7 @@ def run(options: Options, out: Callable[[str], None], tell: Tell) -> int:
     control = Stop(Notifier(os.environ, clock))
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda _number, _frame: control.end())
-    with DomainLocks(clock, tell).hold([THIS], SAME_AGENT_NS):
+    with DomainLocks(clock, tell, LOCKS).hold([THIS], SAME_AGENT_NS):
         _watch(options, out, tell, control)
     return 0
 
