@@ -386,3 +386,30 @@ def node_reference(node: SimNode) -> Reference:
     from clockstep.host.phc_reference import PhcReference
 
     return PhcReference(node.machine.phc(), node.kernel)
+
+
+@pytest.mark.parametrize("at", [86_400 * SECOND, 2**63 - HOUR])
+def test_a_clock_at_1970_or_2262_is_neither_stepped_without_consent_nor_a_bug(node: SimNode, at: int) -> None:
+    def far_off() -> None:
+        node.kernel.offset = at - node.kernel.true
+        node.told.due.append(What.REVERTED)
+
+    (episode,) = watched(node, far_off, lambda: bool(node.episodes))
+    assert episode.verdict is not Verdict.GOOD
+    assert not any(trouble.internal for trouble in episode.facts.trouble)
+    assert node.steps() == []
+
+
+def test_a_chronyd_that_hangs_keeps_no_clock_from_being_corrected(node: SimNode) -> None:
+    def hang() -> None:
+        raise ReachError("/bin/sh did not end")
+
+    def revert() -> None:
+        node.chrony.hook = hang
+        node.kernel.stand_still(22 * SECOND)
+
+    (episode,) = watched(node, revert, lambda: bool(node.episodes))
+    assert len(node.steps()) == 1
+    assert abs(node.kernel.offset) < MILLISECOND
+    assert episode.verdict is Verdict.GOOD
+    assert "did not end" in episode.facts.trouble[-1].text

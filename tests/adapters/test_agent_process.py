@@ -24,6 +24,7 @@ from clockstep.agent.main import LOCKED, REFUSED, USAGE
 from clockstep.agent.metrics import AgentMetrics
 from clockstep.agent.options import Options, parse
 from clockstep.agent.others import others
+from clockstep.agent.printer import Printer
 from clockstep.cli.exits import Exit
 from clockstep.errors import UsageError
 from clockstep.model import Cause, Episode, Facts, Finding, Offset, Reading, Resync, Step, Verdict
@@ -114,7 +115,7 @@ def test_explain_is_a_page_and_as_json_a_record() -> None:
     page = subprocess.run(harmless([*MODULE, "--explain"]), capture_output=True, text=True, check=True, cwd="/")
     assert "signal fork: " in page.stdout
     assert "  blind to " in page.stdout
-    said = subprocess.run(harmless([*MODULE, "--explain", "--json"]), capture_output=True, text=True, check=True)
+    said = subprocess.run(harmless([*MODULE, "--explain", "-o", "json"]), capture_output=True, text=True, check=True)
     report = json.loads(said.stdout)
     assert report["steps"] is False
     assert {one["signal"] for one in report["signals"]} >= {"phc", "fork", "tick", "clock-set"}
@@ -170,13 +171,26 @@ def test_what_is_no_request_is_answered_by_the_end_of_the_connection(request_: b
     listener.close()
 
 
+def test_a_pipe_that_nobody_reads_holds_up_nobody_and_what_is_read_is_in_order() -> None:
+    reader, writer = os.pipe()
+    printer = Printer(writer)
+    for number in range(20_000):
+        printer(f"{number} {'x' * 100}")  # more than a pipe holds, and than waits
+    with os.fdopen(reader) as read:
+        numbers = [int(read.readline().split()[0]) for _ in range(1000)]
+    assert numbers == sorted(numbers)
+    printer("nobody reads this")
+    printer.close()
+    os.close(writer)
+
+
 def test_exit_codes_are_those_of_the_command_line() -> None:
     assert (USAGE, LOCKED, REFUSED) == (Exit.USAGE, Exit.LOCKED, Exit.REFUSED)
 
 
 def test_what_is_not_typed_is_the_default() -> None:
     assert parse([]) == Options()
-    typed = parse(["--max-forward", "2d", "--allow-backward", "--host-error", "3ms", "--json"])
+    typed = parse(["--max-forward", "2d", "--allow-backward", "--host-error", "3ms", "-o", "json"])
     assert (typed.max_forward_ns, typed.host_error_ns, typed.as_json) == (2 * 86400 * 10**9, 3 * 10**6, True)
     assert typed.max_backward_ns == 86400 * 10**9
 

@@ -12,7 +12,7 @@ import pytest
 
 from adapters.node import MILLISECOND, SECOND, SimKernel, SimPhc, made_up
 from clockstep.agent.signals.clock_set import ClockSetSignal, armed
-from clockstep.agent.signals.fork import LINE, ForkSignal, is_fork
+from clockstep.agent.signals.fork import AT_ONCE, LINE, ForkSignal, is_fork
 from clockstep.agent.signals.phc import PhcSignal
 from clockstep.agent.signals.tick import TickSignal
 from clockstep.agent.signals.vmclock import HEAD, UnknownPageError, VmclockSignal, consistent, parse
@@ -144,6 +144,20 @@ def test_records_that_were_overwritten_are_read_over(tmp_path: Path) -> None:
         return answer
 
     assert ForkSignal(tmp_path / "kmsg", read).check(1) is not None
+
+
+def test_a_log_that_is_flooded_delays_one_tick_by_so_many_records(tmp_path: Path) -> None:
+    (tmp_path / "kmsg").touch()
+    read: list[int] = []
+
+    def flooded(_file: int, _size: int) -> bytes:
+        read.append(1)
+        return of_kernel("flood", priority=12)
+
+    signal = ForkSignal(tmp_path / "kmsg", flooded)
+    assert signal.check(1) is None
+    assert len(read) == AT_ONCE
+    signal.close()
 
 
 def test_a_log_that_may_not_be_read_is_trouble_that_says_what_it_takes(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from clockstep.core.selection import Cluster, Limits
 from clockstep.core.setup import FileChange, SetupNode, SetupOutcome, SetupPlan, SetupReport
 from clockstep.host.systemd_unit import ServiceStatus
 from clockstep.model import (
+    AgentReport,
     Cause,
     Choice,
     Claim,
@@ -39,6 +40,7 @@ from clockstep.model import (
     Selected,
     Selection,
     SetReport,
+    SignalState,
     Snapshot,
     SnapshotList,
     SnapshotSet,
@@ -53,6 +55,7 @@ from clockstep.render.output import print_page, rich_page, visible_page
 from clockstep.render.setup import done_page, explained_page, plan_page
 from clockstep.render.text import (
     Page,
+    agent_page,
     config_page,
     doctor_page,
     episode_line,
@@ -200,6 +203,16 @@ CONFIG = ConfigReport(
     ("clockstep.toml", "/srv/shop/clockstep.toml"),
 )
 HISTORY = History((Entry("revert", GOOD), Entry("step", BAD), Entry("watch", AWAY)), skipped=2)
+AGENT = AgentReport(
+    (
+        SignalState("phc", up=True, sees="reverts and pauses", blind="a hypervisor whose own clock is wrong"),
+        SignalState("fork", up=False, sees="reverts", blind="pauses", trouble="/dev/kmsg cannot be read"),
+    ),
+    "/dev/ptp0 (KVM virtual PTP), which counts UTC",
+    "chrony",
+    steps=True,
+    others=("vmtoolsd: VMware's tools may set the clock: vmware-toolbox-cmd timesync disable",),
+)
 PAGES = {
     "nodes": (
         selection := Selection(
@@ -226,6 +239,7 @@ PAGES = {
         service := ServiceStatus("clockstep-watch.service", "/etc/systemd/system/c.service", "enabled", "active"),
         service_page(service),
     ),
+    "agent": (AGENT, agent_page(AGENT)),
     "history": (HISTORY, history_page(HISTORY)),
     "watch": (None, Page((episode_line(GOOD), episode_line(BAD), episode_line(AWAY)), (), (), ())),
     "revert-question": (None, Page((targets_line("before-upgrade", TARGETS, ("said",), NOW),), (), (), ())),

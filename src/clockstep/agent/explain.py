@@ -8,6 +8,7 @@ from clockstep.agent.others import Other
 from clockstep.agent.signals import Signal
 from clockstep.agent.work import Machine
 from clockstep.model import AgentReport, SignalState
+from clockstep.render.words import agent_head, agent_others
 
 CAP_SYS_TIME = 1 << 25
 """linux/capability.h."""
@@ -50,13 +51,8 @@ def _clock(machine: Machine, daemon: str) -> str:
 
 def lines(report: AgentReport) -> list[str]:
     """Return a report as text."""
-    return [
-        f"compared with: {report.clock}",
-        f"time daemon: {report.daemon or 'none'}",
-        f"steps: {'yes' if report.steps else 'no, without CAP_SYS_TIME, or only observing'}",
-        *(line for one in report.signals for line in _of_signal(one)),
-        *(f"also sets this clock: {text}" for text in report.others),
-    ]
+    signals = [line for one in report.signals for line in _of_signal(one)]
+    return [*agent_head(report), *signals, *agent_others(report)]
 
 
 def _of_signal(one: SignalState) -> list[str]:

@@ -17,6 +17,7 @@ from clockstep.agent.lines import AgentLines
 from clockstep.agent.metrics import AgentMetrics
 from clockstep.agent.options import Options, parse
 from clockstep.agent.others import others
+from clockstep.agent.printer import Printer
 from clockstep.agent.signals import Signal
 from clockstep.agent.signals.clock_set import ClockSetSignal
 from clockstep.agent.signals.fork import ForkSignal
@@ -32,6 +33,7 @@ from clockstep.host.phc import host_devices
 from clockstep.host.sd_notify import Notifier
 from clockstep.model import AgentReport, Guest, Policy
 from clockstep.ports import Tell
+from clockstep.render.stamps import prefix
 from clockstep.units import SECOND_NS
 
 if TYPE_CHECKING:
@@ -52,7 +54,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the agent as the command line asks, and return its exit code."""
     options = parse(list(sys.argv[1:] if argv is None else argv))
     try:
-        return run(options, _print, lambda _node, text: print(visible(text), file=sys.stderr, flush=True))  # noqa: T201
+        if options.explain:
+            report = explained(options)
+            print(json.dumps(asdict(report)) if options.as_json else "\n".join(map(visible, lines(report))))  # noqa: T201
+            return 0
+        return run(options)
     except ClockstepError as error:
         print(f"clockstep-agent: {error.message}", file=sys.stderr)  # noqa: T201
         if error.hint:
@@ -60,18 +66,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         return USAGE if isinstance(error, UsageError) else LOCKED if isinstance(error, BusyError) else REFUSED
 
 
-def run(options: Options, out: Callable[[str], None], tell: Tell) -> int:
-    """Explain, or watch until SIGTERM or SIGINT. Raises ClockstepError; BusyError where another agent runs here."""
-    if options.explain:
-        report = explained(options)
-        out(json.dumps(asdict(report)) if options.as_json else "\n".join(map(visible, lines(report))))
-        return 0
-    clock = SystemClock()
+def run(options: Options, *, quiet: bool = False) -> int:
+    """Watch until SIGTERM or SIGINT. Raises ClockstepError; BusyError where another agent runs on this machine."""
+    clock, out, err = SystemClock(), Printer(1), Printer(2)
+
+    def tell(_node: str, text: str) -> None:
+        if not quiet:
+            err(f"{prefix(sys.stderr, os.environ)}{visible(text)}")
+
     control = Stop(Notifier(os.environ, clock))
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda _number, _frame: control.end())
     with DomainLocks(clock, tell, LOCKS).hold([THIS], SAME_AGENT_NS):
         _watch(options, out, tell, control)
+    for printer in (out, err):
+        printer.close()
     return 0
 
 
@@ -177,7 +186,3 @@ def _listener(options: Options, metrics: AgentMetrics, healthy: Callable[[], boo
     listener = Listener(options.metrics, metrics.text, healthy)
     tell("", f"metrics are served at {listener.address}")
     return listener
-
-
-def _print(text: str) -> None:
-    print(text, flush=True)  # noqa: T201

@@ -21,7 +21,7 @@ HELP = {
     "--max-accumulated": "How far all steps together may go until the agent is restarted.",
     "--allow-backward": "Step backward too, by up to a day. This may break tokens, leases and databases.",
     "--deadline": "Time limit of one correction.",
-    "--json": "Print JSON.",
+    "--output": "Output format.",
 }
 """By option, as the help prints it."""
 
@@ -52,8 +52,9 @@ def parse(argv: list[str]) -> Options:
     """Return what a command line asks for. Exits for --help, --version and what cannot be parsed (argparse)."""
     parser = argparse.ArgumentParser(prog="clockstep-agent", description="Correct the clock of this machine.")
     parser.add_argument("--version", action="version", version=f"clockstep {__version__}")
-    for option in ("--explain", "--observe", "--allow-backward", "--json"):
+    for option in ("--explain", "--observe", "--allow-backward"):
         parser.add_argument(option, action="store_true", help=HELP[option], dest=_field(option))
+    parser.add_argument("-o", "--output", choices=("table", "json"), default="table", help=HELP["--output"])
     parser.add_argument("--metrics", metavar="ADDR", help=HELP["--metrics"])
     for option, least_ns in LEAST.items():
         default = getattr(Options(), _field(option))
@@ -62,7 +63,9 @@ def parse(argv: list[str]) -> Options:
         parser.add_argument(
             option, metavar="TIME", type=kind, default=default, help=HELP[option] + shown, dest=_field(option)
         )
-    return Options(**vars(parser.parse_args(argv)))
+    given = vars(parser.parse_args(argv))
+    as_json = given.pop("output") == "json"
+    return Options(**given, as_json=as_json)
 
 
 LEAST = {
@@ -77,7 +80,7 @@ LEAST = {
 
 
 def _field(option: str) -> str:
-    name = {"--json": "as_json"}.get(option, option.removeprefix("--").replace("-", "_"))
+    name = option.removeprefix("--").replace("-", "_")
     return f"{name}_ns" if option in LEAST else name
 
 
