@@ -14,7 +14,7 @@ from clockstep.agent.limits import Orders
 from clockstep.agent.metrics import AgentMetrics
 from clockstep.agent.signals import Signal
 from clockstep.agent.signals.phc import PhcSignal
-from clockstep.agent.work import Compared, Machine, Worker
+from clockstep.agent.work import Compared, Machine, Task, Worker
 from clockstep.daemons import ask_all, chrony
 from clockstep.errors import ReachError
 from clockstep.host.phc import Device, host_devices
@@ -256,10 +256,8 @@ def test_a_phc_of_an_unknown_scale_is_not_used_and_that_is_said_once(tmp_path: P
     node.kernel.offset = -500 * SECOND
     node.chrony.runs = False
     worker = Worker(node.machine, node.orders)
-    from clockstep.agent.limits import Record
-
-    assert worker.correct(None, 1, Record()).episode is None
-    assert worker.correct(None, 2, Record()).episode is None
+    assert worker.correct(Task(None, 1)).episode is None
+    assert worker.correct(Task(None, 2)).episode is None
     assert len(node.said) == 1
     assert "nothing says which is UTC" in node.said[0]
     assert node.steps() == []
@@ -413,3 +411,20 @@ def test_a_chronyd_that_hangs_keeps_no_clock_from_being_corrected(node: SimNode)
     assert abs(node.kernel.offset) < MILLISECOND
     assert episode.verdict is Verdict.GOOD
     assert "did not end" in episode.facts.trouble[-1].text
+
+
+def test_while_the_phc_is_gone_an_event_has_chronyd_measure_anew(node: SimNode) -> None:
+    def reverted() -> None:
+        node.phc.gone = True
+        node.kernel.stand_still(300 * SECOND)
+        node.told.due.append(What.REVERTED)
+
+    (episode,) = watched(node, reverted, lambda: bool(node.episodes))
+    assert episode.facts.readings[0].reference == "chrony"
+    assert abs(node.kernel.offset) < MILLISECOND
+
+
+def test_an_agent_that_only_observes_has_no_chronyd_measure_anew(tmp_path: Path) -> None:
+    node = SimNode(tmp_path, with_phc=False, orders=Orders(Policy(resync_idle=False), act=False))
+    assert Worker(node.machine, node.orders).correct(Task(What.REVERTED, 1)).episode is None
+    assert node.chrony.resyncs == 0

@@ -10,7 +10,7 @@ from typing import Protocol
 from clockstep.agent.limits import Record, noted
 from clockstep.agent.metrics import AgentMetrics
 from clockstep.agent.signals import Signal
-from clockstep.agent.work import Result, Worker
+from clockstep.agent.work import Result, Task, Worker
 from clockstep.core.witness import heaviest
 from clockstep.model import Happening, Offset, What
 from clockstep.ports import Clock, Sink, Tell
@@ -109,7 +109,7 @@ class Agent:
         threading.Thread(target=self._work, args=(correction, at_ns, self._record), daemon=True).start()
 
     def _work(self, correction: Correction, at_ns: int, record: Record) -> None:
-        correction.result = self._worker.correct(correction.what, at_ns, record, lambda: correction.superseded)
+        correction.result = self._worker.correct(Task(correction.what, at_ns, record, lambda: correction.superseded))
         self._ended.put(correction)
 
     def _take(self, correction: Correction) -> None:

@@ -10,7 +10,7 @@ from clockstep.agent.limits import Orders, Record, limited, may_act, remarked, w
 from clockstep.agent.truth import DaemonReference, apart, ask
 from clockstep.core.witness import APART_NS, UNWITNESSED_NS, WITNESSED, holding, time_scale
 from clockstep.errors import ClockstepError, InternalError, ReachError
-from clockstep.host.phc import Device, Ioctl, Phc, kernel_ioctl
+from clockstep.host.phc import Device, Ioctl, Phc, PhcError, kernel_ioctl
 from clockstep.host.phc_reference import PhcReference
 from clockstep.host.reference import HostReference
 from clockstep.loop.episodes import unreached
@@ -45,7 +45,7 @@ class Machine:
     ioctl: Ioctl = kernel_ioctl
     memory: Path = Path(MEMORY)
     make_reach: MakeReach = LocalReach
-    said: str = ""
+    doubted: bool = False
 
     def phc(self) -> Phc:
         """Return the hypervisor's clock, opened for one use: threads share none. Raises ReachError without one."""
@@ -56,6 +56,10 @@ class Machine:
     def reach(self, reference: Reference) -> Reach:
         """Return the way to this machine's clock, compared with that."""
         return self.make_reach(self.kernel, self.clock, reference, self.memory)
+
+    def reference(self, phc: Phc) -> PhcReference:
+        """Return the hypervisor's clock as UTC."""
+        return PhcReference(phc, self.kernel, self.ahead_ns or 0, self.host_error_ns)
 
     def sources(self) -> DaemonReference:
         """Return this machine's chronyd as a reference, which has yet to measure."""
@@ -79,14 +83,13 @@ class Machine:
         finally:
             phc.close()
         self.ahead_ns = time_scale(offset, self.claim())
-        if self.ahead_ns is None:
+        if self.ahead_ns is not None:
+            self.tell("", f"{self.device.path} ({self.device.name}) counts {'TAI' if self.ahead_ns else 'UTC'}")
+        elif not self.doubted:
+            self.doubted = True
             shown = show_offset(-offset.value_ns, offset.error_ns)
-            said = f"is {shown} ahead of this machine's clock, and nothing says which is UTC: it is not used yet"
-        else:
-            said = f"counts {'TAI' if self.ahead_ns else 'UTC'}"
-        before, self.said = self.said, said.partition(":")[0][:2]
-        if before != self.said:
-            self.tell("", f"{self.device.path} ({self.device.name}) {said}")
+            text = f"is {shown} ahead of this machine's clock, and nothing says which is UTC: it is not used yet"
+            self.tell("", f"{self.device.path} ({self.device.name}) {text}")
 
 
 class Compared:
@@ -112,6 +115,18 @@ class Compared:
             self._phc.rise()
 
 
+class Task(NamedTuple):
+    """What is to be worked on: what has happened and when, None for a periodic look; and what is remembered by then.
+
+    `superseded` says whether something has happened since.
+    """
+
+    what: What | None
+    at_ns: int
+    record: Record = Record()
+    superseded: Callable[[], bool] = lambda: False
+
+
 class Result(NamedTuple):
     """What a correction came to, None if nothing can be said; and what holds the next ones, as in `Record`."""
 
@@ -126,48 +141,57 @@ class Worker:
         self._machine = machine
         self._orders = orders
 
-    def correct(
-        self, what: What | None, at_ns: int, record: Record, superseded: Callable[[], bool] = lambda: False
-    ) -> Result:
-        """Do what is to be done after a happening; None is a periodic look. What goes wrong is an Episode, too."""
-        found = why(what, at_ns, confirmed=False)
+    def correct(self, task: Task) -> Result:
+        """Do what is to be done; whatever goes wrong is an Episode that says so."""
         try:
-            return self._corrected(what, at_ns, record, superseded)
+            return self._corrected(task)
         except ClockstepError as error:
-            return Result(unreached(self._machine.name, found, error, HostReference()), record.held)
+            return self._failed(task, error)
         except Exception as error:  # noqa: BLE001 - a bug in one correction ends no agent
-            return Result(unreached(self._machine.name, found, InternalError(error), HostReference()), record.held)
+            return self._failed(task, InternalError(error))
 
-    def _corrected(self, what: What | None, at_ns: int, record: Record, superseded: Callable[[], bool]) -> Result:
-        machine = self._machine
-        machine.find_scale()
-        if machine.device is not None and machine.ahead_ns is not None:
-            phc = machine.phc()
+    def _failed(self, task: Task, error: ClockstepError) -> Result:
+        found = why(task.what, task.at_ns, confirmed=False)
+        return Result(unreached(self._machine.name, found, error, HostReference()), task.record.held)
+
+    def _corrected(self, task: Task) -> Result:
+        """Correct by the hypervisor's clock, or else by what chronyd measures anew, which takes a reason."""
+        self._machine.find_scale()
+        if phc := self._phc():
             try:
-                reference = PhcReference(phc, machine.kernel, machine.ahead_ns, machine.host_error_ns)
-                return self._by_phc(reference, what, at_ns, record, superseded)
+                return self._by_phc(self._machine.reference(phc), task)
             finally:
                 phc.close()
-        if what is None:
-            return Result(None, record.held)  # to have chronyd measure anew without a reason would cost its servers
-        sources = machine.sources()
+        if task.what is None or not self._orders.act:
+            return Result(None, task.record.held)
+        sources = self._machine.sources()
         sources.measure()
-        return self._worked(sources, what, at_ns, record, superseded, confirmed=True)
+        return self._worked(sources, task, confirmed=True)
 
-    def _by_phc(
-        self, reference: PhcReference, what: What | None, at_ns: int, record: Record, superseded: Callable[[], bool]
-    ) -> Result:
+    def _phc(self) -> Phc | None:
+        """Return the hypervisor's clock if it can be read now, and it is known what it counts."""
+        if self._machine.device is None or self._machine.ahead_ns is None:
+            return None
+        phc = self._machine.phc()
+        try:
+            phc.offset()
+        except PhcError:
+            return None
+        return phc
+
+    def _by_phc(self, reference: PhcReference, task: Task) -> Result:
         """Correct by the hypervisor's clock; a jump that it alone tells of is confirmed first, if it is a long one."""
         behind_ns = -self._machine.reach(reference).clock().offset.earliest_ns
-        confirmed = False
-        if what not in WITNESSED and behind_ns > UNWITNESSED_NS and may_act(self._orders, record, what, at_ns):
-            difference = self._confirmed(reference)
-            confirmed = difference is not None and not difference.surely_beyond(APART_NS)
-            if difference and not confirmed:
-                record = replace(record, held=difference)
-        return self._worked(reference, what, at_ns, record, superseded, confirmed=confirmed)
+        alone = task.what not in WITNESSED and behind_ns > UNWITNESSED_NS
+        if not (alone and may_act(self._orders, task.record, task.what, task.at_ns)):
+            return self._worked(reference, task, confirmed=False)
+        difference = self._difference(reference)
+        confirmed = difference is not None and not difference.surely_beyond(APART_NS)
+        if difference and not confirmed:
+            task = task._replace(record=replace(task.record, held=difference))
+        return self._worked(reference, task, confirmed=confirmed)
 
-    def _confirmed(self, reference: PhcReference) -> Offset | None:
+    def _difference(self, reference: PhcReference) -> Offset | None:
         """Return how far the hypervisor's clock is ahead of the sources, measured anew; None if they do not say."""
         sources = self._machine.sources()
         try:
@@ -176,23 +200,14 @@ class Worker:
         except ReachError:
             return None
 
-    def _worked(
-        self,
-        reference: Reference,
-        what: What | None,
-        at_ns: int,
-        record: Record,
-        superseded: Callable[[], bool],
-        *,
-        confirmed: bool,
-    ) -> Result:
-        machine, now_ns = self._machine, self._machine.clock.monotonic_ns()
-        policy, found = limited(self._orders, record, why(what, at_ns, confirmed=confirmed))
+    def _worked(self, reference: Reference, task: Task, *, confirmed: bool) -> Result:
+        machine, record, now_ns = self._machine, task.record, self._machine.clock.monotonic_ns()
+        policy, found = limited(self._orders, record, why(task.what, task.at_ns, confirmed=confirmed))
         node = Node(machine.name, machine.reach(reference))
-        if may_act(self._orders, record, what, now_ns):
+        if may_act(self._orders, record, task.what, now_ns):
             run = begin(node, found, policy, machine.clock, reference, machine.tell)
             prove(run)
-            episode = settle(run, superseded)
+            episode = settle(run, task.superseded)
         else:
             episode = observe(node, found, policy, machine.clock, reference)
         held = holding(episode.facts, record.held, policy.tolerance_ns)
