@@ -160,6 +160,13 @@ def test_a_log_that_is_flooded_delays_one_tick_by_so_many_records(tmp_path: Path
     signal.close()
 
 
+def test_what_a_container_has_in_place_of_the_log_is_given_up_and_not_waited_for() -> None:
+    signal = ForkSignal(Path("/dev/null"))
+    assert signal.check(1) is None
+    assert "it has an end" in signal.trouble
+    assert signal.wakes() is None
+
+
 def test_a_log_that_may_not_be_read_is_trouble_that_says_what_it_takes(tmp_path: Path) -> None:
     signal = ForkSignal(tmp_path / "none")
     assert "CAP_SYSLOG" in signal.trouble

@@ -55,15 +55,21 @@ class ForkSignal:
         if self._file is None:
             return None
         try:
-            return self._read(self._file, LONGEST) or None
+            if record := self._read(self._file, LONGEST):
+                return record
+            self._give_up("it has an end, so it is none: a container may have another file in its place")
         except BlockingIOError:
             return None
         except BrokenPipeError:  # records were overwritten before they were read: the next read is of the oldest left
             return b""
         except OSError as error:
-            self.trouble = f"the kernel's log cannot be read: {error.strerror}"
-            self.close()
-            return None
+            self._give_up(str(error.strerror))
+        return None
+
+    def _give_up(self, why: str) -> None:
+        """Read no more: a file that is always ready would keep a processor busy."""
+        self.trouble = f"the kernel's log cannot be read: {why}"
+        self.close()
 
     def close(self) -> None:
         """Close the log."""
