@@ -5,6 +5,7 @@ Run as a program, it writes them: python tests/cli/test_golden.py
 
 import io
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,8 +18,13 @@ from clockstep.host.systemd_unit import ServiceStatus
 from clockstep.model import (
     AgentReport,
     Cause,
+    Certificate,
     Choice,
     Claim,
+    ClusterNode,
+    ClusterOutcome,
+    ClusterState,
+    ControlPlane,
     Diagnosis,
     DoctorReport,
     Entry,
@@ -26,12 +32,18 @@ from clockstep.model import (
     Facts,
     Finding,
     Freeze,
+    Freshness,
     Guest,
     History,
     HostClock,
     Issue,
+    KubeAccess,
+    KubeCondition,
+    KubeReport,
+    KubeState,
     Level,
     Member,
+    NodeCertificates,
     Offset,
     Outcome,
     Reading,
@@ -50,6 +62,7 @@ from clockstep.model import (
     Verdict,
 )
 from clockstep.render import setup, text
+from clockstep.render.cluster import lapses_in_short
 from clockstep.render.forms import wide
 from clockstep.render.output import print_page, rich_page, visible_page
 from clockstep.render.setup import done_page, explained_page, plan_page
@@ -72,7 +85,7 @@ from clockstep.render.text import plan_page as step_plan_page
 
 GOLDEN = Path(__file__).parent / "golden"
 WIDTHS = (80, 100, 120)
-MS, SECOND = 1_000_000, 1_000_000_000
+MS, SECOND, DAY = 1_000_000, 1_000_000_000, 86_400_000_000_000
 NOW = 1_790_000_000 * SECOND
 HOST = HostClock(synchronised=True, max_error_ns=3 * MS)
 CHRONY = Claim(
@@ -151,6 +164,10 @@ DONE = SetupReport(
         SetupNode("node-2", SetupOutcome.FAILED, "not verified in time: chronyd does not follow a server"),
     ),
 )
+CERTIFICATE = Certificate(
+    "/var/lib/kubelet/pki/kubelet-client-current.pem", "system:node:node-1", NOW - 400 * DAY, NOW - 35 * DAY
+)
+LAPSED = NodeCertificates("node-1", (CERTIFICATE, Certificate("/etc/kubernetes/pki/ca.crt", "", NOW + DAY)))
 SNAPSHOTS = SnapshotList(
     (
         SnapshotSet("theirs", None, NOW - 90_000 * SECOND, (), ("node-2",), complete=True),
@@ -168,6 +185,36 @@ SET = SetReport(
     stalled_ns=274 * MS,
     remarks=("node-2: its snapshot has no memory state, so it boots",),
     freezes=(Freeze("node-1", ("kubepods.slice",), still_ns=812 * MS, thaw=Thaw.PROVEN),),
+    lapsed=(LAPSED,),
+    cluster=ClusterState(
+        ClusterOutcome.WORKS,
+        ControlPlane.OUTSIDE,
+        (ClusterNode("node-1", Freshness.FRESH, "k-1", "True", 2 * SECOND, 4 * SECOND),),
+        4_100 * MS,
+    ),
+)
+LATE = ClusterState(
+    ClusterOutcome.LATE,
+    ControlPlane.PARTLY,
+    (
+        ClusterNode("node-1", Freshness.LEASE_OLD, "k-1", "True", 190 * SECOND),
+        ClusterNode("node-2", Freshness.LEASE_AHEAD, "k-2", "True", -35 * SECOND),
+        ClusterNode("node-3", Freshness.NOT_READY, "k-3", "Unknown", 3 * SECOND),
+        ClusterNode("node-4", Freshness.READY_AHEAD, "k-4", "True", 3 * SECOND),
+        ClusterNode("node-5", Freshness.CLOCK_UNPROVEN, "k-5", "True", 3 * SECOND),
+        ClusterNode("node-6", Freshness.FRESH, "k-6", "True", 3 * SECOND, 5 * SECOND),
+        ClusterNode("db", Freshness.NO_NODE),
+    ),
+    60 * SECOND,
+    cordoned=("k-1",),
+)
+AWAY_CLUSTER = ClusterState(
+    ClusterOutcome.UNKNOWN,
+    ControlPlane.INSIDE,
+    waited_ns=60 * SECOND,
+    trouble=Trouble(
+        "the certificate of the API server https://10.0.0.1:6443 is not yet valid", "check the host's clock"
+    ),
 )
 PARTIAL = SetReport(
     HOST,
@@ -198,7 +245,7 @@ CONFIG = ConfigReport(
     Source.ABOVE,
     (
         Cluster("prod", "", ("web-*", "db"), ("qemu:///system",), Limits(5 * MS, 120 * SECOND, None, True), freeze=()),
-        Cluster("trial", "", ("*",)),
+        Cluster("trial", "", ("*",), kubernetes=KubeAccess("/srv/shop/admin.conf", "shop")),
     ),
     ("clockstep.toml", "/srv/shop/clockstep.toml"),
 )
@@ -213,6 +260,33 @@ AGENT = AgentReport(
     steps=True,
     others=("vmtoolsd: VMware's tools may set the clock: vmware-toolbox-cmd timesync disable",),
 )
+READY = KubeCondition("True", "KubeletReady")
+STATES = (
+    KubeState("worker-1", ("worker",), READY, lease_age_ns=190 * SECOND, lease_ns=40 * SECOND),
+    KubeState(
+        "worker-2",
+        ("control-plane", "etcd"),
+        KubeCondition("Unknown", "NodeStatusUnknown"),
+        unschedulable=True,
+        lease_age_ns=-36 * SECOND,
+        lease_ns=40 * SECOND,
+        problem=KubeCondition("True", "ClockOutOfBounds", "+36 s"),
+    ),
+    None,
+)
+LEFT = KubeReport(tuple(f"far-{number}" for number in range(12)), ("node-3",), ("twin-1", "twin-2"), None, "forbidden")
+REFUSED = KubeReport(trouble=Trouble("the API server https://api:6443 refused the connection", "check that it runs"))
+IN_CLUSTER = Report(
+    HOST,
+    tuple(replace(one, kubernetes=state) for one, state in zip((GOOD, BAD, AWAY), STATES, strict=True)),
+    kubernetes=LEFT,
+)
+NODES = Selection(
+    Choice.ARGUMENTS,
+    "the arguments",
+    tuple(Selected(guest, "named", state) for guest, state in zip(GUESTS, STATES, strict=False)),
+    LEFT,
+)
 PAGES = {
     "nodes": (
         selection := Selection(
@@ -220,7 +294,13 @@ PAGES = {
         ),
         nodes_page(selection),
     ),
+    "nodes-kubernetes": (NODES, nodes_page(NODES)),
     "status": (REPORT, status_page(REPORT)),
+    "status-kubernetes": (IN_CLUSTER, status_page(IN_CLUSTER)),
+    "status-kubernetes-away": (
+        away := replace(REPORT, kubernetes=REFUSED),
+        status_page(away),
+    ),
     "step": (REPORT, step_page(REPORT)),
     "step-dry-run": (REPORT, step_plan_page(REPORT)),
     "doctor": (DOCTOR, doctor_page(DOCTOR)),
@@ -229,6 +309,12 @@ PAGES = {
     "setup-explain": (None, explained_page()),
     "snapshot-list": (SNAPSHOTS, snapshots_page(SNAPSHOTS, NOW)),
     "revert": (SET, set_page(SET)),
+    "revert-cluster-late": (late := replace(SET, lapsed=(), freezes=(), remarks=(), cluster=LATE), set_page(late)),
+    "step-cluster-unknown": (unknown := Report(HOST, (GOOD,), cluster=AWAY_CLUSTER), step_page(unknown)),
+    "step-cluster-other": (
+        other := Report(HOST, (GOOD,), cluster=ClusterState(ClusterOutcome.UNMATCHED, waited_ns=20 * MS)),
+        step_page(other),
+    ),
     "revert-incomplete": (PARTIAL, set_page(PARTIAL)),
     "config": (CONFIG, config_page(CONFIG)),
     "config-none": (
@@ -242,7 +328,10 @@ PAGES = {
     "agent": (AGENT, agent_page(AGENT)),
     "history": (HISTORY, history_page(HISTORY)),
     "watch": (None, Page((episode_line(GOOD), episode_line(BAD), episode_line(AWAY)), (), (), ())),
-    "revert-question": (None, Page((targets_line("before-upgrade", TARGETS, ("said",), NOW),), (), (), ())),
+    "revert-question": (
+        None,
+        Page((targets_line("before-upgrade", TARGETS, ("said", *lapses_in_short([LAPSED] * 5)), NOW),), (), (), ()),
+    ),
 }
 
 

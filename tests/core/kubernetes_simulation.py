@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from clockstep.errors import KubernetesError
 from clockstep.model import KubeCondition, KubeEvent, KubeNode
+from clockstep.units import SECOND_NS
 
 
 class SimulatedKubernetes:
@@ -27,7 +28,10 @@ class SimulatedKubernetes:
 
     def set_condition(self, node: str, condition: KubeCondition) -> None:
         """Write the condition."""
-        self.by_name[node] = replace(self._node(node, "set_condition"), problem=condition)
+        kept = replace(
+            condition, heartbeat_ns=_second(condition.heartbeat_ns), changed_ns=_second(condition.changed_ns)
+        )
+        self.by_name[node] = replace(self._node(node, "set_condition"), problem=kept)
 
     def remove_condition(self, node: str) -> None:
         """Remove the condition."""
@@ -36,6 +40,8 @@ class SimulatedKubernetes:
     def record(self, event: KubeEvent) -> None:
         """Record an Event; a Node that is gone may have some still."""
         self._called("record")
+        same = (event.node, event.reason, event.first_ns)
+        self.events = [one for one in self.events if (one.node, one.reason, one.first_ns) != same]
         self.events.append(event)
 
     def cordon(self, node: str, mark: str) -> bool:
@@ -57,10 +63,15 @@ class SimulatedKubernetes:
     def _node(self, name: str, call: str) -> KubeNode:
         self._called(call)
         if name not in self.by_name:
-            raise KubernetesError(f'nodes "{name}" not found', lasting=True)
+            raise KubernetesError(f'nodes "{name}" not found', lasting=True, status=404)
         return self.by_name[name]
 
     def _called(self, call: str) -> None:
         self.calls.append(call)
         if self.trouble:
             raise self.trouble
+
+
+def _second(at_ns: int | None) -> int | None:
+    """Return a time as Kubernetes keeps it."""
+    return None if at_ns is None else at_ns // SECOND_NS * SECOND_NS

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from clockstep.cli.context import COLORS, FORMATS, as_json
+from clockstep.cli.context import COLORS, FORMATS, as_json, called
 from clockstep.cli.names import node_names
 from clockstep.errors import ClockstepError, UsageError, visible
 from clockstep.units import parse_duration, show_duration
@@ -55,7 +55,7 @@ class Text(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.
 
 def examples(*lines: str) -> str:
     """Return the end of a command's help: command lines that can be typed as they are."""
-    return "\b\nExamples:\n" + "\n".join(f"  clockstep {line}" for line in lines)
+    return "\b\nExamples:\n" + "\n".join(f"  {called()} {line}" for line in lines)
 
 
 def _enter(context: click.Context, _parameter: click.Parameter, folder: str | None) -> None:
@@ -158,12 +158,46 @@ def _added(command: F, *, hidden: bool = False) -> F:
 
 
 def nodes(command: F) -> F:
-    """Add the names of nodes, --exclude and --all."""
+    """Add the names of nodes, --exclude and --all, and the Kubernetes cluster whose Nodes they may be."""
+    command = kubernetes(command)
     text = "Leave out nodes with this name or glob (repeatable)."
     command = click.option("--exclude", multiple=True, metavar="PATTERN", help=text)(command)
     text = "Select all nodes, ignoring the configuration."
     command = click.option("--all", "everything", is_flag=True, help=text)(command)
     return click.argument("names", nargs=-1, metavar="[NODE]...", shell_complete=node_names)(command)
+
+
+def kubernetes(command: F) -> F:
+    """Add which Kubernetes cluster is asked, and labels that choose nodes; `nodes` has them already."""
+    text = "Select the machines of the Nodes with these labels, as kubectl does."
+    return which_kubernetes(click.option("-l", "--selector", type=Text(), metavar="LABELS", help=text)(command))
+
+
+def which_kubernetes(command: F) -> F:
+    """Add which Kubernetes cluster is asked."""
+    text = "Use this context of the kubeconfig.  [default: its current one]"
+    command = click.option("--context", "kube_context", type=Text(), metavar="NAME", help=text)(command)
+    text = "Use the Kubernetes cluster of this kubeconfig."
+    file = click.Path(exists=True, dir_okay=False)
+    command = click.option("--kubeconfig", type=file, metavar="FILE", help=text)(command)
+    text = "Use the Kubernetes cluster of KUBECONFIG or ~/.kube/config, or none."
+    return click.option("--kubernetes/--no-kubernetes", default=None, help=text)(command)
+
+
+def aftercare(command: F) -> F:
+    """Add whether the Kubernetes cluster is waited for after the clocks, and for how long."""
+    text = "How long to wait, after the clocks, until the Kubernetes cluster works."
+    command = click.option(
+        "--cluster-deadline", type=Duration(1), metavar="TIME", default="60s", show_default=True, help=text
+    )(command)
+    text = "Wait, after the clocks, until the leases of the Nodes are fresh and they are Ready, or do not."
+    return click.option("--wait-cluster/--no-wait-cluster", default=True, show_default=True, help=text)(command)
+
+
+def cordon(command: F) -> F:
+    """Add whether Nodes are cordoned meanwhile."""
+    text = "Cordon the Nodes before, and uncordon them afterwards; needs a Kubernetes cluster."
+    return click.option("--cordon", is_flag=True, help=text)(command)
 
 
 def yes(command: F) -> F:

@@ -21,6 +21,7 @@ COMMANDS = {
     "agent": "clockstep.cli.agent",
     "history": "clockstep.cli.history",
     "service": "clockstep.cli.service",
+    "kubernetes": "clockstep.cli.kubernetes",
     "pause": "clockstep.cli.pause",
     "resume": "clockstep.cli.resume",
     "thaw": "clockstep.cli.thaw",

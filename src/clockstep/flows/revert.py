@@ -5,21 +5,37 @@ Members with different pasts must not meet (etcd, Ceph): when one cannot be reve
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import NamedTuple
 
+from clockstep.core.certificates import guessed, lapsed
 from clockstep.core.plan import SLACK_NS
 from clockstep.core.summary import summarise
 from clockstep.core.targets import Scope
 from clockstep.errors import ClockstepError, UsageError
+from clockstep.flows.aftercare import NO_AFTERCARE, Cluster
 from clockstep.flows.freeze import Freezer
 from clockstep.flows.hold import Failures, Hold
-from clockstep.flows.snapshot import LISTING_NS, RUN_ON, Listing, objections, refuse_changed, sought
+from clockstep.flows.sets import LISTING_NS, Listing, objections, refuse_changed, sought
+from clockstep.flows.snapshot import RUN_ON
 from clockstep.flows.step import Pass, find_ways, nodes
 from clockstep.loop.episodes import troubled
 from clockstep.loop.fleet import side_by_side
 from clockstep.loop.prove import prove
 from clockstep.loop.settle import settle
-from clockstep.model import Cause, Episode, Freeze, Guest, Member, Outcome, Policy, SetReport, Snapshot
+from clockstep.model import (
+    Cause,
+    ClusterPolicy,
+    Episode,
+    Freeze,
+    Guest,
+    Member,
+    NodeCertificates,
+    Outcome,
+    Policy,
+    SetReport,
+    Snapshot,
+)
 from clockstep.ports import Reference, World
 from clockstep.units import MINUTE_NS, show_duration
 
@@ -28,11 +44,15 @@ APART_NS = MINUTE_NS
 
 
 class Targets(NamedTuple):
-    """Which guest is put back to what, and what there is to say of it before."""
+    """Which guest is put back to what, and what there is to say of it before.
+
+    `lapsed` are the certificates that come back with the snapshots and are not valid any more, or not yet.
+    """
 
     name: str
     snapshots: dict[Guest, Snapshot]
     remarks: tuple[str, ...]
+    lapsed: tuple[NodeCertificates, ...] = ()
 
 
 def choose(machines: Listing, scope: Scope, name: str | None, *, require_frozen: bool = False) -> Targets:
@@ -51,15 +71,40 @@ def choose(machines: Listing, scope: Scope, name: str | None, *, require_frozen:
     return Targets(next(iter(snapshots.values())).name, snapshots, said)
 
 
-def revert(world: World, chosen: Targets, policy: Policy, *, keep_frozen: bool = False) -> SetReport:
-    """Revert all to paused, resume all at once, and bring every clock right.
+def looked_ahead(chosen: Targets, at_ns: int) -> Targets:
+    """Return the targets with what will have lapsed after the revert, when it is `at_ns` by the reference."""
+    said = (*chosen.remarks, *guessed(chosen.snapshots, at_ns))
+    return chosen._replace(remarks=said, lapsed=lapsed(chosen.snapshots, at_ns))
+
+
+def revert(
+    world: World,
+    chosen: Targets,
+    policy: Policy,
+    *,
+    keep_frozen: bool = False,
+    aftercare: ClusterPolicy = NO_AFTERCARE,
+) -> SetReport:
+    """Revert all to paused, resume all at once, and bring every clock right; then wait for the Kubernetes cluster.
 
     Workloads that were frozen for the snapshot are thawed on each node as soon as its clock is proven; where it cannot
     be, they are held if `keep_frozen`, and otherwise for their lease.
 
-    Raises, before anything is touched, BusyError where another clockstep works on one of them, and UsageError where the
-    snapshots are not as they were when they were chosen.
+    Raises, before anything is touched, BusyError where another clockstep works on one of them, UsageError where the
+    snapshots are not as they were when they were chosen, and KubernetesError where Nodes cannot be cordoned.
     """
+    guests = list(chosen.snapshots)
+    find_ways(world, guests)
+    with Cluster(world, guests, aftercare, f"revert to {chosen.name}", reverting=True) as cluster:
+        with world.locks.hold(guests, policy.deadline_ns):
+            refuse_changed(world.hypervisor, chosen.snapshots)
+            cluster.cordon()
+            report = _reverted(world, chosen, policy, keep_frozen=keep_frozen)
+        cluster.wait(report.episodes, policy.tolerance_ns)
+    return replace(report, cluster=cluster.state)
+
+
+def _reverted(world: World, chosen: Targets, policy: Policy, *, keep_frozen: bool) -> SetReport:
     guests, hold, freezer = list(chosen.snapshots), Hold(world, list(chosen.snapshots), "revert"), Freezer(world)
 
     def correct(guest: Guest, work: Pass) -> Episode:
@@ -68,20 +113,17 @@ def revert(world: World, chosen: Targets, policy: Policy, *, keep_frozen: bool =
             freezer.thaw(guest, run)
         return settle(run)
 
-    find_ways(world, guests)
-    with world.locks.hold(guests, policy.deadline_ns):
-        refuse_changed(world.hypervisor, chosen.snapshots)
-        with _finished(world, hold, chosen):
-            world.tell("", f"reverting to {chosen.name}")
-            if failed := hold.revert_all(chosen.snapshots):
-                return _report(world, chosen, failed)
-            hold.release()
-            world.tell("", RUN_ON)
-            freezer.adopt(chosen.snapshots)
-            causes = {guest: _cause(snapshot, world.reference) for guest, snapshot in chosen.snapshots.items()}
-            with freezer.kept(hold=keep_frozen), nodes(world, guests) as node:
-                episodes, left = hold.correct_all(causes, policy, node, correct)
-            return _report(world, chosen, {}, left, episodes, freezer.report())
+    with _finished(world, hold, chosen):
+        world.tell("", f"reverting to {chosen.name}")
+        if failed := hold.revert_all(chosen.snapshots):
+            return _report(world, chosen, failed)
+        hold.release()
+        world.tell("", RUN_ON)
+        freezer.adopt(chosen.snapshots)
+        causes = {guest: _cause(snapshot, world.reference) for guest, snapshot in chosen.snapshots.items()}
+        with freezer.kept(hold=keep_frozen), nodes(world, guests) as node:
+            episodes, left = hold.correct_all(causes, policy, node, correct)
+        return _report(world, chosen, {}, left, episodes, freezer.report())
 
 
 def _report(
@@ -103,6 +145,7 @@ def _report(
         remarks=chosen.remarks,
         freezes=freezes,
         summary=summarise(episodes),
+        lapsed=chosen.lapsed,
     )
 
 

@@ -5,6 +5,7 @@ clockstep; it never travels without its error.
 """
 
 from clockstep.model.agent import AgentReport, SignalState
+from clockstep.model.certificates import Certificate, NodeCertificates
 from clockstep.model.clock import (
     Action,
     Cause,
@@ -17,12 +18,19 @@ from clockstep.model.clock import (
     Offset,
     Policy,
     Reading,
-    Report,
     Resync,
     Step,
     Summary,
     Trouble,
     Verdict,
+)
+from clockstep.model.cluster import (
+    ClusterNode,
+    ClusterOutcome,
+    ClusterPolicy,
+    ClusterState,
+    ControlPlane,
+    Freshness,
 )
 from clockstep.model.doctor import (
     Around,
@@ -44,9 +52,12 @@ from clockstep.model.history import (
 )
 from clockstep.model.kubernetes import (
     CLOCK_PROBLEM,
+    Cordon,
+    KubeAccess,
     KubeCondition,
     KubeEvent,
     KubeNode,
+    KubeState,
 )
 from clockstep.model.machines import (
     Bridge,
@@ -57,6 +68,10 @@ from clockstep.model.machines import (
     Selected,
     Selection,
     What,
+)
+from clockstep.model.report import (
+    KubeReport,
+    Report,
 )
 from clockstep.model.snapshots import (
     Member,
@@ -81,9 +96,16 @@ __all__ = [
     "Around",
     "Bridge",
     "Cause",
+    "Certificate",
     "Channel",
     "Choice",
     "Claim",
+    "ClusterNode",
+    "ClusterOutcome",
+    "ClusterPolicy",
+    "ClusterState",
+    "ControlPlane",
+    "Cordon",
     "Decision",
     "Diagnosis",
     "DoctorReport",
@@ -95,17 +117,22 @@ __all__ = [
     "Failure",
     "Finding",
     "Freeze",
+    "Freshness",
     "Guest",
     "Happening",
     "History",
     "HostClock",
     "Inside",
     "Issue",
+    "KubeAccess",
     "KubeCondition",
     "KubeEvent",
     "KubeNode",
+    "KubeReport",
+    "KubeState",
     "Level",
     "Member",
+    "NodeCertificates",
     "Offset",
     "Outcome",
     "Pause",

@@ -2,7 +2,7 @@
 
 from clockstep.ports.clock import Clock
 from clockstep.ports.daemons import Daemon
-from clockstep.ports.journal import Journal
+from clockstep.ports.journal import Cordons, Journal
 from clockstep.ports.kernel import Kernel
 from clockstep.ports.kubernetes import KubeCordons, KubeNodes, KubeReports, Kubernetes
 from clockstep.ports.locks import Locks
@@ -25,6 +25,7 @@ from clockstep.ports.world import Tell, World
 __all__ = [
     "NO_PROGRAM",
     "Clock",
+    "Cordons",
     "Daemon",
     "Definition",
     "Events",

@@ -1,21 +1,32 @@
 """The way to the machine itself, for an agent that runs on it."""
 
+import os
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from clockstep.core.anchoring import JUMP_NS
 from clockstep.errors import NoProgramError, ReachError
+from clockstep.host.programs import output
 from clockstep.host.steps import Steps
 from clockstep.model import Reading
 from clockstep.ports import Clock, Kernel, Output, Reference
 from clockstep.reach.injection import MEMORY
-from clockstep.reach.programs import output
 from clockstep.reach.sampling import sampled
 from clockstep.units import SECOND_NS
 
 LONGEST = 1 << 20
 """Characters of a program's output that are kept."""
+
+
+@contextmanager
+def told(content: bytes) -> Iterator[int]:
+    """Lend a file in memory from which a program reads this."""
+    with os.fdopen(os.memfd_create("stdin"), "w+b") as file:
+        file.write(content)
+        file.seek(0)
+        yield file.fileno()
 
 
 class LocalReach:
@@ -38,7 +49,8 @@ class LocalReach:
         """Run a program to its end, or until the deadline; what it has started ends with it."""
         within_s = max(deadline_ns - self._clock.monotonic_ns(), 0) / SECOND_NS
         try:
-            done = output(argv, within_s, told=stdin.decode())
+            with told(stdin) as file:
+                done = output(argv, within_s, stdin=file)
         except FileNotFoundError as error:
             raise NoProgramError(f"there is no {argv[0]} on this machine") from error
         except (OSError, subprocess.TimeoutExpired) as error:

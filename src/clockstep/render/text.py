@@ -17,6 +17,7 @@ from clockstep.model import (
     History,
     HostClock,
     Issue,
+    KubeAccess,
     Member,
     Offset,
     Outcome,
@@ -30,6 +31,8 @@ from clockstep.model import (
     Step,
     Verdict,
 )
+from clockstep.render import kubernetes
+from clockstep.render.cluster import cluster_lines, lapse_lines
 from clockstep.render.words import WORDS, agent_head, agent_others, cause_text
 from clockstep.units import show_bound, show_duration, show_moment, show_offset, show_shift
 
@@ -48,21 +51,37 @@ class Page(NamedTuple):
 
 def nodes_page(selection: Selection) -> Page:
     """Say which nodes are meant, after a first line on what decided that."""
-    header = ("NODE", "STATE", "CONNECTION", "BECAUSE")
+    header = ("NODE", "STATE", "CONNECTION", "BECAUSE", *kubernetes.header(selection.kubernetes))
     rows = tuple(
-        (one.guest.name, one.guest.state, one.guest.connection or "default", one.why) for one in selection.nodes
+        (
+            one.guest.name,
+            one.guest.state,
+            one.guest.connection or "default",
+            one.why,
+            *kubernetes.cells(one.kubernetes, selection.kubernetes),
+        )
+        for one in selection.nodes
     )
-    return Page((f"chosen by {selection.text}",), header, rows, ())
+    states = {one.guest.name: one.kubernetes for one in selection.nodes}
+    return Page((f"chosen by {selection.text}",), header, rows, tuple(kubernetes.remarks(selection.kubernetes, states)))
 
 
 def status_page(report: Report) -> Page:
     """Say how every node stands, after a first line on the clock that they are compared with."""
-    header = ("NODE", "OFFSET", "AGAINST UTC", "DAEMON SAYS", "VERDICT")
+    header = ("NODE", "OFFSET", "AGAINST UTC", "DAEMON SAYS", "VERDICT", *kubernetes.header(report.kubernetes))
     rows = tuple(
-        (e.node, offset_text(e.after), _against_utc(e.after, report.host), claim_text(e), e.verdict.value)
+        (
+            e.node,
+            offset_text(e.after),
+            _against_utc(e.after, report.host),
+            claim_text(e),
+            e.verdict.value,
+            *kubernetes.cells(e.kubernetes, report.kubernetes),
+        )
         for e in report.episodes
     )
-    return Page((host_line(report.host),), header, rows, tuple(_remarks(report.episodes)))
+    of_cluster = kubernetes.remarks(report.kubernetes, {e.node: e.kubernetes for e in report.episodes})
+    return Page((host_line(report.host),), header, rows, (*_remarks(report.episodes), *of_cluster))
 
 
 def plan_page(report: Report) -> Page:
@@ -74,7 +93,7 @@ def plan_page(report: Report) -> Page:
 
 def step_page(report: Report) -> Page:
     """Say what was done to every node, and how right it is now."""
-    return Page((), *_healed(report.episodes), tuple(_remarks(report.episodes)))
+    return Page((), *_healed(report.episodes), (*_remarks(report.episodes), *cluster_lines(report.cluster)))
 
 
 def doctor_page(report: DoctorReport) -> Page:
@@ -134,7 +153,8 @@ def set_page(report: SetReport) -> Page:
     members = tuple(_member_line(member) for member in report.members if member.trouble or not silent)
     ways = (_WAYS_ON,) if any(member.outcome is Outcome.HELD for member in report.members) else ()
     freezes = tuple(_freeze_line(freeze) for freeze in report.freezes)
-    below = (*apart, *stalled, *freezes, *members, *ways, *report.remarks, *_remarks(report.episodes))
+    said = (*report.remarks, *lapse_lines(report.lapsed), *_remarks(report.episodes), *cluster_lines(report.cluster))
+    below = (*apart, *stalled, *freezes, *members, *ways, *said)
     return Page((), *_healed(report.episodes), below)
 
 
@@ -282,7 +302,14 @@ def _settings(cluster: Cluster) -> str:
     said = [f"{name.removesuffix('_ns')}={_setting(name, value)}" for name, value in asdict(cluster.limits).items()]
     given = [one for one in said if not one.endswith("=")]
     frozen = [] if cluster.freeze is None else [f"freeze={','.join(cluster.freeze) or 'true'}"]
-    return " ".join([*given, *frozen])
+    return " ".join([*given, *frozen, *_access(cluster.kubernetes)])
+
+
+def _access(access: KubeAccess | None) -> Iterator[str]:
+    if access:
+        yield f"kubernetes={access.context or 'current-context'}"
+        if access.kubeconfig:
+            yield f"kubeconfig={access.kubeconfig}"
 
 
 def _setting(name: str, value: int | bool | None) -> str:
