@@ -16,6 +16,7 @@ from clockstep.core.selection import Cluster, Limits
 from clockstep.core.setup import FileChange, SetupNode, SetupOutcome, SetupPlan, SetupReport
 from clockstep.host.systemd_unit import ServiceStatus
 from clockstep.model import (
+    AgentReport,
     Cause,
     Certificate,
     Choice,
@@ -51,6 +52,7 @@ from clockstep.model import (
     Selected,
     Selection,
     SetReport,
+    SignalState,
     Snapshot,
     SnapshotList,
     SnapshotSet,
@@ -66,6 +68,7 @@ from clockstep.render.output import print_page, rich_page, visible_page
 from clockstep.render.setup import done_page, explained_page, plan_page
 from clockstep.render.text import (
     Page,
+    agent_page,
     config_page,
     doctor_page,
     episode_line,
@@ -247,6 +250,16 @@ CONFIG = ConfigReport(
     ("clockstep.toml", "/srv/shop/clockstep.toml"),
 )
 HISTORY = History((Entry("revert", GOOD), Entry("step", BAD), Entry("watch", AWAY)), skipped=2)
+AGENT = AgentReport(
+    (
+        SignalState("phc", up=True, sees="reverts and pauses", blind="a hypervisor whose own clock is wrong"),
+        SignalState("fork", up=False, sees="reverts", blind="pauses", trouble="/dev/kmsg cannot be read"),
+    ),
+    "/dev/ptp0 (KVM virtual PTP), which counts UTC",
+    "chrony",
+    steps=True,
+    others=("vmtoolsd: VMware's tools may set the clock: vmware-toolbox-cmd timesync disable",),
+)
 READY = KubeCondition("True", "KubeletReady")
 STATES = (
     KubeState("worker-1", ("worker",), READY, lease_age_ns=190 * SECOND, lease_ns=40 * SECOND),
@@ -312,6 +325,7 @@ PAGES = {
         service := ServiceStatus("clockstep-watch.service", "/etc/systemd/system/c.service", "enabled", "active"),
         service_page(service),
     ),
+    "agent": (AGENT, agent_page(AGENT)),
     "history": (HISTORY, history_page(HISTORY)),
     "watch": (None, Page((episode_line(GOOD), episode_line(BAD), episode_line(AWAY)), (), (), ())),
     "revert-question": (

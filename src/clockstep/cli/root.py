@@ -18,6 +18,7 @@ COMMANDS = {
     "snapshot": "clockstep.cli.snapshot",
     "revert": "clockstep.cli.revert",
     "watch": "clockstep.cli.watch",
+    "agent": "clockstep.cli.agent",
     "history": "clockstep.cli.history",
     "service": "clockstep.cli.service",
     "kubernetes": "clockstep.cli.kubernetes",

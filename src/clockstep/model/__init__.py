@@ -4,6 +4,7 @@ Time is integer nanoseconds. An offset is a node's clock minus the truth, which 
 clockstep; it never travels without its error.
 """
 
+from clockstep.model.agent import AgentReport, SignalState
 from clockstep.model.certificates import Certificate, NodeCertificates
 from clockstep.model.clock import (
     Action,
@@ -91,6 +92,7 @@ from clockstep.model.workloads import (
 __all__ = [
     "CLOCK_PROBLEM",
     "Action",
+    "AgentReport",
     "Around",
     "Bridge",
     "Cause",
@@ -142,6 +144,7 @@ __all__ = [
     "Selected",
     "Selection",
     "SetReport",
+    "SignalState",
     "Snapshot",
     "SnapshotList",
     "SnapshotSet",

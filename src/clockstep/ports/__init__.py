@@ -3,6 +3,7 @@
 from clockstep.ports.clock import Clock
 from clockstep.ports.daemons import Daemon
 from clockstep.ports.journal import Cordons, Journal
+from clockstep.ports.kernel import Kernel
 from clockstep.ports.kubernetes import KubeCordons, KubeNodes, KubeReports, Kubernetes
 from clockstep.ports.locks import Locks
 from clockstep.ports.machines import (
@@ -33,6 +34,7 @@ __all__ = [
     "Instant",
     "Inventory",
     "Journal",
+    "Kernel",
     "KubeCordons",
     "KubeNodes",
     "KubeReports",

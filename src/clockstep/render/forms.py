@@ -6,7 +6,7 @@ from typing import Any
 from clockstep.config import ConfigReport
 from clockstep.core.setup import SetupReport
 from clockstep.host.systemd_unit import ServiceStatus
-from clockstep.model import DoctorReport, Episode, History, Report, Selection, SetReport, SnapshotList
+from clockstep.model import AgentReport, DoctorReport, Episode, History, Report, Selection, SetReport, SnapshotList
 from clockstep.render.text import Page
 from clockstep.render.words import cause_text
 from clockstep.units import show_duration, show_moment
@@ -78,5 +78,6 @@ NAMES: dict[type, Callable[[Any], Iterable[str]]] = {
     SnapshotList: lambda listed: (one.name for one in listed.snapshots),
     History: lambda history: dict.fromkeys(one.episode.node for one in history.entries),
     ConfigReport: lambda report: (report.path,) if report.path else (),
+    AgentReport: lambda report: (one.signal for one in report.signals),
     ServiceStatus: lambda status: (status.unit,),
 }

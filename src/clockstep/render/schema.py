@@ -9,6 +9,7 @@ from clockstep.core.setup import SetupReport
 from clockstep.host.systemd_unit import ServiceStatus
 from clockstep.model import (
     Action,
+    AgentReport,
     DoctorReport,
     ErrorReport,
     History,
@@ -30,6 +31,7 @@ PRINTED = (
     History,
     ConfigReport,
     ServiceStatus,
+    AgentReport,
     History,
     ErrorReport,
 )
