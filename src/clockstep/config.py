@@ -14,6 +14,7 @@ import msgspec
 from clockstep.core.selection import Cluster, Limits
 from clockstep.errors import UsageError
 from clockstep.host.trust import caller, objection
+from clockstep.model import KubeAccess
 from clockstep.units import parse_duration
 
 FILE = "clockstep.toml"
@@ -29,6 +30,11 @@ class Duration(int):
 
 class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     cluster: dict[str, Any]
+
+
+class _Kubernetes(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    kubeconfig: Annotated[str, msgspec.Meta(min_length=1, pattern=r"^[^\0]*$")] | None = None
+    context: Annotated[str, msgspec.Meta(min_length=1)] | None = None
 
 
 class _Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -47,6 +53,7 @@ class _Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         ]
         | None
     ) = None
+    kubernetes: _Kubernetes | None = None
 
 
 NAMED = "name a configuration with --config"
@@ -178,12 +185,22 @@ def read_cluster(searched: Sequence[Place], name: str | None) -> Cluster | None:
 
 def _read(found: Place) -> dict[str, Cluster]:
     clusters = parse(_text(found.path), found.path)
+    for file in (one.kubernetes.kubeconfig for one in clusters.values() if one.kubernetes):
+        if file and _is_there(Path(file)):
+            _refuse_foreign(Path(file), "if you trust it, name it with --kubeconfig")
     if not (found.named or found.own):
         _refuse_programs(clusters, found.path)
+        return {name: _passive(cluster) for name, cluster in clusters.items()}
     return clusters
 
 
-def _refuse_foreign(file: Path) -> None:
+def _passive(cluster: Cluster) -> Cluster:
+    """Return a cluster whose kubeconfig may start no program: neither it nor its configuration was named by anybody."""
+    access = cluster.kubernetes
+    return replace(cluster, kubernetes=replace(access, passive=True)) if access and access.kubeconfig else cluster
+
+
+def _refuse_foreign(file: Path, hint: str = "if you trust it, name it with --config") -> None:
     """Raise UsageError for a file that nobody has named and that somebody else may have written."""
     target = Path(os.path.realpath(file))
     try:
@@ -194,7 +211,7 @@ def _refuse_foreign(file: Path) -> None:
     if not regular:
         raise UsageError(f"{file} cannot be read: not a regular file", NAMED)
     if why:
-        raise UsageError(f"{file} is not trusted: {why}", "if you trust it, name it with --config")
+        raise UsageError(f"{file} is not trusted: {why}", hint)
 
 
 def _refuse_programs(clusters: Mapping[str, Cluster], origin: str) -> None:
@@ -236,7 +253,24 @@ def _cluster(found: Any, name: str, origin: str) -> Cluster:
         table.require_synced_host,
     )
     freeze = (() if table.freeze else None) if isinstance(table.freeze, bool) else table.freeze
-    return Cluster(name, origin, table.nodes, connect, limits, freeze=freeze, on_corrected=table.on_corrected or ())
+    return Cluster(
+        name,
+        origin,
+        table.nodes,
+        connect,
+        limits,
+        freeze=freeze,
+        on_corrected=table.on_corrected or (),
+        kubernetes=_kubernetes(table.kubernetes, Path(origin).parent),
+    )
+
+
+def _kubernetes(table: _Kubernetes | None, folder: Path) -> KubeAccess | None:
+    """Return which Kubernetes cluster is meant; a kubeconfig is found from the configuration's folder, as `~` is."""
+    if table is None:
+        return None
+    file = str(folder / os.path.expanduser(table.kubeconfig)) if table.kubeconfig else ""  # noqa: PTH111 - raises never
+    return KubeAccess(file, table.context or "")
 
 
 def _converted(found: Any, kind: type[T], origin: str, path: str = "") -> T:

@@ -45,12 +45,14 @@ class LostConnectionError(HypervisorError):
 class KubernetesError(ClockstepError):
     """A Kubernetes cluster cannot be asked, or refused what was asked; clocks are corrected all the same.
 
-    `lasting`: asking again in a moment will not help.
+    `lasting`: asking again in a moment will not help. `status` is the HTTP status of the API server's answer; 0 if
+    there was none.
     """
 
-    def __init__(self, message: str, hint: str = "", *, lasting: bool = False) -> None:
+    def __init__(self, message: str, hint: str = "", *, lasting: bool = False, status: int = 0) -> None:
         super().__init__(message, hint)
         self.lasting = lasting
+        self.status = status
 
 
 class InternalError(ClockstepError):

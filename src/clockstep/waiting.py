@@ -1,11 +1,14 @@
-"""Saying that one waits, if that takes longer than a moment."""
+"""Work that nobody has to wait for, and saying that one waits, if that takes longer than a moment."""
 
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager, suppress
+from typing import TypeVar
 
 MOMENT_S = 1.0
+T = TypeVar("T")
 
 Said = tuple[float, Callable[[str, str], None], str, str]
 
@@ -63,3 +66,17 @@ def said_if_slow(tell: Callable[[str, str], None], node: str, text: str) -> Iter
         yield
     finally:
         _CLERK.remove(key)
+
+
+def begun(job: Callable[[], T]) -> Future[T]:
+    """Return what a thread that begins now will answer; nothing waits for a thread that never does."""
+    future: Future[T] = Future()
+
+    def work() -> None:
+        try:
+            future.set_result(job())
+        except BaseException as error:  # noqa: BLE001 - raised where the answer is taken
+            future.set_exception(error)
+
+    threading.Thread(target=work, daemon=True).start()
+    return future

@@ -36,6 +36,8 @@ class SimulatedKubernetes:
     def record(self, event: KubeEvent) -> None:
         """Record an Event; a Node that is gone may have some still."""
         self._called("record")
+        same = (event.node, event.reason, event.first_ns)
+        self.events = [one for one in self.events if (one.node, one.reason, one.first_ns) != same]
         self.events.append(event)
 
     def cordon(self, node: str, mark: str) -> bool:

@@ -13,7 +13,7 @@ from clockstep.errors import (
     ReachError,
     UsageError,
 )
-from clockstep.model import DoctorReport, Episode, Level, SetReport, Verdict
+from clockstep.model import DoctorReport, Episode, KubeReport, Level, SetReport, Verdict
 
 SIGNALLED = 128
 """What a shell adds to the number of a signal."""
@@ -87,6 +87,13 @@ def of_signal(number: int) -> int:
 def of_episodes(episodes: Sequence[Episode]) -> Exit:
     """Return what a look at several nodes, or work on them, ends with."""
     return worst(map(_of_episode, episodes))
+
+
+def of_kubernetes(report: KubeReport | None) -> Exit:
+    """Return what it ends with that a Kubernetes cluster was asked too."""
+    if report is None or report.trouble is None:
+        return Exit.GOOD
+    return Exit.BUG if report.trouble.internal else Exit.UNREACHABLE
 
 
 def of_set(report: SetReport) -> Exit:

@@ -158,12 +158,26 @@ def _added(command: F, *, hidden: bool = False) -> F:
 
 
 def nodes(command: F) -> F:
-    """Add the names of nodes, --exclude and --all."""
+    """Add the names of nodes, --exclude and --all, and the Kubernetes cluster whose Nodes they may be."""
+    command = kubernetes(command)
     text = "Leave out nodes with this name or glob (repeatable)."
     command = click.option("--exclude", multiple=True, metavar="PATTERN", help=text)(command)
     text = "Select all nodes, ignoring the configuration."
     command = click.option("--all", "everything", is_flag=True, help=text)(command)
     return click.argument("names", nargs=-1, metavar="[NODE]...", shell_complete=node_names)(command)
+
+
+def kubernetes(command: F) -> F:
+    """Add which Kubernetes cluster is asked, and labels that choose nodes; `nodes` has them already."""
+    text = "Select the machines of the Nodes with these labels, as kubectl does."
+    command = click.option("-l", "--selector", type=Text(), metavar="LABELS", help=text)(command)
+    text = "Use this context of the kubeconfig.  [default: its current one]"
+    command = click.option("--context", "kube_context", type=Text(), metavar="NAME", help=text)(command)
+    text = "Use the Kubernetes cluster of this kubeconfig."
+    file = click.Path(exists=True, dir_okay=False)
+    command = click.option("--kubeconfig", type=file, metavar="FILE", help=text)(command)
+    text = "Use the Kubernetes cluster of KUBECONFIG or ~/.kube/config, or none."
+    return click.option("--kubernetes/--no-kubernetes", default=None, help=text)(command)
 
 
 def yes(command: F) -> F:

@@ -15,8 +15,10 @@ from typing import Any, NoReturn, TypeVar
 import click
 from click.core import ParameterSource
 
+from clockstep.cli.cluster import access_of, cluster_of, named
 from clockstep.cli.context import option, output, style
 from clockstep.config import Place, places, read_cluster
+from clockstep.core.labels import parse_selector
 from clockstep.core.selection import SSH, Project, Wanted, addresses, excluded, refuse_contradiction, select
 from clockstep.core.targets import Scope
 from clockstep.errors import HostError, UsageError, visible
@@ -26,8 +28,8 @@ from clockstep.host.reference import HostReference
 from clockstep.host.systemd_unit import ACCOUNT
 from clockstep.machines import HYPERVISORS
 from clockstep.machines.hosts import SshHosts
-from clockstep.machines.several import Several, begun
-from clockstep.model import Entry, Episode, Guest, Policy
+from clockstep.machines.several import Several
+from clockstep.model import Entry, Episode, Guest, Policy, Selection
 from clockstep.ports import Clock, Machines, Tell, Ways, World
 from clockstep.render.forms import names, wide
 from clockstep.render.output import Repaint, Story, print_json, print_json_line, print_page
@@ -39,6 +41,7 @@ from clockstep.units import DAY_NS, SECOND_NS
 from clockstep.vagrant.logins import ASKING_S, VagrantLogins
 from clockstep.vagrant.project import find_project
 from clockstep.vagrant.trust import untrusted
+from clockstep.waiting import begun
 
 LOG = logging.getLogger("clockstep")
 LAB = "lab"
@@ -54,16 +57,20 @@ def asked(context: click.Context, names: Sequence[str] = (), *, everything: bool
 
     Raises UsageError if these contradict each other, or if a configuration or a project cannot be read.
     """
-    hosts = tuple(context.params.get("hosts") or ())
-    alone = Wanted(tuple(names), everything, option(context, "connect") or (), hosts=hosts)
+    hosts, labels = tuple(context.params.get("hosts") or ()), context.params.get("selector")
+    selector = parse_selector(labels) if labels else None
+    alone = Wanted(tuple(names), everything, option(context, "connect") or (), hosts=hosts, selector=selector)
     if alone.hosts_alone and not option(context, "cluster"):
         return alone
     project = _project(context)
     cluster = read_cluster(searched(context, project), option(context, "cluster"))
     connect, paused = option(context, "connect") or (), frozenset(journal().pauses())
     excluded = tuple(context.params.get("exclude") or ())
-    wanted = Wanted(tuple(names), everything, connect, cluster, project, paused, excluded, hosts)
+    wanted = replace(alone, connect=connect, cluster=cluster, project=project, held=paused, excluded=excluded)
     refuse_contradiction(wanted)
+    if selector and access_of(context.params, wanted) is None:
+        hint = "add --kubernetes or --kubeconfig FILE, or kubernetes = {} to the cluster's configuration"
+        raise UsageError("--selector needs a Kubernetes cluster", hint)
     LOG.debug("configuration: %s; project: %s", cluster and cluster.origin, project and project.folder)
     return wanted
 
@@ -134,7 +141,7 @@ def opened(context: click.Context, wanted: Wanted, tell: Tell) -> World:
     locks = DomainLocks(clock, tell, _state() / "locks", {ACCOUNT})
     machines = Several(parts, called)
     context.find_root().call_on_close(machines.close)
-    return World(machines, clock, reference, locks, journal(), tell, asking_ns)
+    return World(machines, clock, reference, locks, journal(), tell, asking_ns, cluster_of(context, wanted))
 
 
 def _allow_many_files() -> None:
@@ -210,18 +217,19 @@ def _state() -> Path:
 
 def scope_of(world: World, wanted: Wanted) -> Scope:
     """Return whom a revert or deletion may be about: the nodes that are named, or a cluster's or project's, or all."""
+    wanted = named(world, wanted)
     without = tuple(excluded(world.hypervisor.guests(), wanted)) if wanted.excluded else ()
-    if wanted.everything or not (wanted.names or wanted.cluster or wanted.project):
+    if wanted.everything or not (wanted.chosen or wanted.cluster or wanted.project):
         return Scope(everything=wanted.everything, without=without)
     chosen = tuple(selected(world, wanted, changing=True))
-    return Scope(named=chosen) if wanted.names else Scope(of=chosen, without=without)
+    return Scope(named=chosen) if wanted.chosen else Scope(of=chosen, without=without)
 
 
 def held(world: World, wanted: Wanted) -> list[Guest]:
     """Return the guests that are to be resumed: those that are named, or those of the choice that clockstep paused."""
     chosen = selected(world, wanted, changing=True, held=True)
     pauses = world.journal.pauses()
-    mine = [guest for guest in chosen if wanted.names or (guest.state == "paused" and guest.uuid in pauses)]
+    mine = [guest for guest in chosen if wanted.chosen or (guest.state == "paused" and guest.uuid in pauses)]
     if not mine:
         raise UsageError(
             "clockstep has paused none of them", "use virsh resume for nodes that clockstep has not paused"
@@ -230,14 +238,20 @@ def held(world: World, wanted: Wanted) -> list[Guest]:
 
 
 def selected(world: World, wanted: Wanted, *, changing: bool, held: bool | None = None) -> list[Guest]:
-    """Return the guests that are meant; raises UsageError as `select` does."""
+    """Return the guests that are meant; raises as `choice` does."""
+    chosen = [one.guest for one in choice(world, wanted, changing=changing, held=held).nodes]
+    LOG.debug("nodes: %s", ", ".join(guest.name for guest in chosen))
+    return chosen
+
+
+def choice(world: World, wanted: Wanted, *, changing: bool, held: bool | None = None) -> Selection:
+    """Return what is meant, and why; raises UsageError as `select` does, and KubernetesError as `named`."""
     guests = world.hypervisor.guests()
     for said in world.journal.tidy(guests, addresses(wanted)) if changing else ():
         world.tell("", said)
+    wanted = named(world, wanted, guests)
     now = replace(wanted, held=wanted.held | frozenset(world.journal.pauses()))  # written before paused
-    chosen = [one.guest for one in select(guests, now, changing=changing, held=held).nodes]
-    LOG.debug("nodes: %s", ", ".join(guest.name for guest in chosen))
-    return chosen
+    return select(guests, now, changing=changing, held=held)
 
 
 def policy_of(context: click.Context, wanted: Wanted) -> Policy:

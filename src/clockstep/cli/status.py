@@ -1,5 +1,7 @@
 """`clockstep status`."""
 
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import click
@@ -13,6 +15,7 @@ EXAMPLES = examples(
     "status --follow",
     "status -o wide",
     "status -o json",
+    "status --kubernetes --selector 'tier in (db, cache)'",
 )
 
 
@@ -30,24 +33,36 @@ def command(
     """Show the offset of every clock, and what its time daemon claims.
 
     Without NODE and without a configuration it measures every running node. Nothing is changed.
+
+    A Kubernetes cluster is asked meanwhile. That it does not answer by the deadline is a warning.
     """
-    from clockstep.cli.exits import of_episodes
+    from clockstep.cli.exits import of_episodes, of_kubernetes, worst
     from clockstep.cli.session import asked, opened, policy_of, printed, progress, repainted, selected
     from clockstep.core.summary import summarise
     from clockstep.flows import step
-    from clockstep.host.timex import read_host_clock
+    from clockstep.flows.cluster import ClusterLook
     from clockstep.model import Report
     from clockstep.render.text import status_page
 
     with progress(context) as story:
         wanted = asked(context, names, everything=everything)
         world = opened(context, wanted, story.tell)
+        policy = policy_of(context, wanted)
+        look = ClusterLook(world, policy.deadline_ns)
+        look.begin()
         guests = selected(world, wanted, changing=False)
-    looks = step.watch(world, guests, policy_of(context, wanted))
+    looks = step.watch(world, guests, policy)
+
+    def reports() -> Iterator[Report]:
+        while True:
+            look.begin()
+            episodes = next(looks)
+            states, kubernetes = look.view(guests)
+            seen = tuple(replace(one, kubernetes=states.get(one.node)) for one in episodes)
+            yield Report(world.host, seen, summarise(seen), kubernetes)
+
     if follow:
-        reports = (Report(read_host_clock(), episodes, summarise(episodes)) for episodes in looks)
-        repainted(context, reports, status_page, world.clock)
-    episodes = next(looks)
-    report = Report(world.host, episodes, summarise(episodes))
+        repainted(context, reports(), status_page, world.clock)
+    report = next(reports())
     printed(context, report, status_page)
-    return of_episodes(report.episodes)
+    return worst((of_episodes(report.episodes), of_kubernetes(report.kubernetes)))

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from clockstep.core.selection import Wanted
     from clockstep.flows.watch.watched import Orders
     from clockstep.model import Guest
-    from clockstep.ports import Sink, Tell
+    from clockstep.ports import Sink, Tell, World
     from clockstep.sinks.metrics import Metrics
 
 EXAMPLES = examples(
@@ -66,8 +66,9 @@ def command(context: click.Context, /, names: tuple[str, ...], *, everything: bo
 
     SIGHUP makes it read its configuration again.
     """
+    from clockstep.cli.cluster import named
     from clockstep.cli.session import asked, opened, selected, sightings
-    from clockstep.errors import UsageError
+    from clockstep.errors import KubernetesError, UsageError
     from clockstep.flows.watch.watcher import Watcher
     from clockstep.host.sd_notify import Notifier
     from clockstep.model import Guest
@@ -88,8 +89,9 @@ def command(context: click.Context, /, names: tuple[str, ...], *, everything: bo
 
     world = opened(context, wanted, tell)
     try:
+        wanted = named(world, wanted)
         selected(world, wanted, changing=True)  # a typing error is reported now
-    except UsageError as error:
+    except (UsageError, KubernetesError) as error:
         if not (everything or "NOTIFY_SOCKET" in os.environ):  # a service waits for machines that are not there yet
             raise
         tell("", error.message)
@@ -99,7 +101,7 @@ def command(context: click.Context, /, names: tuple[str, ...], *, everything: bo
         signal.signal(signal.SIGHUP, lambda _number, _frame: control.reload())
     manager = ServiceManager(Notifier(os.environ, world.clock))
     with world.locks.hold([Guest("this selection of nodes", _identity(wanted), "")], SAME_WATCH_NS):
-        configured = _Configured(context, names, wanted, everything=everything)
+        configured = _Configured(context, names, wanted, world, everything=everything)
         metrics = _metrics(options["metrics"], tell)
         printing = EpisodeLines(lines.out, as_json=as_json(context))
         sinks: list[Sink] = [printing, *([metrics] if metrics else []), manager, *_behind(configured, warn)]
@@ -136,8 +138,11 @@ class _Control:
 class _Configured:
     """What the configuration says, as it was read last."""
 
-    def __init__(self, context: click.Context, names: Sequence[str], wanted: "Wanted", *, everything: bool) -> None:
+    def __init__(
+        self, context: click.Context, names: Sequence[str], wanted: "Wanted", world: "World", *, everything: bool
+    ) -> None:
         self.wanted = wanted
+        self._world = world
         self._read = partial(_asked_again, context, names, everything=everything)
         self._context = context
 
@@ -147,9 +152,10 @@ class _Configured:
 
     def again(self, guests: "Sequence[Guest]") -> "Orders":
         """Return what a watcher of these machines goes by now. Raises UsageError where the configuration is broken."""
+        from clockstep.cli.cluster import named
         from clockstep.core.selection import select
 
-        wanted = self._read(self.wanted)
+        wanted = named(self._world, self._read(self.wanted), guests)
         select(guests, wanted, changing=True)
         self.wanted = wanted
         return self.orders()

@@ -5,12 +5,14 @@ that changes nothing goes on to everything that runs.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
 
+from clockstep.core.labels import Selector
+from clockstep.core.node_names import NodeNames
 from clockstep.errors import UsageError
-from clockstep.model import Choice, Guest, Selected, Selection
+from clockstep.model import Choice, Guest, KubeAccess, Selected, Selection
 
 SSH = "ssh"
 """The connection of hosts that are reached by ssh alone."""
@@ -38,6 +40,7 @@ class Cluster:
 
     `freeze` are the cgroups that its snapshots freeze, empty for the default ones; None where they freeze nothing.
     `on_corrected` is the command that is run after a node was corrected; empty for none.
+    `kubernetes` is the Kubernetes cluster whose Nodes its machines are; None for none.
     """
 
     name: str
@@ -48,6 +51,7 @@ class Cluster:
     asked: bool = False
     freeze: tuple[str, ...] | None = None
     on_corrected: tuple[str, ...] = ()
+    kubernetes: KubeAccess | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,11 +90,25 @@ class Wanted:
     """Names and globs of machines that are not meant, whatever else says that they are."""
     hosts: tuple[str, ...] = ()
     """Hosts that are reached by ssh alone."""
+    selector: Selector | None = None
+    """Labels of the Nodes whose machines are meant."""
+    node_names: NodeNames = field(default_factory=NodeNames)
+    """What names and the selector mean by the Nodes of a Kubernetes cluster, as far as it was asked."""
+
+    @property
+    def chosen(self) -> tuple[str, ...]:
+        """What the arguments name: names and globs, or a selector."""
+        return (*self.names, *((self.selector.pattern,) if self.selector else ()))
+
+    @property
+    def called(self) -> Mapping[str, str]:
+        """Vagrant's names of machines by their UUIDs."""
+        return self.project.called if self.project else {}
 
     @property
     def hosts_alone(self) -> bool:
         """Whether nothing but such hosts is asked for, so that no hypervisor need be asked."""
-        others = self.names or self.everything or self.connect or (self.cluster and self.cluster.asked)
+        others = self.chosen or self.everything or self.connect or (self.cluster and self.cluster.asked)
         return bool(self.hosts) and not others
 
 
@@ -104,6 +122,9 @@ def addresses(wanted: Wanted) -> tuple[str, ...]:
 
 def refuse_contradiction(wanted: Wanted) -> None:
     """Raise UsageError where --all meets names or a cluster's name: it is unclear which of them is meant."""
+    if wanted.selector and (wanted.names or wanted.everything):
+        what = "node names" if wanted.names else "--all"
+        raise UsageError(f"{what} and --selector exclude each other", "use one of them")
     if wanted.everything and wanted.names:
         raise UsageError("node names and --all exclude each other", "name the nodes, or use --all")
     if wanted.everything and wanted.cluster and wanted.cluster.asked:
@@ -137,33 +158,42 @@ def excluded(guests: Sequence[Guest], wanted: Wanted) -> list[Guest]:
     """Return the machines that --exclude takes out. Raises UsageError for a pattern that matches none: a typing error
     must not let a command work on what it should leave alone.
     """
-    called = wanted.project.called if wanted.project else {}
     for pattern in wanted.excluded:
-        if not any(_means(pattern, guest) for guest in guests):
-            raise _unknown(pattern, guests, ", which --exclude names", called)
-    return [guest for guest in guests if any(_means(pattern, guest) for pattern in wanted.excluded)]
+        if not any(_means(pattern, guest, wanted) for guest in guests):
+            raise _unknown(pattern, guests, ", which --exclude names", wanted)
+    return [guest for guest in guests if any(_means(pattern, guest, wanted) for pattern in wanted.excluded)]
+
+
+def unknown(guests: Sequence[Guest], wanted: Wanted) -> tuple[str, ...]:
+    """Return the names and globs that mean none of these machines: they may be names of Nodes."""
+    unasked = replace(wanted, node_names=NodeNames())
+    return tuple(
+        pattern
+        for pattern in (*_patterns(wanted, wanted.names), *wanted.excluded)
+        if not any(_means_yet(pattern, guest, unasked) for guest in guests)
+    )
 
 
 def is_chosen(guest: Guest, wanted: Wanted) -> bool:
     """Whether a machine is meant, also one that came after `select`."""
-    if any(_means(pattern, guest) for pattern in wanted.excluded):
+    if any(_means(pattern, guest, wanted) for pattern in wanted.excluded):
         return False
-    called = wanted.project.called if wanted.project else {}
-    if patterns := _patterns(wanted):
-        return any(_means_yet(pattern, guest, called) for pattern in patterns)
-    return wanted.everything or guest.uuid in called
+    if patterns := _patterns(wanted, wanted.chosen):
+        return any(_means_yet(pattern, guest, wanted) for pattern in patterns)
+    return wanted.everything or guest.uuid in wanted.called
 
 
 def matched(guests: Sequence[Guest], wanted: Wanted) -> frozenset[str]:
     """Return the names and globs that mean one of these machines at least."""
-    called = wanted.project.called if wanted.project else {}
     return frozenset(
-        pattern for pattern in _patterns(wanted) if any(_means_yet(pattern, guest, called) for guest in guests)
+        pattern
+        for pattern in _patterns(wanted, wanted.chosen)
+        if any(_means_yet(pattern, guest, wanted) for guest in guests)
     )
 
 
-def _patterns(wanted: Wanted) -> tuple[str, ...]:
-    return wanted.names or (wanted.cluster.nodes if wanted.cluster and not wanted.everything else ())
+def _patterns(wanted: Wanted, chosen: tuple[str, ...]) -> tuple[str, ...]:
+    return chosen or (wanted.cluster.nodes if wanted.cluster and not wanted.everything else ())
 
 
 def _with_hosts(guests: Sequence[Guest], wanted: Wanted, held: frozenset[str], *, changing: bool) -> Selection:
@@ -176,12 +206,12 @@ def _with_hosts(guests: Sequence[Guest], wanted: Wanted, held: frozenset[str], *
 
 
 def _select(guests: Sequence[Guest], wanted: Wanted, held: frozenset[str], *, changing: bool) -> Selection:
-    if wanted.names:
-        return Selection(Choice.ARGUMENTS, "the arguments", _matching(guests, wanted.names, "", wanted.project))
+    if wanted.chosen:
+        return Selection(Choice.ARGUMENTS, "the arguments", _matching(guests, wanted.chosen, "", wanted))
     if wanted.everything:
         return Selection(Choice.ARGUMENTS, "--all", _running(guests, held))
     if wanted.cluster:
-        return _of_cluster(guests, wanted.cluster, wanted.project)
+        return _of_cluster(guests, wanted.cluster, wanted)
     if wanted.project:
         return _of_project(guests, wanted.project)
     if changing:
@@ -190,14 +220,14 @@ def _select(guests: Sequence[Guest], wanted: Wanted, held: frozenset[str], *, ch
     return Selection(Choice.RUNNING, "default: everything that runs", _running(guests, held))
 
 
-def _of_cluster(guests: Sequence[Guest], cluster: Cluster, project: Project | None) -> Selection:
+def _of_cluster(guests: Sequence[Guest], cluster: Cluster, wanted: Wanted) -> Selection:
     choice = Choice.CLUSTER if cluster.asked else Choice.CONFIGURATION
     text = f"[cluster.{cluster.name}] of {cluster.origin}"
     if cluster.nodes:
-        return Selection(choice, text, _matching(guests, cluster.nodes, f", which {text} names", project))
-    if project is None:
+        return Selection(choice, text, _matching(guests, cluster.nodes, f", which {text} names", wanted))
+    if wanted.project is None:
         raise UsageError(f"{text} names no nodes", "add nodes = [...]; only a Vagrant project has nodes without it")
-    found = _of_project(guests, project)
+    found = _of_project(guests, wanted.project)
     return Selection(choice, f"{text}, and {found.text}", found.nodes)
 
 
@@ -220,24 +250,29 @@ def _running(guests: Iterable[Guest], held: frozenset[str]) -> tuple[Selected, .
     )
 
 
-def _matching(
-    guests: Sequence[Guest], patterns: Sequence[str], of: str, project: Project | None
-) -> tuple[Selected, ...]:
+def _matching(guests: Sequence[Guest], patterns: Sequence[str], of: str, wanted: Wanted) -> tuple[Selected, ...]:
     why: dict[Guest, str] = {}
-    called = project.called if project else {}
     for pattern in patterns:
-        _refuse_two_meanings(pattern, guests, called)
-        matching = [guest for guest in guests if _means(pattern, guest)] or _only(pattern, guests)
+        _refuse_two_meanings(pattern, guests, wanted.called)
+        matching = [guest for guest in guests if _means(pattern, guest, wanted)] or _only(pattern, guests)
         if not matching:
-            raise _unknown(pattern, guests, of, called)
+            raise _unknown(pattern, guests, of, wanted)
         for guest in matching:
-            why.setdefault(guest, "named" if pattern in guest.names else f"matches {pattern}")
+            why.setdefault(guest, _why(pattern, guest, wanted.node_names))
     return tuple(Selected(guest, why[guest]) for guest in guests if guest in why)
 
 
-def _means(pattern: str, guest: Guest) -> bool:
+def _why(pattern: str, guest: Guest, node_names: NodeNames) -> str:
+    if name := node_names.name_of(guest, pattern):
+        return f"its Node is {name}"
+    return "named" if pattern in guest.names else f"matches {pattern}"
+
+
+def _means(pattern: str, guest: Guest, wanted: Wanted) -> bool:
     """Whether a name or a glob means a guest; with its connection only by the whole name."""
-    return pattern in guest.names or any(fnmatchcase(name, pattern) for name in (guest.name, guest.recorded))
+    if pattern in guest.names or any(fnmatchcase(name, pattern) for name in (guest.name, guest.recorded)):
+        return True
+    return bool(wanted.node_names.name_of(guest, pattern))
 
 
 def _only(name: str, guests: Sequence[Guest]) -> list[Guest]:
@@ -246,11 +281,11 @@ def _only(name: str, guests: Sequence[Guest]) -> list[Guest]:
     return having if len(having) == 1 else []
 
 
-def _means_yet(pattern: str, guest: Guest, called: Mapping[str, str]) -> bool:
+def _means_yet(pattern: str, guest: Guest, wanted: Wanted) -> bool:
     """Whether a name or a glob means a guest whose name may have changed since, as others of its name came."""
-    if pattern in called.values():
+    if wanted.project and pattern in (called := wanted.called).values():
         return called.get(guest.uuid) == pattern
-    return _means(pattern, guest) or pattern == guest.recorded.removesuffix(f"@{guest.connection}")
+    return _means(pattern, guest, wanted) or pattern == guest.recorded.removesuffix(f"@{guest.connection}")
 
 
 def _refuse_two_meanings(name: str, guests: Sequence[Guest], called: Mapping[str, str]) -> None:
@@ -262,7 +297,19 @@ def _refuse_two_meanings(name: str, guests: Sequence[Guest], called: Mapping[str
         raise UsageError(f"{name!r} is Vagrant's machine {mine[0].name}, and another machine too", f"use {meant}")
 
 
-def _unknown(pattern: str, guests: Sequence[Guest], of: str, called: Mapping[str, str]) -> UsageError:
+def _unknown(pattern: str, guests: Sequence[Guest], of: str, wanted: Wanted) -> UsageError:
+    if homeless := wanted.node_names.homeless.get(pattern):
+        text = f"no machine here is known to be the Node {_listed(homeless)}{of}"
+        return UsageError(text, "clockstep nodes --all lists what is matched; --connect chooses another libvirt")
+    if wanted.selector and pattern == wanted.selector.pattern:
+        text = f"no Node has the labels {wanted.selector.text!r}"
+        return UsageError(text, "kubectl get nodes --show-labels lists all labels")
+    return _no_machine(pattern, guests, of, wanted.called, wanted.node_names.known)
+
+
+def _no_machine(
+    pattern: str, guests: Sequence[Guest], of: str, called: Mapping[str, str], others: Sequence[str]
+) -> UsageError:
     if several := [
         guest.name
         for guest in guests
@@ -270,12 +317,15 @@ def _unknown(pattern: str, guests: Sequence[Guest], of: str, called: Mapping[str
     ]:
         text = f"more than one connection has a node {pattern!r}{of}"
         return UsageError(text, f"use {' or '.join(several)}")
-    names = [guest.name for guest in guests]
+    names = [*(guest.name for guest in guests), *others]
     if near := get_close_matches(pattern, names):
         return UsageError(f"there is no node {pattern!r}{of}", f"did you mean {' or '.join(near)}?")
+    return UsageError(f"there is no node {pattern!r}{of}", f"there are: {_listed(names) or 'none at all'}")
+
+
+def _listed(names: Sequence[str]) -> str:
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    known = ", ".join(names[:SHOWN]) or "none at all"
-    return UsageError(f"there is no node {pattern!r}{of}", f"there are: {known}{more}")
+    return ", ".join(names[:SHOWN]) + more
 
 
 def _refuse_twice(selection: Selection) -> None:

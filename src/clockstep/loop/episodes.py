@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from clockstep.core.checks import agrees, judge, measured, worst
 from clockstep.core.plan import consent, decide
-from clockstep.errors import BusyError, ClockstepError, InternalError, NotRunningError, ReachError
+from clockstep.errors import BusyError, ClockstepError, InternalError, KubernetesError, NotRunningError, ReachError
 from clockstep.loop.run import Run
 from clockstep.model import Cause, Claim, Episode, Facts, Finding, Policy, Step, Trouble, Verdict
 from clockstep.ports import Reference
@@ -86,7 +86,7 @@ def unreached(name: str, cause: Cause, error: ClockstepError, reference: Referen
 
 def troubled(error: ClockstepError) -> Trouble:
     """Return an error as the fact that it is here."""
-    lasting = isinstance(error, ReachError) and error.lasting
+    lasting = isinstance(error, ReachError | KubernetesError) and error.lasting
     return Trouble(error.message, error.hint, lasting, isinstance(error, InternalError), isinstance(error, BusyError))
 
 

@@ -1,6 +1,5 @@
 """Several connections as one: what is done with a machine goes to its own connection, as far as that has the role."""
 
-import threading
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, wait
@@ -12,6 +11,7 @@ from clockstep.errors import ClockstepError, HypervisorError, UsageError
 from clockstep.model import Around, Bridge, Channel, Guest, Happening, Snapshot
 from clockstep.ports import Definition, Events, Inside, Listed, Machines, Power, Reach, Snapshots
 from clockstep.units import SECOND_NS
+from clockstep.waiting import begun
 
 NOTHING: Mapping[str, str] = {}
 PATIENCE_NS = 60 * SECOND_NS
@@ -177,20 +177,6 @@ class Several:
 def lacking(guest: Guest, done: str) -> NoReturn:
     """Raise UsageError for a machine that has no hypervisor here by which this could be done."""
     raise UsageError(f"{guest.name} cannot be {done}: it has no known hypervisor", NO_HYPERVISOR)
-
-
-def begun(job: Callable[[], T]) -> "Future[T]":
-    """Return what a thread that begins now will answer; nothing waits for a thread that never does."""
-    future: Future[T] = Future()
-
-    def work() -> None:
-        try:
-            future.set_result(job())
-        except BaseException as error:  # noqa: BLE001 - raised where the answer is taken
-            future.set_exception(error)
-
-    threading.Thread(target=work, daemon=True).start()
-    return future
 
 
 def _tell_of(address: str, tell: Callable[[Happening], None], happening: Happening) -> None:

@@ -16,7 +16,6 @@ from clockstep.model.clock import (
     Offset,
     Policy,
     Reading,
-    Report,
     Resync,
     Step,
     Summary,
@@ -43,9 +42,11 @@ from clockstep.model.history import (
 )
 from clockstep.model.kubernetes import (
     CLOCK_PROBLEM,
+    KubeAccess,
     KubeCondition,
     KubeEvent,
     KubeNode,
+    KubeState,
 )
 from clockstep.model.machines import (
     Bridge,
@@ -56,6 +57,10 @@ from clockstep.model.machines import (
     Selected,
     Selection,
     What,
+)
+from clockstep.model.report import (
+    KubeReport,
+    Report,
 )
 from clockstep.model.snapshots import (
     Member,
@@ -99,9 +104,12 @@ __all__ = [
     "HostClock",
     "Inside",
     "Issue",
+    "KubeAccess",
     "KubeCondition",
     "KubeEvent",
     "KubeNode",
+    "KubeReport",
+    "KubeState",
     "Level",
     "Member",
     "Offset",

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Literal
 
+from clockstep.model.kubernetes import KubeState
 from clockstep.units import DAY_NS, MILLISECOND_NS, SECOND_NS
 
 
@@ -195,7 +196,7 @@ class Episode:
     moment of the cause is known: `wrong_for_ns` to the first of the good looks that prove it (0 where the very first
     look was good), `proven_ns` to the last of them; both are None where it was not proven. `planned` is what would be
     done, where it was only looked. `decision` is of the last look, and `consent` the option that allows a step which
-    needs it.
+    needs it. `kubernetes` is what a Kubernetes cluster says of the node, if one was asked.
     """
 
     node: str
@@ -213,6 +214,7 @@ class Episode:
     planned: tuple[Action, ...] = ()
     decision: Decision = Decision.NOTHING
     consent: str = ""
+    kubernetes: KubeState | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,13 +235,3 @@ class Summary:
     verdict: Verdict
     largest_ns: int | None
     wrong_for_ns: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """What `status` and `step` print."""
-
-    host: HostClock
-    episodes: tuple[Episode, ...]
-    summary: Summary | None = None
-    schema_version: int = 2

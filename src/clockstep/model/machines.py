@@ -3,6 +3,9 @@
 from dataclasses import dataclass
 from enum import Enum
 
+from clockstep.model.kubernetes import KubeState
+from clockstep.model.report import KubeReport
+
 
 @dataclass(frozen=True, slots=True)
 class Guest:
@@ -54,19 +57,24 @@ class Choice(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Selected:
-    """A machine that a command is about, and why."""
+    """A machine that a command is about, and why; `kubernetes` is what a Kubernetes cluster says of it, if asked."""
 
     guest: Guest
     why: str
+    kubernetes: KubeState | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """What `nodes` prints: the machines that a command is about, and in `text` what decided that, in words."""
+    """What `nodes` prints: the machines that a command is about, and in `text` what decided that, in words.
+
+    `kubernetes` is None if no Kubernetes cluster was asked.
+    """
 
     choice: Choice
     text: str
     nodes: tuple[Selected, ...]
+    kubernetes: KubeReport | None = None
     schema_version: int = 2
 
 

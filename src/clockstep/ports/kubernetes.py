@@ -29,7 +29,7 @@ class KubeReports(Protocol):
         """Remove the condition ClockProblem, and leave all others as they are; nothing if there is none."""
 
     def record(self, event: KubeEvent) -> None:
-        """Record an Event on a Node."""
+        """Record an Event on a Node; one that has happened again takes the place of what it was before."""
 
 
 class KubeCordons(Protocol):

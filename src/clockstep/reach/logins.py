@@ -7,9 +7,9 @@ import subprocess
 from collections.abc import Sequence
 from contextlib import suppress
 
+from clockstep.host.programs import output
 from clockstep.model import Guest
 from clockstep.ports import Login, Ways
-from clockstep.reach.programs import output
 
 SSH = ("ssh",)
 ASKING_S = 10

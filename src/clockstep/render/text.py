@@ -29,6 +29,7 @@ from clockstep.model import (
     Step,
     Verdict,
 )
+from clockstep.render import kubernetes
 from clockstep.render.words import WORDS, cause_text
 from clockstep.units import show_bound, show_duration, show_moment, show_offset, show_shift
 
@@ -47,21 +48,37 @@ class Page(NamedTuple):
 
 def nodes_page(selection: Selection) -> Page:
     """Say which nodes are meant, after a first line on what decided that."""
-    header = ("NODE", "STATE", "CONNECTION", "BECAUSE")
+    header = ("NODE", "STATE", "CONNECTION", "BECAUSE", *kubernetes.header(selection.kubernetes))
     rows = tuple(
-        (one.guest.name, one.guest.state, one.guest.connection or "default", one.why) for one in selection.nodes
+        (
+            one.guest.name,
+            one.guest.state,
+            one.guest.connection or "default",
+            one.why,
+            *kubernetes.cells(one.kubernetes, selection.kubernetes),
+        )
+        for one in selection.nodes
     )
-    return Page((f"chosen by {selection.text}",), header, rows, ())
+    states = {one.guest.name: one.kubernetes for one in selection.nodes}
+    return Page((f"chosen by {selection.text}",), header, rows, tuple(kubernetes.remarks(selection.kubernetes, states)))
 
 
 def status_page(report: Report) -> Page:
     """Say how every node stands, after a first line on the clock that they are compared with."""
-    header = ("NODE", "OFFSET", "AGAINST UTC", "DAEMON SAYS", "VERDICT")
+    header = ("NODE", "OFFSET", "AGAINST UTC", "DAEMON SAYS", "VERDICT", *kubernetes.header(report.kubernetes))
     rows = tuple(
-        (e.node, offset_text(e.after), _against_utc(e.after, report.host), claim_text(e), e.verdict.value)
+        (
+            e.node,
+            offset_text(e.after),
+            _against_utc(e.after, report.host),
+            claim_text(e),
+            e.verdict.value,
+            *kubernetes.cells(e.kubernetes, report.kubernetes),
+        )
         for e in report.episodes
     )
-    return Page((host_line(report.host),), header, rows, tuple(_remarks(report.episodes)))
+    of_cluster = kubernetes.remarks(report.kubernetes, {e.node: e.kubernetes for e in report.episodes})
+    return Page((host_line(report.host),), header, rows, (*_remarks(report.episodes), *of_cluster))
 
 
 def plan_page(report: Report) -> Page:

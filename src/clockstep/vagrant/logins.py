@@ -11,8 +11,8 @@ from pathlib import Path
 
 from clockstep.core.selection import Project
 from clockstep.errors import ReachError
+from clockstep.host.programs import output
 from clockstep.ports import Login, Tell
-from clockstep.reach.programs import output
 from clockstep.vagrant.trust import as_owner, untrusted
 from clockstep.wire import decoded, encoded
 

@@ -1,0 +1,57 @@
+"""The requests that clockstep makes of an API server, over lightkube: objects are plain mappings, as JSON has them."""
+
+from collections.abc import Iterator, Mapping
+from itertools import islice
+from typing import Any
+
+from lightkube import Client
+from lightkube.generic_resource import create_global_resource, create_namespaced_resource
+from lightkube.types import PatchType
+
+Object = Mapping[str, Any]
+
+NODE = create_global_resource("", "v1", "Node", "nodes")
+LEASE = create_namespaced_resource("coordination.k8s.io", "v1", "Lease", "leases")
+EVENT = create_namespaced_resource("", "v1", "Event", "events")
+LEASES = "kube-node-lease"
+EVENTS = "default"
+PAGE = 250
+"""How many objects are asked for at once: each Node is some 20 KB, and ten times that as Python's objects."""
+MOST = 20_000
+"""Four times as many Nodes as Kubernetes is made for."""
+
+
+class Requests:
+    """What one account asks; raises what lightkube does."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    def nodes(self) -> Iterator[Object]:
+        """Give all Nodes, page by page."""
+        return islice(self._client.list(NODE, chunk_size=PAGE), MOST)
+
+    def leases(self) -> Iterator[Object]:
+        """Give the Leases of all Nodes, page by page."""
+        return islice(self._client.list(LEASE, namespace=LEASES, chunk_size=PAGE), MOST)
+
+    def node(self, name: str) -> Object:
+        """Return a Node."""
+        return self._client.get(NODE, name)
+
+    def change_node(self, name: str, change: Object) -> None:
+        """Merge a change into a Node (RFC 7396); one with a resourceVersion is refused if it has changed since."""
+        self._client.patch(NODE, name, dict(change), patch_type=PatchType.MERGE)
+
+    def change_conditions(self, name: str, condition: Object) -> None:
+        """Change one of a Node's conditions; they are merged by their type."""
+        change = {"status": {"conditions": [condition]}}
+        self._client.patch(NODE.Status, name, change, patch_type=PatchType.STRATEGIC)
+
+    def create_event(self, event: Object) -> None:
+        """Create an Event."""
+        self._client.create(EVENT(**event), namespace=EVENTS)
+
+    def change_event(self, name: str, change: Object) -> None:
+        """Merge a change into an Event."""
+        self._client.patch(EVENT, name, dict(change), namespace=EVENTS, patch_type=PatchType.MERGE)

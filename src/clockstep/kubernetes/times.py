@@ -1,0 +1,20 @@
+"""Times as Kubernetes writes them: RFC 3339, in whole seconds (`Time`) or with six decimals (`MicroTime`)."""
+
+from datetime import UTC, datetime, timedelta
+
+from clockstep.core.foreign import bounded
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def moment_ns(text: str) -> int:
+    """Return nanoseconds since 1970. Raises ValueError for what is no time, has no time zone, or is centuries off."""
+    found = datetime.fromisoformat(text)
+    if found.tzinfo is None:
+        raise ValueError("a time without a time zone")
+    return bounded((found - EPOCH) // timedelta(microseconds=1) * 1_000)
+
+
+def text_of(at_ns: int) -> str:
+    """Return a moment in whole seconds, as of `metav1.Time`."""
+    return datetime.fromtimestamp(at_ns // 1_000_000_000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

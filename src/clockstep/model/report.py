@@ -1,0 +1,32 @@
+"""What commands print that look at nodes or correct them."""
+
+from dataclasses import dataclass
+
+from clockstep.model.clock import Episode, HostClock, Summary, Trouble
+
+
+@dataclass(frozen=True, slots=True)
+class KubeReport:
+    """What a Kubernetes cluster was asked for, beside what it says of each node.
+
+    `machineless` are names of Nodes that no machine of these connections is; `doubtful` those that are matched to none
+    because their UUID is that of several. `nodeless` are nodes of the command that are no Node. `trouble` is why the
+    cluster could not be asked, or `lease_trouble` why its leases could not be read.
+    """
+
+    machineless: tuple[str, ...] = ()
+    nodeless: tuple[str, ...] = ()
+    doubtful: tuple[str, ...] = ()
+    trouble: Trouble | None = None
+    lease_trouble: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What `status` and `step` print; `kubernetes` is None if no Kubernetes cluster was asked."""
+
+    host: HostClock
+    episodes: tuple[Episode, ...]
+    summary: Summary | None = None
+    kubernetes: KubeReport | None = None
+    schema_version: int = 2
