@@ -21,11 +21,13 @@ from clockstep.host.systemd_unit import (
     quoted,
     refuse_unreadable,
     refuse_writable,
+    reports_to,
     status,
     uninstall,
     unit_file,
 )
 from clockstep.host.systemd_unit import asked as host_asked
+from clockstep.model import KubeAccess
 
 WORDS = [sys.executable, "-m", "clockstep", "watch", "web-*", "100% sure", "--config", "/etc/clock step.toml"]
 EXPOSED = 20  # of 100, as systemd-analyze counts: 11 is what it calls OK
@@ -55,11 +57,21 @@ def service(*, of_user: bool = False) -> Service:
     return Service(WORDS, Path("/srv"), of_user)
 
 
+CLUSTER = KubeAccess("/etc/clock step/100%.kubeconfig", "prod $1")
+
+
+def reporting(*, of_user: bool = False) -> Service:
+    return service(of_user=of_user)._replace(kubernetes=CLUSTER)
+
+
 def unit(tmp_path: Path, *, of_user: bool) -> Path:
     """The unit as it is installed, without the account that only an installation makes."""
-    text = files(service(of_user=of_user), Path("/"), Path("/home/me"))[
-        unit_file(Path("/"), Path("/home/me"), of_user=of_user)
-    ]
+    return written(service(of_user=of_user), tmp_path)
+
+
+def written(what: Service, tmp_path: Path) -> Path:
+    """The unit of a service, in a file of its own."""
+    text = files(what, Path("/"), Path("/home/me"))[unit_file(Path("/"), Path("/home/me"), of_user=what.of_user)]
     file = tmp_path / UNIT
     file.write_text(text)
     return file
@@ -71,9 +83,9 @@ def analysed(*words: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run([tool, *words], capture_output=True, text=True, check=False, timeout=60)
 
 
-@pytest.mark.parametrize("of_user", [False, True])
-def test_systemd_understands_every_line_of_the_unit(tmp_path: Path, of_user: bool) -> None:
-    done = analysed("verify", "--man=no", "--recursive-errors=no", str(unit(tmp_path, of_user=of_user)))
+@pytest.mark.parametrize("what", [service(), service(of_user=True), reporting(), reporting(of_user=True)])
+def test_systemd_understands_every_line_of_the_unit(tmp_path: Path, what: Service) -> None:
+    done = analysed("verify", "--man=no", "--recursive-errors=no", str(written(what, tmp_path)))
     assert (done.returncode, [line for line in done.stderr.splitlines() if UNIT in line]) == (0, [])
 
 
@@ -88,14 +100,42 @@ def test_the_service_is_confined_by_systemds_own_measure(tmp_path: Path) -> None
     assert done.returncode == 0, done.stdout
 
 
+def test_the_systems_service_gets_its_kubeconfig_from_systemd_and_a_users_reads_it_where_it_is(tmp_path: Path) -> None:
+    system, own = (written(reporting(of_user=of_user), tmp_path).read_text() for of_user in (False, True))
+    assert "\nLoadCredential=kubeconfig:/etc/clock step/100%%.kubeconfig\n" in system
+    assert '--kubeconfig ${CREDENTIALS_DIRECTORY}/kubeconfig --context "prod $$1"\n' in system
+    assert "LoadCredential" not in own
+    assert '--kubeconfig "/etc/clock step/100%%.kubeconfig" --context "prod $$1"\n' in own
+
+
+@pytest.mark.parametrize("of_user", [False, True])
+def test_whoever_uninstalls_learns_which_cluster_was_reported_to(tmp_path: Path, of_user: bool) -> None:
+    assert reports_to(tmp_path, tmp_path, of_user=of_user) is None
+    install(service(of_user=of_user), tmp_path, tmp_path, Systemd())
+    assert reports_to(tmp_path, tmp_path, of_user=of_user) is None
+    install(reporting(of_user=of_user), tmp_path, tmp_path, Systemd())
+    assert reports_to(tmp_path, tmp_path, of_user=of_user) == CLUSTER
+
+
+def test_a_kubeconfig_that_somebody_else_could_change_is_refused_and_one_that_only_root_may_read_is_not(
+    tmp_path: Path,
+) -> None:
+    theirs = tmp_path / "kubeconfig"
+    theirs.touch(0o666)
+    theirs.chmod(0o666)
+    with pytest.raises(UsageError, match=f"can change: {theirs} may be written by everybody"):
+        refuse_writable(service()._replace(kubernetes=KubeAccess(str(theirs))))
+    refuse_writable(service()._replace(kubernetes=KubeAccess("/etc/shadow")))
+
+
 @pytest.mark.parametrize("of_user", [False, True])
 def test_what_was_installed_runs_and_is_removed_without_a_trace(tmp_path: Path, of_user: bool) -> None:
     systemd = Systemd()
-    written = install(service(of_user=of_user), tmp_path, tmp_path / "me", systemd)
-    assert all(MARK in file.read_text().splitlines()[0] for file in written)
+    made = install(service(of_user=of_user), tmp_path, tmp_path / "me", systemd)
+    assert all(MARK in file.read_text().splitlines()[0] for file in made)
     assert systemd.commands[-1].endswith(f"restart {UNIT}")
     assert all(("--user" in command) == of_user for command in systemd.commands if "systemctl" in command)
-    assert uninstall(tmp_path, tmp_path / "me", systemd, of_user=of_user) == written
+    assert uninstall(tmp_path, tmp_path / "me", systemd, of_user=of_user) == made
     assert f"disable --now {UNIT}" in systemd.commands[-2]
     assert [file for file in tmp_path.rglob("*") if file.is_file()] == []
     assert uninstall(tmp_path, tmp_path / "me", systemd, of_user=of_user) == []
@@ -162,10 +202,10 @@ def test_a_rule_that_was_left_over_is_no_service_that_was_there_before(tmp_path:
 def test_polkit_can_read_its_rule_whatever_the_umask(tmp_path: Path) -> None:
     before = os.umask(0o077)
     try:
-        written = install(service(), tmp_path, tmp_path, Systemd())
+        made = install(service(), tmp_path, tmp_path, Systemd())
     finally:
         os.umask(before)
-    assert {file.stat().st_mode & 0o777 for file in written} == {0o644}
+    assert {file.stat().st_mode & 0o777 for file in made} == {0o644}
 
 
 def test_the_two_calls_that_read_this_machines_clock_are_allowed_after_all_that_is_not(tmp_path: Path) -> None:

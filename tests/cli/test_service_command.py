@@ -7,9 +7,10 @@ import pytest
 
 from clockstep.cli import run
 from clockstep.cli.root import root
-from clockstep.cli.service import _words, install
+from clockstep.cli.service import _reported, _words, install
 from clockstep.core.selection import Cluster, Wanted
-from clockstep.errors import UsageError
+from clockstep.errors import KubernetesError, UsageError
+from clockstep.model import KubeAccess
 
 TEST = ["--connect", "test:///default"]
 
@@ -69,6 +70,61 @@ def test_vagrants_variables_are_refused_since_the_service_does_not_have_them(mon
     monkeypatch.setenv("VAGRANT_CWD", "/srv")
     with pytest.raises(UsageError, match="the service would run without your VAGRANT_CWD"):
         words("a")
+
+
+KUBECONFIG = """
+current-context: prod
+contexts: [{{name: prod, context: {{cluster: c, user: u}}}}, {{name: other, context: {{cluster: c, user: u}}}}]
+clusters: [{{name: c, cluster: {{server: "https://127.0.0.1:1"}}}}]
+users: [{{name: u, user: {{{user}}}}}]
+"""
+
+
+def reported(file: Path, *said: str, of_user: bool) -> KubeAccess | None:
+    """Return the cluster that the service reports to for what was said to `service install`."""
+    context = install.make_context("install", ["a", *said])
+    return _reported(context, Wanted(), of_user=of_user)
+
+
+@pytest.mark.parametrize("of_user", [False, True])
+def test_the_service_reports_to_one_file_and_context_whatever_the_current_one_is_later(
+    tmp_path: Path, of_user: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "kubeconfig"
+    file.write_text(KUBECONFIG.format(user="token: secret"))
+    monkeypatch.setenv("KUBECONFIG", str(file))
+    monkeypatch.chdir(tmp_path)
+    assert reported(file, of_user=of_user) is None
+    for said, context in (
+        (["--kubernetes"], "prod"),
+        (["--kubeconfig", "kubeconfig"], "prod"),
+        (["--context", "other"], "other"),
+    ):
+        assert reported(file, *said, of_user=of_user) == KubeAccess(str(file), context)
+        assert words("a", *said) == ["a"]
+
+
+@pytest.mark.parametrize("user", ["tokenFile: token", "client-certificate: a.crt", "exec: {command: login}"])
+def test_a_kubeconfig_that_needs_what_the_services_account_has_not_is_refused_with_the_way_out(
+    tmp_path: Path, user: str
+) -> None:
+    file = tmp_path / "kubeconfig"
+    file.write_text(KUBECONFIG.format(user=user))
+    with pytest.raises(KubernetesError, match=user.partition(":")[0]) as refused:
+        reported(file, "--kubeconfig", str(file), of_user=False)
+    assert "--flatten" in refused.value.hint
+    assert reported(file, "--kubeconfig", str(file), of_user=True) == KubeAccess(str(file), "prod")
+
+
+def test_a_kubeconfig_of_several_files_is_refused_since_the_service_gets_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = [tmp_path / "a", tmp_path / "b"]
+    for file in files:
+        file.write_text(KUBECONFIG.format(user="token: secret"))
+    monkeypatch.setenv("KUBECONFIG", ":".join(map(str, files)))
+    with pytest.raises(KubernetesError, match="several files"):
+        reported(files[0], "--kubernetes", of_user=True)
 
 
 @pytest.mark.parametrize("verb", [["install", "test"], ["install", "tset"], ["status"]])

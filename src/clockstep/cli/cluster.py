@@ -3,10 +3,12 @@
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from socket import gethostname
 from typing import Any
 
 import click
 
+from clockstep.core.condition import writer_name
 from clockstep.core.node_names import look_up
 from clockstep.core.selection import Wanted, unknown
 from clockstep.errors import KubernetesError, UsageError
@@ -43,6 +45,11 @@ def access_of(options: Mapping[str, Any], wanted: Wanted) -> KubeAccess | None:
     if name:
         return replace(by_cluster or KubeAccess(), context=name)
     return by_cluster or (KubeAccess() if wish else None)
+
+
+def writer() -> str:
+    """Return how this host's watchers are called in the conditions that they write."""
+    return writer_name("watch", gethostname())
 
 
 def named(world: World, wanted: Wanted, guests: Sequence[Guest] | None = None) -> Wanted:

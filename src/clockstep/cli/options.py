@@ -170,7 +170,11 @@ def nodes(command: F) -> F:
 def kubernetes(command: F) -> F:
     """Add which Kubernetes cluster is asked, and labels that choose nodes; `nodes` has them already."""
     text = "Select the machines of the Nodes with these labels, as kubectl does."
-    command = click.option("-l", "--selector", type=Text(), metavar="LABELS", help=text)(command)
+    return which_kubernetes(click.option("-l", "--selector", type=Text(), metavar="LABELS", help=text)(command))
+
+
+def which_kubernetes(command: F) -> F:
+    """Add which Kubernetes cluster is asked."""
     text = "Use this context of the kubeconfig.  [default: its current one]"
     command = click.option("--context", "kube_context", type=Text(), metavar="NAME", help=text)(command)
     text = "Use the Kubernetes cluster of this kubeconfig."

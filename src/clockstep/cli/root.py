@@ -20,6 +20,7 @@ COMMANDS = {
     "watch": "clockstep.cli.watch",
     "history": "clockstep.cli.history",
     "service": "clockstep.cli.service",
+    "kubernetes": "clockstep.cli.kubernetes",
     "pause": "clockstep.cli.pause",
     "resume": "clockstep.cli.resume",
     "thaw": "clockstep.cli.thaw",

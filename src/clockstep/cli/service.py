@@ -18,11 +18,15 @@ from clockstep.units import DAY_NS, HOUR_NS, MILLISECOND_NS, MINUTE_NS, SECOND_N
 if TYPE_CHECKING:
     from clockstep.core.selection import Wanted
     from clockstep.host.systemd_unit import Service
+    from clockstep.model import KubeAccess
     from clockstep.ports import World
 
 ROOT = Path("/")
-NOT_KEPT = {"of_user", "yes", "names", "folder", "output", "quiet", "color", "no_headers"}
-"""Options of the installation alone; the service has an output of its own."""
+NOT_KEPT = {
+    *("of_user", "yes", "names", "folder", "output", "quiet", "color", "no_headers"),
+    *("kubernetes", "kubeconfig", "kube_context"),
+}
+"""Options of the installation alone: the service has an output of its own, and one file and context to report to."""
 UNITS = (("d", DAY_NS), ("h", HOUR_NS), ("min", MINUTE_NS), ("s", SECOND_NS), ("ms", MILLISECOND_NS), ("ns", 1))
 USER = click.option(
     "--user/--system", "of_user", default=None, help="Whose systemd to use.  [default: the system's for root]"
@@ -73,6 +77,7 @@ def install(
             _refuse_keys(world, wanted)
         systemd_unit.refuse_without_systemd(ROOT)
         service = _service(context, wanted, world, of_user=mine)
+    before = systemd_unit.reports_to(ROOT, Path.home(), of_user=mine)
     files = systemd_unit.files(service, ROOT, Path.home())
     _tell(
         context, "\n".join([f"would run: {' '.join(service.words[3:])}", *(f"would write: {file}" for file in files)])
@@ -83,7 +88,7 @@ def install(
     if not mine:
         _tell(context, systemd_unit.grants(service))
     _tell(context, "the service is running: see clockstep service status")
-    return 0
+    return _forget(context, before) if before != service.kubernetes else 0
 
 
 install.params = [*watch.command.params, *install.params]
@@ -95,17 +100,18 @@ install.params = [*watch.command.params, *install.params]
 @shared
 @click.pass_context
 def uninstall(context: click.Context, /, of_user: bool | None, *, yes: bool, **_options: Any) -> int:
-    """Stop the service and remove its files."""
+    """Stop the service, and remove its files and the conditions that it wrote in a Kubernetes cluster."""
     from clockstep.host import systemd_unit
 
     mine = _of_user(of_user)
+    reported = systemd_unit.reports_to(ROOT, Path.home(), of_user=mine)
     confirmed(f"stop the service {systemd_unit.UNIT} and remove its files", yes=yes)
     gone = systemd_unit.uninstall(ROOT, Path.home(), systemd_unit.run, of_user=mine)
     for file in gone:
         _tell(context, f"removed {file}")
     if not gone:
         _tell(context, "no service was installed")
-    return 0
+    return _forget(context, reported)
 
 
 @command.command("status", epilog=examples("service status", "service status --user -o json"))
@@ -122,6 +128,25 @@ def status(context: click.Context, /, of_user: bool | None, **_options: Any) -> 
     found = systemd_unit.status(ROOT, Path.home(), systemd_unit.asked, of_user=_of_user(of_user))
     printed(context, found, service_page)
     return Exit.GOOD if found.active == "active" else Exit.UNPROVEN
+
+
+def _forget(context: click.Context, reported: "KubeAccess | None") -> int:
+    """Remove what a service has written in a cluster; if that fails, say how to do it later, and return its code."""
+    if reported is None:
+        return 0
+    from clockstep.cli.cluster import writer
+    from clockstep.cli.exits import of_error
+    from clockstep.errors import ClockstepError
+    from clockstep.flows.conditions import remove_all_own
+    from clockstep.kubernetes.api import KubernetesApi
+
+    try:
+        remove_all_own(KubernetesApi(reported, os.environ), writer(), lambda text: _tell(context, text))
+    except ClockstepError as error:
+        how = f"clockstep kubernetes remove --kubeconfig {reported.kubeconfig} --context {reported.context}"
+        click.echo(f"conditions may be left in the cluster: {error.message}; remove them later: {how}", err=True)
+        return of_error(error)
+    return 0
 
 
 def _of_user(of_user: bool | None) -> bool:
@@ -152,7 +177,25 @@ def _service(context: click.Context, wanted: "Wanted", world: "World", *, of_use
     package, by_agent = Path(systemd_unit.__file__).parents[1], context.params["reach"] != "ssh"
     code = [Path(sys.executable), package, *_imported_from()]
     fixed = _fixed(wanted, world, observes_all=context.params["observe_all"])
-    return systemd_unit.Service(words, Path.cwd(), of_user, by_agent, needed, code, fixed)
+    reported = _reported(context, wanted, of_user=of_user)
+    return systemd_unit.Service(words, Path.cwd(), of_user, by_agent, needed, code, fixed, reported)
+
+
+def _reported(context: click.Context, wanted: "Wanted", *, of_user: bool) -> "KubeAccess | None":
+    """Return the Kubernetes cluster that the service reports to, as it finds it without this environment.
+
+    Raises KubernetesError for a kubeconfig that it could not use, as the system's account has no other file or program.
+    """
+    from clockstep.cli.cluster import access_of
+    from clockstep.kubernetes.api import client_needed
+
+    access = access_of(context.params, wanted)
+    if access is None:
+        return None
+    with client_needed():
+        from clockstep.kubernetes.kubeconfig import pinned
+
+    return pinned(access, os.environ, alone=not of_user)
 
 
 def _words(context: click.Context, wanted: "Wanted") -> list[str]:

@@ -3,7 +3,7 @@
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from hashlib import sha256
@@ -32,6 +32,7 @@ EXAMPLES = examples(
     "watch --all",
     "watch 'web-*' db --every 5s --metrics 9123",
     "watch --cluster prod -o json",
+    "watch --all --kubeconfig /etc/clockstep/kubeconfig",
 )
 
 
@@ -63,6 +64,8 @@ def command(context: click.Context, /, names: tuple[str, ...], *, everything: bo
 
     It listens to libvirt's events, and measures every selected clock periodically for changes without an event. Each
     correction is printed on a line; with -o json as an Episode a line.
+
+    With --kubernetes it keeps the condition ClockProblem of each Node, and records corrections as Events on it.
 
     SIGHUP makes it read its configuration again.
     """
@@ -102,9 +105,10 @@ def command(context: click.Context, /, names: tuple[str, ...], *, everything: bo
     manager = ServiceManager(Notifier(os.environ, world.clock))
     with world.locks.hold([Guest("this selection of nodes", _identity(wanted), "")], SAME_WATCH_NS):
         configured = _Configured(context, names, wanted, world, everything=everything)
-        metrics = _metrics(options["metrics"], tell)
+        reported, is_up = _reported(world, configured, warn)
+        metrics = _metrics(options["metrics"], tell, is_up)
         printing = EpisodeLines(lines.out, as_json=as_json(context))
-        sinks: list[Sink] = [printing, *([metrics] if metrics else []), manager, *_behind(configured, warn)]
+        sinks: list[Sink] = [printing, *metrics, manager, *reported, *_behind(configured, warn)]
         watcher = Watcher(world, configured.orders(), sinks, sightings(), configured.again, manager)
         watcher.run(every, control)
     lines.end()
@@ -160,6 +164,12 @@ class _Configured:
         self.wanted = wanted
         return self.orders()
 
+    def tolerance_ns(self) -> int:
+        """Return the largest offset that is within tolerance."""
+        from clockstep.cli.session import policy_of
+
+        return policy_of(self._context, self.wanted).tolerance_ns
+
     def hook(self) -> Sequence[str]:
         """Return the command that is run after a node was corrected."""
         return self.wanted.cluster.on_corrected if self.wanted.cluster else ()
@@ -186,6 +196,7 @@ def _orders(context: click.Context, wanted: "Wanted") -> "Orders":
 
 def _asked_again(context: click.Context, names: Sequence[str], before: "Wanted", *, everything: bool) -> "Wanted":
     """Return what the configuration says now. Raises UsageError where it is broken, or wants other connections."""
+    from clockstep.cli.cluster import access_of
     from clockstep.cli.session import asked
     from clockstep.core.selection import addresses
     from clockstep.errors import UsageError
@@ -193,6 +204,8 @@ def _asked_again(context: click.Context, names: Sequence[str], before: "Wanted",
     wanted = asked(context, names, everything=everything)
     if addresses(wanted) != addresses(before):
         raise UsageError("its connections have changed", "restart the watcher to use them")
+    if access_of(context.params, wanted) != access_of(context.params, before):
+        raise UsageError("its Kubernetes cluster has changed", "restart the watcher to use it")
     return wanted
 
 
@@ -220,11 +233,25 @@ def _behind(configured: _Configured, warn: "Tell") -> "list[Sink]":
     ]
 
 
-def _metrics(address: str | None, tell: "Tell") -> "Metrics | None":
+def _reported(world: "World", configured: _Configured, warn: "Tell") -> "tuple[list[Sink], Callable[[], bool | None]]":
+    """Return what reports to the Kubernetes cluster, if one is named, and what says whether it takes that."""
+    if world.kubernetes is None:
+        return [], lambda: None
+    from clockstep.cli.cluster import writer
+    from clockstep.sinks.kubernetes import KubernetesSink, MachineNodes
+    from clockstep.sinks.reporter import Reporter
+
+    finder = MachineNodes(world.kubernetes, world.clock, warn)
+    reporter = Reporter(world.kubernetes, writer(), world.clock, world.reference, warn, finder)
+    reporter.start()
+    return [KubernetesSink(reporter, finder, configured.tolerance_ns)], lambda: reporter.up
+
+
+def _metrics(address: str | None, tell: "Tell", kubernetes_up: "Callable[[], bool | None]") -> "list[Metrics]":
     if address is None:
-        return None
+        return []
     from clockstep.sinks.metrics import Metrics
 
-    metrics = Metrics()
+    metrics = Metrics(kubernetes_up=kubernetes_up)
     tell("", f"metrics are served at {metrics.serve(address)}")
-    return metrics
+    return [metrics]

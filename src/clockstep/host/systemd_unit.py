@@ -6,12 +6,13 @@ Everything written here begins with `MARK`, and only what does is ever replaced 
 import subprocess
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 from clockstep.errors import ClockstepError, UsageError
 from clockstep.host.trust import objection
+from clockstep.model import KubeAccess
 
 UNIT = "clockstep-watch.service"
 ACCOUNT = "clockstep"
@@ -81,6 +82,17 @@ TAIL = """
 WantedBy={target}
 """
 
+# systemd reads it as root, so that nobody else need be able to (systemd.exec(5), "Credentials").
+CREDENTIAL = "LoadCredential=kubeconfig:{kubeconfig}\n"
+CREDENTIAL_FILE = "${CREDENTIALS_DIRECTORY}/kubeconfig"
+
+# systemd passes over such a section (systemd.unit(5)): it is for whoever uninstalls the service.
+REPORTS_TO = """
+[X-Clockstep]
+Kubeconfig={kubeconfig}
+Context={context}
+"""
+
 SYSUSERS = f'# {MARK}\nu {ACCOUNT} - "clockstep watch" /var/lib/clockstep-watch\n'
 
 RULES = """\
@@ -117,7 +129,7 @@ class Service(NamedTuple):
     """What is to run: `words` are the command line, `folder` is where it is to run, `of_user` whose systemd runs it.
 
     `needed` are files that it reads, and `code` is where programs and modules that it runs are. `domains` are the UUIDs
-    of all that it is about, where that is fixed.
+    of all that it is about, where that is fixed. `kubernetes` is the cluster that it reports to, by file and context.
     """
 
     words: Sequence[str]
@@ -127,6 +139,7 @@ class Service(NamedTuple):
     needed: Sequence[Path] = ()
     code: Sequence[Path] = ()
     domains: Sequence[str] = ()
+    kubernetes: KubeAccess | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,9 +155,12 @@ class ServiceStatus:
 
 def files(service: Service, root: Path, home: Path) -> dict[Path, str]:
     """Return what is to be written where; `root` is `/`, but in tests."""
-    head = HEAD.format(mark=MARK, command=" ".join(map(quoted, service.words)), folder=escaped(str(service.folder)))
+    head = HEAD.format(mark=MARK, command=command_line(service), folder=escaped(str(service.folder)))
+    reported = REPORTS_TO.format(**asdict(service.kubernetes)) if service.kubernetes else ""
     if service.of_user:
-        return {unit_file(root, home, of_user=True): head + CONFINED + TAIL.format(target="default.target")}
+        return {unit_file(root, home, of_user=True): head + CONFINED + TAIL.format(target="default.target") + reported}
+    if service.kubernetes:
+        head += CREDENTIAL.format(kubeconfig=escaped(service.kubernetes.kubeconfig))
     at_home = any(path.is_relative_to("/home") for path in (service.folder, *service.needed))
     of_system = OF_SYSTEM.format(account=ACCOUNT, home="read-only" if at_home else "yes")
     domains = ", ".join(f'"{uuid}"' for uuid in service.domains)
@@ -152,8 +168,26 @@ def files(service: Service, root: Path, home: Path) -> dict[Path, str]:
     return {
         root / "etc/sysusers.d/clockstep.conf": SYSUSERS,
         root / "etc/polkit-1/rules.d/60-clockstep.rules": rules,
-        unit_file(root, home, of_user=False): head + CONFINED + of_system + TAIL.format(target="multi-user.target"),
+        unit_file(root, home, of_user=False): (
+            head + CONFINED + of_system + TAIL.format(target="multi-user.target") + reported
+        ),
     }
+
+
+def command_line(service: Service) -> str:
+    """Return what ExecStart= has: the words, and the cluster that is reported to."""
+    words = [quoted(word) for word in service.words]
+    if service.kubernetes:
+        file = quoted(service.kubernetes.kubeconfig) if service.of_user else CREDENTIAL_FILE
+        words += ["--kubeconfig", file, "--context", quoted(service.kubernetes.context)]
+    return " ".join(words)
+
+
+def reports_to(root: Path, home: Path, *, of_user: bool) -> KubeAccess | None:
+    """Return the Kubernetes cluster that the installed service reports to; None if it is none, or not installed."""
+    text = refuse_others(unit_file(root, home, of_user=of_user)) or ""
+    said = dict(line.split("=", 1) for line in text.partition("[X-Clockstep]")[2].splitlines() if "=" in line)
+    return KubeAccess(said["Kubeconfig"], said.get("Context", "")) if "Kubeconfig" in said else None
 
 
 def unit_file(root: Path, home: Path, *, of_user: bool) -> Path:
@@ -276,7 +310,8 @@ def refuse_writable(service: Service) -> None:
         made = "python3 -m venv /opt/clockstep && /opt/clockstep/bin/pip install FOLDER_OF_ITS_SOURCES"
         hint = f"as root: {made}, then run /opt/clockstep/bin/clockstep; or use --user for your own service"
         raise UsageError(f"the system's service would run code that somebody can change: {why}", hint)
-    if why := objection(_with_folders([service.folder, *service.needed]), ()):
+    read = [Path(service.kubernetes.kubeconfig)] if service.kubernetes else []
+    if why := objection(_with_folders([service.folder, *service.needed, *read]), ()):
         hint = "put it in a folder that only root may write, such as /etc; or use --user for your own service"
         raise UsageError(f"the system's service would trust what somebody can change: {why}", hint)
 

@@ -2,7 +2,8 @@
 
 import re
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -141,12 +142,19 @@ class KubernetesApi:
         """Return the connection; the client is imported with the first one, which takes as long as many a look."""
         with self._lock:
             if self._made is None:
-                try:
+                with client_needed():
                     from clockstep.kubernetes.client import Connection
-                except ImportError as error:
-                    raise KubernetesError(f"no client for Kubernetes: {error}", INSTALL, lasting=True) from error
                 self._made = Connection(self._access, self._environ)
             return self._made
+
+
+@contextmanager
+def client_needed() -> Iterator[None]:
+    """Import what is in the extra alone. Raises KubernetesError if that is not installed."""
+    try:
+        yield
+    except ImportError as error:
+        raise KubernetesError(f"no client for Kubernetes: {error}", INSTALL, lasting=True) from error
 
 
 def _read_leases(requests: "Requests") -> dict[str, Lease]:

@@ -19,6 +19,10 @@ MOST_BYTES = 4 << 20
 SHOWN = 10
 PATHS = ("certificate-authority", "client-certificate", "client-key", "tokenFile")
 HINT = "choose another with --kubeconfig or --context; kubectl config get-contexts lists them"
+FLATTEN = (
+    "give it a kubeconfig with a token or certificates in it: kubectl config view --raw --flatten --minify; "
+    "deploy/kubernetes has an account for it"
+)
 Entries = dict[str, dict[str, Any]]
 
 
@@ -69,6 +73,23 @@ def target(access: KubeAccess, environ: Mapping[str, str]) -> Target:
     if access.passive:
         _refuse_active(user, where)
     return Target(name, cluster, user)
+
+
+def pinned(access: KubeAccess, environ: Mapping[str, str], *, alone: bool = False) -> KubeAccess:
+    """Return the same context by its file and name, for a program that runs without this environment.
+
+    Raises KubernetesError as `target` does, and if several files are meant; with `alone` also for a context that needs
+    another file or program, which an account of its own may not have.
+    """
+    files, found = _files(access, environ), target(access, environ)
+    if len(files) > 1:
+        text = f"the kubeconfig is several files: {', '.join(map(str, files))}"
+        raise KubernetesError(text, "name one with --kubeconfig", lasting=True)
+    needs = [key for key in (*PATHS, "exec") if alone and (found.cluster.get(key) or found.user.get(key))]
+    if needs:
+        text = f"the context {found.context!r} of {files[0]} needs what the service may not read: {', '.join(needs)}"
+        raise KubernetesError(text, FLATTEN, lasting=True)
+    return KubeAccess(str(files[0].absolute()), found.context)
 
 
 def _files(access: KubeAccess, environ: Mapping[str, str]) -> Sequence[Path]:

@@ -2,16 +2,55 @@
 
 from collections.abc import Callable, Sequence
 
-from clockstep.model import Episode
-from clockstep.ports import Listed
-from clockstep.sinks.reporter import Reporter
+from clockstep.core.matching import match
+from clockstep.model import Episode, Guest
+from clockstep.ports import Clock, KubeNodes, Listed, Tell
+from clockstep.sinks.reporter import Absent, Finder, Reporter
+from clockstep.units import MINUTE_NS, SECOND_NS
+
+AGAIN_NS, LONGEST_NS = 10 * SECOND_NS, 10 * MINUTE_NS
+"""How soon Nodes are listed again for a machine that is none: at first, and when that brought nothing new for long."""
+
+
+class MachineNodes(Finder):
+    """Finds the Nodes of machines by their UUIDs. A machine that is none yet may be one when Nodes are listed again."""
+
+    def __init__(self, cluster: KubeNodes, clock: Clock, tell: Tell) -> None:
+        self.guests: Sequence[Guest] = ()
+        self._cluster, self._clock, self._tell = cluster, clock, tell
+        self._names: dict[str, str] = {}
+        self._doubtful: set[str] = set()
+        self._wait_ns, self._next_ns = AGAIN_NS, 0
+
+    def node(self, machine: str) -> str:
+        """Return the name of the Node that the machine with this UUID is."""
+        if machine not in self._names and self._clock.monotonic_ns() >= self._next_ns:
+            self._list()
+        if machine not in self._names:
+            raise Absent(self._next_ns)
+        return self._names[machine]
+
+    def lose(self, machine: str) -> None:
+        """Look for the machine among the Nodes as they are listed then: its Node may have another name by now."""
+        self._names.pop(machine, None)
+
+    def _list(self) -> None:
+        """List the Nodes, the more rarely the longer that brings nothing new."""
+        matching = match(self.guests, self._cluster.nodes())
+        names = {uuid: node.name for (_, uuid), node in matching.by_key.items()}
+        self._wait_ns = AGAIN_NS if names != self._names else min(2 * self._wait_ns, LONGEST_NS)
+        self._names, self._next_ns = names, self._clock.monotonic_ns() + self._wait_ns
+        for name in sorted({node.name for node in matching.doubtful} - self._doubtful):
+            self._doubtful.add(name)
+            self._tell("", f"{name}: which machine it is cannot be told by its UUID, so nothing is reported of it")
 
 
 class KubernetesSink:
     """Gives each Episode to a reporter, by the machine's UUID; one that is listed no more is reported as gone."""
 
-    def __init__(self, reporter: Reporter, tolerance_ns: Callable[[], int]) -> None:
+    def __init__(self, reporter: Reporter, finder: MachineNodes, tolerance_ns: Callable[[], int]) -> None:
         self._reporter = reporter
+        self._finder = finder
         self._tolerance_ns = tolerance_ns
         self._listed: dict[str, Listed] = {}
         self._uuids: dict[str, str] = {}
@@ -19,8 +58,9 @@ class KubernetesSink:
     def surveyed(self, listed: Sequence[Listed]) -> None:
         """Take what the hypervisors listed; of one that does not answer, what it listed before counts."""
         self._listed.update({one.connection: one for one in listed if one.error is None})
-        before = set(self._uuids.values())
-        self._uuids = {guest.name: guest.uuid for one in self._listed.values() for guest in one.guests}
+        guests = [guest for one in self._listed.values() for guest in one.guests]
+        before, self._uuids = set(self._uuids.values()), {guest.name: guest.uuid for guest in guests}
+        self._finder.guests = guests
         for uuid in before.difference(self._uuids.values()):
             self._reporter.gone(uuid)
 

@@ -28,7 +28,12 @@ RIGHT_AFTER_S = (0.1, 0.2, 0.3, 0.5, 0.75, 1, 1.5, 2, 3, 5, 10, 30, 60, 300)
 class Metrics(Collector):
     """All that is known of the nodes now, and what was done to them since the watcher began."""
 
-    def __init__(self, host: Callable[[], HostClock] = read_host_clock) -> None:
+    def __init__(
+        self,
+        host: Callable[[], HostClock] = read_host_clock,
+        kubernetes_up: Callable[[], bool | None] = lambda: None,
+    ) -> None:
+        self._kubernetes_up = kubernetes_up
         self.registry = CollectorRegistry()
         self._lock = threading.Lock()
         self._listed: dict[str, Listed] = {}
@@ -95,6 +100,9 @@ class Metrics(Collector):
         if host.synchronised:
             family.add_metric([], host.max_error_ns / SECOND_NS)
         yield family
+        if (up := self._kubernetes_up()) is not None:
+            text = "Whether the Kubernetes cluster took what was last reported to it."
+            yield GaugeMetricFamily("clockstep_kubernetes_up", text, value=up)
 
     def serve(self, address: str) -> str:
         """Serve them from now on, and return where. Raises UsageError where that cannot be done."""

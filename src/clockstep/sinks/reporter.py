@@ -12,6 +12,7 @@ from clockstep.core.condition import clock_state, condition, writer_of
 from clockstep.core.condition_schedule import Due, beat, failed, is_fresh, looked, patience, put_off, wrote
 from clockstep.core.kube_events import Waiting, events_of
 from clockstep.errors import InternalError, KubernetesError
+from clockstep.flows.conditions import remove_own
 from clockstep.model import Episode, KubeCondition
 from clockstep.ports import Clock, KubeReports, Reference, Tell
 from clockstep.render.words import cause_text
@@ -228,9 +229,7 @@ class Reporter:
 
     def _remove(self, machine: str) -> None:
         node = self._finder.node(machine)
-        found = self._reports.condition(node)
-        if found and writer_of(found) == self._writer:
-            self._reports.remove_condition(node)
+        remove_own(self._reports, node, self._writer)
         self._forget(machine)
 
     def _record(self, machine: str) -> None:

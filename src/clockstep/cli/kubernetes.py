@@ -1,0 +1,76 @@
+"""`clockstep kubernetes`: what watchers have left in a Kubernetes cluster."""
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from clockstep.cli.context import option
+from clockstep.cli.options import between, confirmed, examples, shared, which_kubernetes, yes
+from clockstep.errors import UsageError, visible
+
+if TYPE_CHECKING:
+    from clockstep.kubernetes.api import KubernetesApi
+
+
+@click.group("kubernetes")
+@between
+def command(**_options: Any) -> None:
+    """Manage what `clockstep watch` reports to a Kubernetes cluster."""
+
+
+@command.command(
+    "remove",
+    epilog=examples(
+        "kubernetes remove",
+        "kubernetes remove 'worker-*' --context prod --yes",
+        "kubernetes remove --any-writer --kubeconfig /etc/clockstep/kubeconfig",
+    ),
+)
+@click.argument("names", nargs=-1, metavar="[NODE]...")
+@click.option("--any-writer", is_flag=True, help="Also remove what other hosts' watchers or other programs wrote.")
+@yes
+@which_kubernetes
+@shared
+@click.pass_context
+def remove(context: click.Context, /, names: tuple[str, ...], *, any_writer: bool, yes: bool, **_options: Any) -> int:
+    """Remove the condition ClockProblem that this host's watcher wrote, from these Nodes or from all.
+
+    NODE may be a glob. A watcher that still runs writes its condition again within minutes; `clockstep service
+    uninstall` removes the service and its conditions.
+    """
+    from clockstep.cli.cluster import writer
+    from clockstep.core.condition import writer_of
+    from clockstep.flows.conditions import remove_own, with_condition
+
+    cluster = _cluster(context)
+    found = {node.name: writer_of(node.problem) for node in with_condition(cluster, names) if node.problem}
+    chosen = {node: by for node, by in found.items() if any_writer or by == writer()}
+    for node in sorted(found.keys() - chosen.keys()):
+        by = found[node] or "another program"
+        _tell(context, f"{node}: its condition was written by {by}, so it is left; --any-writer removes it")
+    if not chosen:
+        _tell(context, "there is no condition to remove")
+        return 0
+    confirmed(f"remove the condition ClockProblem of {visible(', '.join(chosen))}", yes=yes)
+    for node, by in chosen.items():
+        if remove_own(cluster, node, by):
+            _tell(context, f"removed the condition of {node}")
+    return 0
+
+
+def _cluster(context: click.Context) -> "KubernetesApi":
+    """Return the cluster that is meant: of the options, the configuration, KUBECONFIG or ~/.kube/config."""
+    from clockstep.cli.cluster import access_of
+    from clockstep.cli.session import asked
+    from clockstep.kubernetes.api import KubernetesApi
+    from clockstep.model import KubeAccess
+
+    if context.params["kubernetes"] is False:
+        raise UsageError("--no-kubernetes leaves no cluster to ask", "leave it out")
+    return KubernetesApi(access_of(context.params, asked(context)) or KubeAccess(), os.environ)
+
+
+def _tell(context: click.Context, text: str) -> None:
+    if not option(context, "quiet"):
+        click.echo(visible(text), err=True)

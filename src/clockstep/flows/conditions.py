@@ -1,0 +1,46 @@
+"""Conditions that a writer has left on Nodes: which there are, and their removal."""
+
+from collections.abc import Callable, Sequence
+from fnmatch import fnmatchcase
+from typing import Protocol
+
+from clockstep.core.condition import writer_of
+from clockstep.errors import UsageError
+from clockstep.model import KubeNode
+from clockstep.ports import KubeNodes, KubeReports
+
+
+class Reported(KubeNodes, KubeReports, Protocol):
+    """A cluster whose Nodes may be listed and reported on."""
+
+
+def remove_own(reports: KubeReports, node: str, writer: str) -> bool:
+    """Remove a Node's condition if this writer wrote it last; return whether it did."""
+    found = reports.condition(node)
+    if found is None or writer_of(found) != writer:
+        return False
+    reports.remove_condition(node)
+    return True
+
+
+def with_condition(cluster: KubeNodes, patterns: Sequence[str] = ()) -> list[KubeNode]:
+    """Return the Nodes that have the condition, of those with these names or globs, or of all.
+
+    Raises UsageError for a name that no Node has.
+    """
+    nodes = cluster.nodes()
+    for pattern in patterns:
+        if not any(fnmatchcase(node.name, pattern) for node in nodes):
+            raise UsageError(f"there is no Node {pattern!r} in the cluster", "kubectl get nodes lists them")
+    return [
+        node
+        for node in nodes
+        if node.problem and (not patterns or any(fnmatchcase(node.name, one) for one in patterns))
+    ]
+
+
+def remove_all_own(cluster: Reported, writer: str, tell: Callable[[str], None]) -> None:
+    """Remove all conditions that this writer wrote, and tell of each."""
+    for node in with_condition(cluster):
+        if node.problem and writer_of(node.problem) == writer and remove_own(cluster, node.name, writer):
+            tell(f"removed the condition of {node.name}")
