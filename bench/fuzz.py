@@ -49,7 +49,7 @@ from clockstep.render.output import json_line
 from clockstep.render.text import episode_line, history_page
 from clockstep.vagrant.logins import parse_ssh_config
 from clockstep.wire import decoded, encoded
-from clockstep.workloads import survey
+from clockstep.workloads import certificates, survey
 from harness import Results
 
 BATCH = 200
@@ -70,7 +70,8 @@ DOMAIN = (
 )
 SNAPSHOT = (
     "<domainsnapshot><name>base</name><state>paused</state><creationTime>1800000000</creationTime><description>"
-    'clockstep: {"set": "a", "members": ["x"], "created_ns": 1800000000000000000, "frozen": ["kubepods.slice"]}'
+    'clockstep: {"set": "a", "members": ["x"], "created_ns": 1800000000000000000, "frozen": ["kubepods.slice"], '
+    '"certificates": [{"path": "/a", "subject": "b", "not_before_ns": 1, "not_after_ns": 2}]}'
     "</description><memory snapshot='internal'/><disks><disk name='vda' snapshot='external'/></disks></domainsnapshot>"
 )
 INSIDE = "".join(
@@ -92,6 +93,14 @@ WORKLOADS = (
     "#clockstep unified\nyes\n#clockstep cgroups\nkubepods.slice\n#clockstep static\n3\n#clockstep kubelet\n9\n"
     '#clockstep crictl\n{"items": [{"metadata": {"namespace": "a", "name": "b", "uid": "c-d"}, "annotations": {}}]}\n'
     "#clockstep end\n"
+)
+CERTIFICATE = (
+    "#clockstep file /etc/kubernetes/pki/a.crt\n-----BEGIN CERTIFICATE-----\n"
+    "MIHvMIGioAMCAQICFCC16wr5vB/wlAN754gKNQ81JxGWMAUGAytlcDAYMRYwFAYDVQQDDA1zeXN0ZW06bm9kZTphMB4XDTIzMTEx"
+    "NDIyMTMyMFoXDTI3MDExNTA4MDAwMFowGDEWMBQGA1UEAwwNc3lzdGVtOm5vZGU6YTAqMAUGAytlcAMhAIthkgNJcXUhk5Y4Hfna"
+    "K6O1lkS6EjdyNbPK77oRf38oMAUGAytlcANBAM/MUe3g/EdyL9qoN9R6bicRydMwLBM1TGwKeHW4RqjUNyXZVUA3t0V05UYCtqi8"
+    "/EBEMRcq4cbikY+PhQ/AOwY="
+    "\n-----END CERTIFICATE-----\n#clockstep unreadable /a\n#clockstep end\n"
 )
 PLAN = (
     "#clockstep system\ndebian 13\n#clockstep manager\napt-get\n#clockstep chrony\n4.6\n#clockstep clock\n"
@@ -245,6 +254,7 @@ PARSERS = (
     Parser("setup's plan", setup.parse, (PLAN,)),
     Parser("setup's status", setup.read_status, ("working\nactive\nwriting\n", "done\ninactive\n")),
     Parser("workloads", survey.parse, (WORKLOADS,)),
+    Parser("certificates", certificates.read, (CERTIFICATE,)),
     Parser(
         "a step's fate", lambda text: injection.added(Output(0, text, text), ""), ("done -1 5\n", "begun", "closed")
     ),

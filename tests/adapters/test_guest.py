@@ -10,7 +10,7 @@ from clockstep.daemons.setup import EMBEDDED, STORE, script
 from clockstep.flows.agent import SCRIPT
 from clockstep.guest import FOLDER, INCLUSION, NOTE, PLACEHOLDER, program
 from clockstep.reach import guard, injection, ssh
-from clockstep.workloads import freezer, survey
+from clockstep.workloads import certificates, freezer, survey
 
 FILES = sorted(str(path.relative_to(FOLDER)) for path in FOLDER.glob("*/**/*") if path.suffix in {".sh", ".pl", ".py"})
 SHELL = {
@@ -25,6 +25,7 @@ SHELL = {
     "storing the setup": STORE,
     "agent": SCRIPT,
     "workloads": survey.LOOK,
+    "certificates": certificates.READ,
     "a freezer's guard": freezer.GUARD,
     "prepare": freezer.PREPARE,
     "freeze": freezer.FREEZE,

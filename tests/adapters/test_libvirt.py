@@ -4,12 +4,14 @@ import contextlib
 import random
 import signal
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import libvirt
 import pytest
 
+from clockstep.core.certificates import LONGEST, MOST
 from clockstep.errors import (
     ConfinedError,
     ExecBlockedError,
@@ -30,7 +32,7 @@ from clockstep.machines.libvirt.hypervisor import Libvirt
 from clockstep.machines.libvirt.inside import OfGuest
 from clockstep.machines.libvirt.marks import describe_snapshot, parse_snapshot
 from clockstep.machines.libvirt.pool import Lease
-from clockstep.model import Happening, Snapshot, What
+from clockstep.model import Certificate, Happening, Snapshot, What
 from clockstep.ports import Reach, Ways
 from clockstep.units import SECOND_NS
 from conftest import until
@@ -47,6 +49,8 @@ DOMAIN = (
 CHANNEL = "<channel type='unix'><target type='virtio' name='org.qemu.guest_agent.0'/></channel>"
 OTHER_CHANNEL = "<channel type='unix'><target type='virtio' name='com.redhat.spice.0'/></channel>"
 MARKED = Snapshot("base", 1_800_000_000_000_000_001, "set-1", ("node1", "node2"))
+CERTIFICATE = Certificate("/etc/a.crt", "system:node:a", 5, None)
+HUGE = '{"set":"s","members":["a"],"created_ns":%d,"certificates":[{"path":"a","subject":"a","not_before_ns":%d}]}'
 
 
 def refusal(code: int, text: str) -> libvirt.libvirtError:
@@ -57,6 +61,15 @@ def refusal(code: int, text: str) -> libvirt.libvirtError:
 
 def test_what_is_written_into_a_description_is_read_back() -> None:
     assert parse_snapshot(describe_snapshot(MARKED)) == MARKED
+    for certificates in ((), (CERTIFICATE,), (CERTIFICATE, replace(CERTIFICATE, not_after_ns=7))):
+        marked = replace(MARKED, certificates=certificates)
+        assert parse_snapshot(describe_snapshot(marked)) == marked
+
+
+def test_what_somebody_else_wrote_of_certificates_is_bounded() -> None:
+    marked = replace(MARKED, certificates=(replace(CERTIFICATE, subject="x" * 10_000),) * 10_000)
+    kept = parse_snapshot(describe_snapshot(marked)).certificates
+    assert kept == (replace(CERTIFICATE, subject="x" * LONGEST),) * MOST
 
 
 def test_a_mark_is_found_among_other_lines() -> None:
@@ -64,7 +77,18 @@ def test_a_mark_is_found_among_other_lines() -> None:
     assert parse_snapshot(xml) == Snapshot("base", 7, "s", ("a",))
 
 
-@pytest.mark.parametrize("text", ["", "by hand", "clockstep: not json", 'clockstep: {"set": 1}', "clockstep: "])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "by hand",
+        "clockstep: not json",
+        'clockstep: {"set": 1}',
+        "clockstep: ",
+        f"clockstep: {HUGE % (2**70, 1)}",
+        f"clockstep: {HUGE % (1, 2**70)}",
+    ],
+)
 def test_a_snapshot_without_a_readable_mark_is_another_tools(text: str) -> None:
     assert parse_snapshot(DESCRIBED.format(name="x", text=text)) == Snapshot("x", 1_800_000_000 * 10**9)
 

@@ -16,6 +16,7 @@ from clockstep.core.setup import FileChange, SetupNode, SetupOutcome, SetupPlan,
 from clockstep.host.systemd_unit import ServiceStatus
 from clockstep.model import (
     Cause,
+    Certificate,
     Choice,
     Claim,
     Diagnosis,
@@ -31,6 +32,7 @@ from clockstep.model import (
     Issue,
     Level,
     Member,
+    NodeCertificates,
     Offset,
     Outcome,
     Reading,
@@ -69,7 +71,7 @@ from clockstep.render.text import plan_page as step_plan_page
 
 GOLDEN = Path(__file__).parent / "golden"
 WIDTHS = (80, 100, 120)
-MS, SECOND = 1_000_000, 1_000_000_000
+MS, SECOND, DAY = 1_000_000, 1_000_000_000, 86_400_000_000_000
 NOW = 1_790_000_000 * SECOND
 HOST = HostClock(synchronised=True, max_error_ns=3 * MS)
 CHRONY = Claim(
@@ -148,6 +150,10 @@ DONE = SetupReport(
         SetupNode("node-2", SetupOutcome.FAILED, "not verified in time: chronyd does not follow a server"),
     ),
 )
+CERTIFICATE = Certificate(
+    "/var/lib/kubelet/pki/kubelet-client-current.pem", "system:node:node-1", NOW - 400 * DAY, NOW - 35 * DAY
+)
+LAPSED = NodeCertificates("node-1", (CERTIFICATE, Certificate("/etc/kubernetes/pki/ca.crt", "", NOW + DAY)))
 SNAPSHOTS = SnapshotList(
     (
         SnapshotSet("theirs", None, NOW - 90_000 * SECOND, (), ("node-2",), complete=True),
@@ -165,6 +171,7 @@ SET = SetReport(
     stalled_ns=274 * MS,
     remarks=("node-2: its snapshot has no memory state, so it boots",),
     freezes=(Freeze("node-1", ("kubepods.slice",), still_ns=812 * MS, thaw=Thaw.PROVEN),),
+    lapsed=(LAPSED,),
 )
 PARTIAL = SetReport(
     HOST,

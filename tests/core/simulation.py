@@ -18,6 +18,7 @@ from clockstep.ports import Instant, Listed
 from clockstep.reach import guard
 from clockstep.reach.agent import AgentReach
 from clockstep.reach.injection import CHOICE, MEMORY, PERL
+from clockstep.workloads.certificates import READ
 
 SECOND = 1_000_000_000
 MILLISECOND = 1_000_000
@@ -97,6 +98,7 @@ class SimGuest:
     synchronised_at: int | None = 0
     guarded: bool = False
     guard_latency_ns: int = 20 * MILLISECOND
+    certificates: str = ""
     commands: list[str] = field(default_factory=list)
     steps: list[int] = field(default_factory=list)
     memory: dict[str, str] = field(default_factory=dict)
@@ -194,7 +196,8 @@ class SimGuest:
             in_sync_in = (self.synchronised_at or self.clock.mono + 10 * SECOND) - self.clock.mono
             self.pass_ns(min(max(0, in_sync_in), 2 * SECOND))
             return 0 if in_sync_in <= 2 * SECOND else 124, "", ""
-        return 127, "", "not found"
+        found = f"{self.certificates}\n#clockstep end\n"
+        return (0, found, "") if argv[2] == READ else (127, "", "not found")
 
     def _step(self, words: list[str]) -> tuple[int, str, str]:
         """What the scripts do: under a token once, and adjtimex(2) with the checks of timekeeping_validate_timex."""

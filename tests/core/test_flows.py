@@ -25,7 +25,8 @@ from clockstep.flows import revert as reverts
 from clockstep.flows.hold import Hold
 from clockstep.flows.pause import pause, resume
 from clockstep.flows.revert import choose
-from clockstep.flows.snapshot import create, delete, having, listing, outcomes
+from clockstep.flows.sets import having, listing, outcomes
+from clockstep.flows.snapshot import create, delete
 from clockstep.flows.step import ASKED, Pass, nodes, status, step
 from clockstep.host.locks import DomainLocks
 from clockstep.loop.fleet import AT_ONCE, side_by_side

@@ -50,6 +50,7 @@ def command(
     from clockstep.cli.exits import of_set
     from clockstep.cli.session import asked, hooked, kept, opened, policy_of, printed, progress, scope_of
     from clockstep.flows import revert
+    from clockstep.render.cluster import lapse_lines
     from clockstep.render.text import set_page, targets_line
 
     if latest:
@@ -60,8 +61,10 @@ def command(
     wanted = asked(context, names, everything=everything)
     with progress(context) as story:
         world = opened(context, wanted, story.tell)
-        targets = revert.choose(world.hypervisor, scope_of(world, wanted), name, require_frozen=require_frozen)
-    confirmed(targets_line(targets.name, targets.snapshots, targets.remarks, world.reference.now().at_ns), yes=yes)
+        chosen = revert.choose(world.hypervisor, scope_of(world, wanted), name, require_frozen=require_frozen)
+    targets = revert.looked_ahead(chosen, now_ns := world.reference.now().at_ns)
+    said = (*targets.remarks, *lapse_lines(targets.lapsed))
+    confirmed(targets_line(targets.name, targets.snapshots, said, now_ns), yes=yes)
     with progress(context) as story:
         world = world._replace(tell=story.tell)
         report = revert.revert(world, targets, policy_of(context, wanted), keep_frozen=hold)

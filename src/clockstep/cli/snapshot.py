@@ -63,7 +63,7 @@ def create(
 def list_(context: click.Context, /, **_options: Any) -> int:
     """List snapshots with their age and their nodes, including those of other tools."""
     from clockstep.cli.session import asked, opened, printed, progress
-    from clockstep.flows.snapshot import listing
+    from clockstep.flows.sets import listing
     from clockstep.render.text import snapshots_page
 
     with progress(context) as story:
@@ -89,13 +89,13 @@ def delete(
     """
     from clockstep.cli.exits import of_set
     from clockstep.cli.session import asked, opened, policy_of, printed, progress, scope_of
-    from clockstep.flows import snapshot
+    from clockstep.flows import sets, snapshot
     from clockstep.render.text import set_page
 
     wanted = asked(context, names, everything=everything)
     with progress(context) as story:
         world = opened(context, wanted, story.tell)
-        targets = snapshot.having(world.hypervisor, scope_of(world, wanted), name)
+        targets = sets.having(world.hypervisor, scope_of(world, wanted), name)
     confirmed(f"delete the snapshot {name!r} of {', '.join(guest.name for guest in targets)}", yes=yes)
     report = snapshot.delete(world, targets, policy_of(context, wanted))
     printed(context, report, set_page)

@@ -7,7 +7,7 @@ from clockstep.core.summary import summarise
 from clockstep.errors import UsageError
 from clockstep.flows.freeze import Freezer
 from clockstep.flows.hold import Hold
-from clockstep.flows.snapshot import fresh, outcomes, standing
+from clockstep.flows.sets import fresh, outcomes, standing
 from clockstep.flows.step import Pass, find_ways, nodes
 from clockstep.loop.prove import prove
 from clockstep.loop.settle import settle

@@ -7,19 +7,32 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import NamedTuple
 
+from clockstep.core.certificates import guessed, lapsed
 from clockstep.core.plan import SLACK_NS
 from clockstep.core.summary import summarise
 from clockstep.core.targets import Scope
 from clockstep.errors import ClockstepError, UsageError
 from clockstep.flows.freeze import Freezer
 from clockstep.flows.hold import Failures, Hold
-from clockstep.flows.snapshot import LISTING_NS, RUN_ON, Listing, objections, refuse_changed, sought
+from clockstep.flows.sets import LISTING_NS, Listing, objections, refuse_changed, sought
+from clockstep.flows.snapshot import RUN_ON
 from clockstep.flows.step import Pass, find_ways, nodes
 from clockstep.loop.episodes import troubled
 from clockstep.loop.fleet import side_by_side
 from clockstep.loop.prove import prove
 from clockstep.loop.settle import settle
-from clockstep.model import Cause, Episode, Freeze, Guest, Member, Outcome, Policy, SetReport, Snapshot
+from clockstep.model import (
+    Cause,
+    Episode,
+    Freeze,
+    Guest,
+    Member,
+    NodeCertificates,
+    Outcome,
+    Policy,
+    SetReport,
+    Snapshot,
+)
 from clockstep.ports import Reference, World
 from clockstep.units import MINUTE_NS, show_duration
 
@@ -28,11 +41,15 @@ APART_NS = MINUTE_NS
 
 
 class Targets(NamedTuple):
-    """Which guest is put back to what, and what there is to say of it before."""
+    """Which guest is put back to what, and what there is to say of it before.
+
+    `lapsed` are the certificates that come back with the snapshots and are not valid any more, or not yet.
+    """
 
     name: str
     snapshots: dict[Guest, Snapshot]
     remarks: tuple[str, ...]
+    lapsed: tuple[NodeCertificates, ...] = ()
 
 
 def choose(machines: Listing, scope: Scope, name: str | None, *, require_frozen: bool = False) -> Targets:
@@ -49,6 +66,12 @@ def choose(machines: Listing, scope: Scope, name: str | None, *, require_frozen:
         raise ClockstepError("; ".join(running), "nothing was changed; omit --require-frozen to revert anyway")
     said = (*remarks(snapshots), *unread)
     return Targets(next(iter(snapshots.values())).name, snapshots, said)
+
+
+def looked_ahead(chosen: Targets, at_ns: int) -> Targets:
+    """Return the targets with what will have lapsed after the revert, when it is `at_ns` by the reference."""
+    said = (*chosen.remarks, *guessed(chosen.snapshots, at_ns))
+    return chosen._replace(remarks=said, lapsed=lapsed(chosen.snapshots, at_ns))
 
 
 def revert(world: World, chosen: Targets, policy: Policy, *, keep_frozen: bool = False) -> SetReport:
@@ -103,6 +126,7 @@ def _report(
         remarks=chosen.remarks,
         freezes=freezes,
         summary=summarise(episodes),
+        lapsed=chosen.lapsed,
     )
 
 

@@ -1,4 +1,4 @@
-"""Taking a snapshot of several guests as one, listing what there is, and deleting.
+"""Taking a snapshot of several guests as one, and deleting it.
 
 A snapshot needs a pause, and a pause leaves a clock behind. So the clocks are brought right again afterwards, as after
 a revert.
@@ -7,45 +7,41 @@ a revert.
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
-from typing import Protocol
 from uuid import uuid4
 
 from clockstep.core.names import refuse_bad_name
 from clockstep.core.plan import SLACK_NS
 from clockstep.core.summary import summarise
-from clockstep.core.targets import Found, Scope, targets
 from clockstep.errors import ClockstepError, UsageError
 from clockstep.flows.freeze import Freezer
 from clockstep.flows.hold import SNAPSHOT_NS, Failures, Hold
+from clockstep.flows.sets import LISTING_NS, found, fresh, objections, outcomes, refuse_changed, standing
 from clockstep.flows.step import Nodes, Pass, nodes
-from clockstep.loop.episodes import troubled
 from clockstep.loop.fleet import failures, side_by_side
 from clockstep.loop.prove import prove
 from clockstep.loop.settle import settle
 from clockstep.model import (
     Cause,
+    Certificate,
     Episode,
     Guest,
-    Member,
     Outcome,
     Pause,
     Policy,
     SetReport,
     Snapshot,
-    SnapshotList,
-    SnapshotSet,
 )
-from clockstep.ports import Machines, Snapshots, World
+from clockstep.ports import Snapshots, World
 from clockstep.reach.guard import START_NS, start
 from clockstep.units import SECOND_NS
+from clockstep.workloads.certificates import certificates
 from clockstep.workloads.freezer import has_frozen
 
 RUN_ON = "resuming all nodes"
-LISTING_NS = 30 * SECOND_NS
+READING_NS = 10 * SECOND_NS
+"""How long it may take to read a node's certificates."""
 
-
-class Listing(Machines, Snapshots, Protocol):
-    """Machines that are listed with their snapshots."""
+Certificates = dict[Guest, tuple[Certificate, ...]]
 
 
 def create(
@@ -80,100 +76,38 @@ def delete(world: World, chosen: Mapping[Guest, Snapshot], policy: Policy) -> Se
     return SetReport(world.host, next(iter(chosen.values())), not failed, members)
 
 
-def having(machines: Listing, scope: Scope, name: str) -> dict[Guest, Snapshot]:
-    """Return which guests' snapshots a deletion is about; raises UsageError where that is unclear or none."""
-    return sought(machines, scope, name, whole=False)[0]
+def guard_all(world: World, guests: Sequence[Guest], node: Nodes) -> dict[Guest, bool | ClockstepError]:
+    """Start a guard in each guest that takes one, so that it is in the snapshot.
 
-
-def sought(
-    machines: Listing, scope: Scope, name: str | None, *, whole: bool = True
-) -> tuple[dict[Guest, Snapshot], tuple[str, ...]]:
-    """Return what `targets` does of the snapshots that there are, and whose cannot be listed, in sentences.
-
-    Of named guests only theirs are listed, and one whose cannot be stops nothing that it is no part of.
+    Return whether workloads stand still there, or why the guest does not say that.
     """
-    guests = scope.named or tuple(machines.guests())
-    results = side_by_side(guests, machines.snapshots, LISTING_NS)
-    listed = {guest: () if isinstance(one := results[guest], ClockstepError) else one for guest in guests}
-    unread = tuple(
-        f"{guest.name}: its snapshots cannot be listed: {error.message}" for guest, error in failures(results).items()
-    )
-    try:
-        return targets(listed, name, scope, whole=whole), unread
-    except UsageError as error:
-        raise UsageError("; ".join([error.message, *unread]), error.hint) from error
-
-
-def fresh(machines: Machines, guests: Sequence[Guest]) -> list[Guest]:
-    """Return these guests as they are now: time has passed since they were listed. Raises UsageError for one gone."""
-    now = {guest.key: guest for guest in machines.guests()}
-    if gone := [guest.name for guest in guests if guest.key not in now]:
-        raise UsageError(f"{', '.join(gone)}: no longer found", "nothing was changed")
-    return [now[guest.key] for guest in guests]
-
-
-def refuse_changed(snapshots: Snapshots, chosen: Mapping[Guest, Snapshot]) -> None:
-    """Raise UsageError where a snapshot is gone or another by now: time has passed since they were looked at."""
-    now = {guest.key: listed for guest, listed in found(snapshots, list(chosen)).items()}
-    if changed := [guest.name for guest, snapshot in chosen.items() if snapshot not in now[guest.key]]:
-        text = f"the snapshot of {', '.join(changed)} has changed in the meantime"
-        raise UsageError(text, "nothing was changed; run it again")
-
-
-def outcomes(guests: Sequence[Guest], failed: Failures, bad: Outcome, good: Outcome) -> tuple[Member, ...]:
-    """Return what work came to for each guest."""
-    return tuple(
-        Member(guest.name, bad, troubled(failed[guest])) if guest in failed else Member(guest.name, good)
-        for guest in guests
-    )
-
-
-def listing(machines: Listing) -> SnapshotList:
-    """Return all sets of snapshots, oldest first, and those of other tools, each by its name."""
-    guests = machines.guests()
-    names = {guest.recorded: guest.name for guest in guests}
-    snapshots = side_by_side(guests, machines.snapshots, LISTING_NS)
-    unread = tuple(
-        Member(guest.name, Outcome.UNREAD, troubled(result))
-        for guest, result in snapshots.items()
-        if isinstance(result, ClockstepError)
-    )
-    groups: dict[tuple[str, str | None], dict[str, Snapshot]] = {}
-    for guest, result in snapshots.items():
-        for snapshot in () if isinstance(result, ClockstepError) else result:
-            groups.setdefault((snapshot.name, snapshot.set_id), {})[guest.name] = snapshot
-    sets = [_set(name, set_id, present, names) for (name, set_id), present in groups.items()]
-    return SnapshotList(tuple(sorted(sets, key=lambda one: one.created_ns)), unread)
-
-
-def found(having: Snapshots, guests: Sequence[Guest]) -> Found:
-    """Return the snapshots of each guest; raises the first error met, because an unknown one could be in the way."""
-    results = side_by_side(guests, having.snapshots, LISTING_NS)
-    snapshots: dict[Guest, Sequence[Snapshot]] = {}
-    for guest in guests:
-        result = results[guest]
-        if isinstance(result, ClockstepError):
-            raise result
-        snapshots[guest] = result
-    return snapshots
-
-
-def objections(asked: Mapping[Guest, Sequence[str] | ClockstepError]) -> list[str]:
-    """Return all that was said against a piece of work, with the guests' names, an error of asking included."""
-    said = {guest: [one.message] if isinstance(one, ClockstepError) else one for guest, one in asked.items()}
-    return [f"{guest.name}: {reason}" for guest, reasons in said.items() for reason in reasons]
-
-
-def guard_all(world: World, guests: Sequence[Guest], node: Nodes) -> list[Guest]:
-    """Start a guard in each guest that takes one, so that it is in the snapshot; return whose workloads stand still."""
 
     def job(guest: Guest) -> bool:
         reach, until_ns = node(guest).reach, world.clock.monotonic_ns() + START_NS
         start(reach, until_ns)
         return has_frozen(reach, until_ns)
 
-    results = side_by_side(guests, job, START_NS)
-    return [guest for guest in guests if results[guest] is True]
+    return side_by_side(guests, job, START_NS)
+
+
+def recorded(
+    world: World, guarded: Mapping[Guest, bool | ClockstepError], node: Nodes
+) -> tuple[Certificates, tuple[str, ...]]:
+    """Return the certificates of each guest's Kubernetes, and why some cannot be read, in sentences.
+
+    That stops nothing, and is not said of guests of which nobody says that they are nodes of Kubernetes. Those that did
+    not answer before, as `guarded` says, are not asked again.
+    """
+    deaf = failures(guarded)
+
+    def job(guest: Guest) -> tuple[Certificate, ...]:
+        return certificates(node(guest).reach, world.clock.monotonic_ns() + READING_NS)
+
+    results = side_by_side([guest for guest in guarded if guest not in deaf], job, READING_NS + SECOND_NS)
+    failed = deaf | failures(results)
+    said = [f"{guest.name}: its certificates were not recorded: {error.message}" for guest, error in failed.items()]
+    read = {guest: found for guest, found in results.items() if not isinstance(found, ClockstepError)}
+    return read, tuple(said if world.kubernetes else ())
 
 
 def _begin(
@@ -206,24 +140,28 @@ def _taken(
     behind_ns: int,
     node: Nodes,
 ) -> SetReport:
-    still = guard_all(world, guests, node)
-    if freeze is None and still:
+    guarded = guard_all(world, guests, node)
+    if freeze is None and (still := [guest for guest in guests if guarded[guest] is True]):
         names = ", ".join(guest.name for guest in still)
         text = f"the workloads of {names} are frozen, and would be frozen in the snapshot"
         raise UsageError(text, "clockstep thaw resumes them")
+    known, unknown = recorded(world, guarded, node)
     hold, freezer = Hold(world, guests, "snapshot"), Freezer(world)
     snapshot = Snapshot(name, world.reference.now().at_ns, uuid4().hex, tuple(guest.recorded for guest in guests))
     if freeze is not None:
         freezer.freeze_all(guests, freeze)
     try:
-        each = {guest: replace(snapshot, frozen=freezer.frozen(guest)) for guest in guests}
+        each = {
+            guest: replace(snapshot, frozen=freezer.frozen(guest), certificates=known.get(guest)) for guest in guests
+        }
         world.tell("", f"pausing {len(guests)} nodes")
         failed = hold.pause_all(each)
         if not failed:
             world.tell("", f"taking the snapshot {name}")
             failed = hold.snapshot_all(each)
         behind_ns += world.clock.monotonic_ns() - hold.since_ns()
-        return _concluded(world, guests, hold, freezer, snapshot, failed, behind_ns, policy, node)
+        report = _concluded(world, guests, hold, freezer, snapshot, failed, behind_ns, policy, node)
+        return replace(report, remarks=(*unknown, *report.remarks))
     except BaseException:
         _undo(world, guests, hold, snapshot, frozen=freeze is not None)
         raise
@@ -357,25 +295,8 @@ def _begun(world: World, guests: Sequence[Guest], name: str) -> dict[Guest, Paus
     return {g: p for g, p in mine.items() if p.operation == "snapshot" and p.snapshot and p.snapshot.name == name}
 
 
-def standing(guest: Guest, pauses: Mapping[str, Pause]) -> str:
-    """Return how a guest stands, and who has paused it."""
-    if guest.state != "paused":
-        return guest.state
-    if guest.stuck:
-        return f"paused by its hypervisor ({guest.stuck})"
-    return "paused by clockstep already" if guest.uuid in pauses else "paused, and not by clockstep"
-
-
 def _refuse_unfit(having: Snapshots, guests: Sequence[Guest], reasons: Sequence[str] = ()) -> None:
     """Raise UsageError where there are reasons against it or a guest cannot take part, with all in sentences."""
     reasons = [*reasons, *objections(side_by_side(guests, having.objections, LISTING_NS))]
     if reasons:
         raise UsageError("; ".join(reasons), "nothing was changed; choose other nodes or another name")
-
-
-def _set(name: str, set_id: str | None, present: Mapping[str, Snapshot], names: Mapping[str, str]) -> SnapshotSet:
-    """Return a set with its members by the names that are printed, `names` by those that snapshots record."""
-    recorded = next(iter(present.values())).members
-    members = tuple(names.get(one, one) for one in recorded) if recorded is not None else tuple(sorted(present))
-    created = min(snapshot.created_ns for snapshot in present.values())
-    return SnapshotSet(name, set_id, created, members, tuple(sorted(present)), set(members) <= set(present))

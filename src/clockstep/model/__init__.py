@@ -4,6 +4,7 @@ Time is integer nanoseconds. An offset is a node's clock minus the truth, which 
 clockstep; it never travels without its error.
 """
 
+from clockstep.model.certificates import Certificate, NodeCertificates
 from clockstep.model.clock import (
     Action,
     Cause,
@@ -84,6 +85,7 @@ __all__ = [
     "Around",
     "Bridge",
     "Cause",
+    "Certificate",
     "Channel",
     "Choice",
     "Claim",
@@ -112,6 +114,7 @@ __all__ = [
     "KubeState",
     "Level",
     "Member",
+    "NodeCertificates",
     "Offset",
     "Outcome",
     "Pause",

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from enum import Enum
 
+from clockstep.model.certificates import Certificate, NodeCertificates
 from clockstep.model.clock import Episode, HostClock, Summary, Trouble
 from clockstep.model.workloads import Freeze
 
@@ -12,7 +13,8 @@ class Snapshot:
     """One snapshot of one guest. `set_id` and `members` are None where another tool made it.
 
     Without `memory` a guest boots after a revert to it. `external` is one whose state is in files of its own.
-    `frozen` are the cgroups whose workloads are frozen in it, until they are thawed.
+    `frozen` are the cgroups whose workloads are frozen in it, until they are thawed. `certificates` are those of the
+    guest's Kubernetes, none where it has none; None where they were not recorded.
     """
 
     name: str
@@ -22,6 +24,7 @@ class Snapshot:
     memory: bool = True
     external: bool = False
     frozen: tuple[str, ...] = ()
+    certificates: tuple[Certificate, ...] | None = None
 
     def is_same(self, other: "Snapshot") -> bool:
         """Whether this is a guest's part of the set that the other belongs to."""
@@ -90,7 +93,8 @@ class SetReport:
 
     `complete` says whether every member took part; only then were the members of a revert resumed. `pause_spread_ns`
     bounds how far apart the members were paused, `stalled_ns` for how long at most each was paused for its snapshot.
-    `freezes` are of the nodes whose workloads were frozen.
+    `freezes` are of the nodes whose workloads were frozen. `lapsed` are the certificates that a revert brings back and
+    that are not valid now.
     """
 
     host: HostClock
@@ -103,12 +107,16 @@ class SetReport:
     remarks: tuple[str, ...] = ()
     freezes: tuple[Freeze, ...] = ()
     summary: Summary | None = None
+    lapsed: tuple[NodeCertificates, ...] = ()
     schema_version: int = 2
 
 
 @dataclass(frozen=True, slots=True)
 class SnapshotSet:
-    """The snapshots of one set, or of one name where another tool made them: who should have one, and who has."""
+    """The snapshots of one set, or of one name where another tool made them: who should have one, and who has.
+
+    `certificates` are of the nodes whose snapshot has a record of them.
+    """
 
     name: str
     set_id: str | None
@@ -116,6 +124,7 @@ class SnapshotSet:
     members: tuple[str, ...]
     present: tuple[str, ...]
     complete: bool
+    certificates: tuple[NodeCertificates, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

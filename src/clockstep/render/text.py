@@ -30,6 +30,7 @@ from clockstep.model import (
     Verdict,
 )
 from clockstep.render import kubernetes
+from clockstep.render.cluster import lapse_lines
 from clockstep.render.words import WORDS, cause_text
 from clockstep.units import show_bound, show_duration, show_moment, show_offset, show_shift
 
@@ -150,7 +151,8 @@ def set_page(report: SetReport) -> Page:
     members = tuple(_member_line(member) for member in report.members if member.trouble or not silent)
     ways = (_WAYS_ON,) if any(member.outcome is Outcome.HELD for member in report.members) else ()
     freezes = tuple(_freeze_line(freeze) for freeze in report.freezes)
-    below = (*apart, *stalled, *freezes, *members, *ways, *report.remarks, *_remarks(report.episodes))
+    said = (*report.remarks, *lapse_lines(report.lapsed), *_remarks(report.episodes))
+    below = (*apart, *stalled, *freezes, *members, *ways, *said)
     return Page((), *_healed(report.episodes), below)
 
 

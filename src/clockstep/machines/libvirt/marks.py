@@ -1,33 +1,36 @@
 """What a set of snapshots is, in libvirt's XML of one snapshot.
 
-Its id, its members and its time are one marked line of JSON in the description: a description survives a revert, the
-domain's metadata does not.
+Its id, its members, its time and the guest's certificates are one marked line of JSON in the description: a description
+survives a revert, the domain's metadata does not.
 """
 
+from dataclasses import dataclass
 from xml.etree import ElementTree
 
-import msgspec
-
+from clockstep.core.certificates import limited
 from clockstep.core.foreign import bounded
 from clockstep.errors import HypervisorError
 from clockstep.machines.libvirt.fitness import has_memory, is_external
-from clockstep.model import Snapshot
+from clockstep.model import Certificate, Snapshot
 from clockstep.units import SECOND_NS
 from clockstep.wire import decoded, encoded
 
 MARK = "clockstep: "
 
 
-class _Mark(msgspec.Struct):
+@dataclass(frozen=True, slots=True)
+class _Mark:
     set: str
     members: tuple[str, ...]
     created_ns: int
     frozen: tuple[str, ...] = ()
+    certificates: tuple[Certificate, ...] | None = None
 
 
 def describe_snapshot(snapshot: Snapshot) -> str:
     """Return the XML that asks libvirt for a snapshot, with the mark of its set in the description."""
-    mark = _Mark(snapshot.set_id or "", snapshot.members or (), snapshot.created_ns, snapshot.frozen)
+    members, certificates = snapshot.members or (), snapshot.certificates
+    mark = _Mark(snapshot.set_id or "", members, snapshot.created_ns, snapshot.frozen, certificates)
     root = ElementTree.Element("domainsnapshot")
     ElementTree.SubElement(root, "name").text = snapshot.name
     ElementTree.SubElement(root, "description").text = MARK + encoded(mark).decode()
@@ -56,4 +59,5 @@ def parse_snapshot(xml: str) -> Snapshot:
     mark = decoded(marked or "", _Mark)
     if mark is None:
         return Snapshot(name, created_ns, None, None, *kept)
-    return Snapshot(name, mark.created_ns, mark.set, mark.members, *kept, mark.frozen)
+    certificates = None if mark.certificates is None else limited(mark.certificates)
+    return Snapshot(name, mark.created_ns, mark.set, mark.members, *kept, mark.frozen, certificates)
