@@ -5,6 +5,7 @@ from itertools import islice
 from typing import Any
 
 from lightkube import Client
+from lightkube.core.resource import GlobalResource
 from lightkube.generic_resource import create_global_resource, create_namespaced_resource
 from lightkube.types import PatchType
 
@@ -34,6 +35,16 @@ class Requests:
     def leases(self) -> Iterator[Object]:
         """Give the Leases of all Nodes, page by page."""
         return islice(self._client.list(LEASE, namespace=LEASES, chunk_size=PAGE), MOST)
+
+    def all(self, resource: Any, fields: Mapping[str, str] | None = None) -> Iterator[dict[str, Any]]:
+        """Give all objects of a kind, of all namespaces if it has such, page by page."""
+        where: dict[str, Any] = {} if issubclass(resource, GlobalResource) else {"namespace": "*"}
+        yield from self._client.list(resource, chunk_size=PAGE, fields=dict(fields or {}), **where)
+
+    def get(self, resource: Any, name: str) -> Object:
+        """Return an object that has no namespace."""
+        found: Object = self._client.get(resource, name)
+        return found
 
     def node(self, name: str) -> Object:
         """Return a Node."""
