@@ -80,11 +80,16 @@ def _is_daemon(words: bytes) -> bool:
     return any(name in words for name in (b"qemu-system", b"libvirtd", b"virtlogd", b"chronyd"))
 
 
-def end_all(folder: Path, grace_s: float = 3) -> None:
-    """End all processes of the lab: SIGTERM, and SIGKILL for those that stay. Returns when none is left."""
+def end_all(folder: Path) -> None:
+    """End all processes of the lab. Returns when none is left."""
+    end(lambda: of_lab(folder))
+
+
+def end(find: Callable[[], Sequence[int]], grace_s: float = 3) -> None:
+    """End all processes that `find` finds: SIGTERM, and SIGKILL for those that stay. Returns when it finds none."""
     for sent in (signal.SIGTERM, signal.SIGKILL):
         deadline = time.monotonic() + grace_s
-        while (pids := of_lab(folder)) and time.monotonic() < deadline:
+        while (pids := find()) and time.monotonic() < deadline:
             _signal_and_wait(pids, sent, deadline)
 
 

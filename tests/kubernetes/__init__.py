@@ -1,0 +1,1 @@
+"""What is tested against real API servers of Kubernetes."""
