@@ -52,6 +52,7 @@ def signing_request(found: dict[str, Any], ref: KubeRef) -> SigningRequest | Non
         texts(spec.get("groups")),
         texts(spec.get("usages")),
         created_ns=moment(mapping(found.get("metadata")).get("creationTimestamp")),
+        uid=text(mapping(found.get("metadata")).get("uid")),
         **(asked or {"trouble": "the request in it cannot be read"}),
     )
 

@@ -1,10 +1,13 @@
 """Objects of a cluster as the checks of the aftermath need them: bounded, and no more of them than that."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
+from clockstep.core.foreign import bounded, understood
 from clockstep.kubernetes.certificates import bundle
 from clockstep.kubernetes.fields import LONGEST_TEXT, labels, mapping, mappings, moment, text
+from clockstep.kubernetes.probes import sample_for
 from clockstep.model import (
     Ceph,
     CronJob,
@@ -98,7 +101,8 @@ def workload(found: Object, ref: KubeRef) -> KubeWorkload:
         _owner(found),
         spec.get("paused") is True,
         _settled(mapping(found.get("metadata")).get("generation"), spec, status),
-        int(at) if at.isascii() and at.isdecimal() and len(at) < 20 else None,
+        understood(lambda said: bounded(int(said)), at),
+        text(mapping(found.get("metadata")).get("uid")),
     )
 
 
@@ -123,7 +127,9 @@ def webhooks(found: Object, ref: KubeRef) -> Iterator[Endpoint]:
         config = mapping(one.get("clientConfig"))
         called, port = _service(config.get("service"))
         url = "" if called else text(config.get("url"), LONGEST_TEXT).partition("?")[0]  # it may have a token in it
-        yield Endpoint(ref, text(one.get("name")), called, port, url, _authorities(config))
+        sample, wanted, why = sample_for(one)
+        made = Endpoint(ref, text(one.get("name")), called, port, url, _authorities(config))
+        yield replace(made, sample=sample, sample_labels=wanted, unprobed=why)
 
 
 def apiservice(found: Object, ref: KubeRef) -> Endpoint | None:

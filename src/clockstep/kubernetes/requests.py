@@ -41,10 +41,28 @@ class Requests:
         where: dict[str, Any] = {} if issubclass(resource, GlobalResource) else {"namespace": "*"}
         yield from self._client.list(resource, chunk_size=PAGE, fields=dict(fields or {}), **where)
 
-    def get(self, resource: Any, name: str) -> Object:
-        """Return an object that has no namespace."""
-        found: Object = self._client.get(resource, name)
+    def get(self, resource: Any, name: str, namespace: str = "") -> Object:
+        """Return an object; without a namespace if its kind has none."""
+        found: Object = self._client.get(resource, name, **_where(namespace))
         return found
+
+    def change(
+        self, resource: Any, name: str, namespace: str, change: Object, kind: PatchType = PatchType.MERGE
+    ) -> None:
+        """Patch an object; one with a uid or resourceVersion is refused if that is another's, or has changed."""
+        self._client.patch(resource, name, dict(change), patch_type=kind, **_where(namespace))
+
+    def create_below(self, made: Any, name: str, namespace: str) -> None:
+        """Create what belongs to an object, as its eviction."""
+        self._client.create(made, name, namespace=namespace)
+
+    def create_event_in(self, event: Object, namespace: str) -> None:
+        """Create an Event."""
+        self._client.create(EVENT(**event), namespace=namespace)
+
+    def create_nothing(self, made: Any, namespace: str) -> None:
+        """Have the API server decide on the creation of an object, without creating it."""
+        self._client.create(made, namespace=namespace, dry_run=True)
 
     def node(self, name: str) -> Object:
         """Return a Node."""
@@ -66,3 +84,7 @@ class Requests:
     def change_event(self, name: str, change: Object) -> None:
         """Merge a change into an Event."""
         self._client.patch(EVENT, name, dict(change), namespace=EVENTS, patch_type=PatchType.MERGE)
+
+
+def _where(namespace: str) -> dict[str, Any]:
+    return {"namespace": namespace} if namespace else {}

@@ -89,6 +89,7 @@ class KubeWorkload:
     paused: bool = False
     settled: bool = True
     restarted_ns: int | None = None
+    uid: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +106,8 @@ class Endpoint:
     """Who is called by the API server: a webhook or an APIService, through a Service, or at a `url` of its own.
 
     `authorities` are the certificates of its caBundle, by which the API server trusts it. `available` and `message` are
-    the condition Available of an APIService; None for a webhook.
+    the condition Available of an APIService; None for a webhook. `sample` is a kind of object whose creation would be
+    sent to a webhook, with such labels; `unprobed` is why there is none.
     """
 
     ref: KubeRef
@@ -117,6 +119,9 @@ class Endpoint:
     available: bool | None = None
     message: str = ""
     changed_ns: int | None = None
+    sample: str = ""
+    sample_labels: Mapping[str, str] = field(default_factory=dict)
+    unprobed: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +165,7 @@ class SigningRequest:
     signed: bool = False
     trouble: str = ""
     created_ns: int | None = None
+    uid: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,7 +240,11 @@ class Unread:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """All that was gathered; what is in `unread` is missing. `now_ns` is the reference's, when that was."""
+    """All that was gathered; what is in `unread` is missing. `now_ns` is the reference's, when that was.
+
+    `unread_files` says which nodes' files could not be read, and why.
+    `machines` are the Nodes whose machines are known.
+    """
 
     now_ns: int
     unread: Mapping[Input, Unread] = MappingProxyType({})
@@ -254,6 +264,7 @@ class Seen:
     probes: tuple[Probe, ...] = ()
     served: tuple[Served, ...] = ()
     files: tuple[NodeCertificates, ...] = ()
+    unread_files: Mapping[str, str] = MappingProxyType({})
     machines: frozenset[str] = frozenset()
 
 
@@ -262,7 +273,7 @@ class Broken:
     """One thing that is broken: what, of which object, since when, and by what one sees it.
 
     `cure` is the smallest one, as something to do, and `risk` what it costs meanwhile. `since_ns` is when it began, by
-    what the evidence says; None if that does not say.
+    what the evidence says; None if that does not say. `part` tells several of one object apart, as Ceph's monitors.
     """
 
     code: str
@@ -272,6 +283,12 @@ class Broken:
     cure: str
     risk: str = ""
     since_ns: int | None = None
+    part: str = ""
+
+    @property
+    def key(self) -> tuple[str, KubeRef, str]:
+        """What it stays the same by from one look to the next, whatever its text says."""
+        return self.code, self.on, self.part
 
 
 class State(Enum):
@@ -306,13 +323,16 @@ class Deed(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Act:
-    """Something that a remedy does, to which object, and what for. `node` is whose pod goes, for an eviction."""
+    """Something that a remedy does, to which object, and what for; `uid` is that object's.
+
+    `begun` is whether it was done already, by a run that was interrupted perhaps, and only has to be waited for.
+    """
 
     deed: Deed
     on: KubeRef
     code: str
     uid: str = ""
-    node: str = ""
+    begun: bool = False
 
 
 class Healed(Enum):

@@ -3,7 +3,7 @@
 from clockstep.ports.clock import Clock
 from clockstep.ports.daemons import Daemon
 from clockstep.ports.journal import Journal
-from clockstep.ports.kubernetes import KubeCordons, KubeNodes, KubeReports, Kubernetes
+from clockstep.ports.kubernetes import Healing, KubeCordons, KubeDamage, KubeNodes, KubeRepairs, KubeReports, Kubernetes
 from clockstep.ports.locks import Locks
 from clockstep.ports.machines import (
     Definition,
@@ -27,13 +27,16 @@ __all__ = [
     "Daemon",
     "Definition",
     "Events",
+    "Healing",
     "Hypervisor",
     "Inside",
     "Instant",
     "Inventory",
     "Journal",
     "KubeCordons",
+    "KubeDamage",
     "KubeNodes",
+    "KubeRepairs",
     "KubeReports",
     "Kubernetes",
     "Listed",

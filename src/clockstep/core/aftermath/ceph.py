@@ -1,15 +1,15 @@
 """Ceph's monitors and their clocks, as Rook has it in the status of a CephCluster.
 
 Monitors may differ by 0.05 s (mon_clock_drift_allowed). They compare each 30 s while they do (docs.ceph.com,
-mon_timecheck_skew_interval), and Rook copies the health each 60 s: within about 2 min all is seen to be well. What stays
-is healed by a restart of the monitors that are named (rook #2286, #4875, #13465), one at a time.
+mon_timecheck_skew_interval), and Rook copies the health each 60 s: within some 2 min all is seen to be well. What
+stays is healed by a restart of the monitors that are named (rook #2286, #4875, #13465), one at a time.
 """
 
 import re
 from collections.abc import Iterator
 
 from clockstep.core.aftermath.checking import Check, Remedy
-from clockstep.core.aftermath.objects import evict
+from clockstep.core.aftermath.objects import renew
 from clockstep.model import Act, Broken, Ceph, Input, KubePod, Seen
 from clockstep.units import SECOND_NS
 
@@ -29,17 +29,18 @@ def find(seen: Seen) -> Iterator[Broken]:
         for check in FOLLOWING:
             if check in cluster.details:
                 text, cure = f"Ceph reports {check}", "wait; then as Ceph's documentation of that health check says"
-                yield Broken(CODE, cluster.ref, text, cluster.details[check], cure)
+                yield Broken(CODE, cluster.ref, text, cluster.details[check], cure, part=check)
 
 
 def _skewed(seen: Seen, cluster: Ceph) -> Iterator[Broken]:
     message = cluster.details[SKEW]
     pods = monitors(seen, cluster.ref.namespace)
-    named = [pods[name].ref for name in MONITOR.findall(message) if name in pods]
-    for on in named or [cluster.ref]:
-        cure = f"kubectl delete pod -n {on.namespace} {on.name}, one at a time" if named else "restart the monitors"
-        risk = "the monitors keep their quorum while the others run"
-        yield Broken(CODE, on, "Ceph takes the clock of this monitor to be off", message, cure, risk)
+    for name in sorted(set(MONITOR.findall(message))) or [""]:
+        pod = pods.get(name)
+        cure = f"kubectl delete pod -n {pod.ref.namespace} {pod.ref.name}" if pod else "restart the monitors"
+        risk = "the monitors keep their quorum while the others run: one at a time"
+        text = f"Ceph takes the clock of mon.{name} to be off" if name else "Ceph takes its monitors' clocks to differ"
+        yield Broken(CODE, cluster.ref, text, message, cure, risk, part=name)
 
 
 def monitors(seen: Seen, namespace: str) -> dict[str, KubePod]:
@@ -50,13 +51,13 @@ def monitors(seen: Seen, namespace: str) -> dict[str, KubePod]:
 
 def plan(seen: Seen, broken: Broken) -> Act | str:
     """Have a monitor made again, while all others are ready: more than half of them have to be."""
-    if broken.on.kind != "Pod":
-        return "Ceph heals that itself, or it is not of time"
     pods = monitors(seen, broken.on.namespace)
-    others = [pod for pod in pods.values() if pod.ref != broken.on]
+    if broken.part not in pods:
+        return "Ceph heals that itself, or it is not of time"
+    others = [pod for name, pod in pods.items() if name != broken.part]
     if len(others) < 2 or not all(pod.ready for pod in others):
         return "the other monitors are not all ready, so the quorum would be lost"
-    return evict(broken, next((pod for pod in pods.values() if pod.ref == broken.on), None))
+    return renew(broken, pods[broken.part], seen.now_ns, 150 * SECOND_NS)
 
 
 CHECK = Check(CODE, "Ceph", find, (Input.CEPH, Input.PODS), after=("CS-CLOCK",), patience_ns=120 * SECOND_NS)

@@ -11,6 +11,8 @@ from typing import Generic, TypeVar
 from clockstep.model import Act, Broken, Input, Looked, Seen, State, Unread
 
 F = TypeVar("F")
+MOST_GAPS = 3
+"""How many gaps are named."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +21,8 @@ class Check(Generic[F]):
 
     `code` is its section in docs/aftermath.md. `needs` is what has to be gathered; of `any_of` one input is enough.
     `after` are checks that must have found nothing, or this one's findings would mean nothing. `patience_ns` is how
-    long it takes at most until the damage has healed by itself.
+    long it takes at most until the damage has healed by itself. `gaps` says what could not be looked at although all
+    inputs are there: then nothing found is not "clean".
     """
 
     code: str
@@ -29,6 +32,7 @@ class Check(Generic[F]):
     any_of: tuple[Input, ...] = ()
     after: tuple[str, ...] = ()
     patience_ns: int = 0
+    gaps: Callable[[F], Iterable[str]] = lambda _seen: ()
 
     @property
     def inputs(self) -> tuple[Input, ...]:
@@ -64,8 +68,10 @@ def _looked(check: Check[Seen], seen: Seen, before: Mapping[str, Looked]) -> Loo
         if code in before and (found := before[code].broken):
             why_not = f"{code} comes first: {found[0].text}"
             return Looked(check.code, check.title, State.NOT_LOOKED, why_not)
-    broken = tuple(check.find(seen))
-    return Looked(check.code, check.title, State.BROKEN if broken else State.CLEAN, broken=broken)
+    broken, gaps = tuple(check.find(seen)), sorted(set(check.gaps(seen)))
+    state = State.BROKEN if broken else State.NOT_LOOKED if gaps else State.CLEAN
+    more = f", and {len(gaps) - MOST_GAPS} more" if len(gaps) > MOST_GAPS else ""
+    return Looked(check.code, check.title, state, f"{'; '.join(gaps[:MOST_GAPS])}{more}", broken=broken)
 
 
 def _missing(check: Check[Seen], unread: Mapping[Input, Unread]) -> Unread | None:

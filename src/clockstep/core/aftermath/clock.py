@@ -1,7 +1,7 @@
 """Nodes whose leases contradict the reference: their clocks are off, or they are Ready and have been silent for long.
 
-A kubelet renews its lease every 10 s by its node's clock, and a Node stays Ready with a lease that is minutes old by the
-true time (kubernetes #113081, #108844; openshift/origin #22842). A running kubelet's next renewal heals it.
+A kubelet renews its lease every 10 s by its node's clock, and a Node stays Ready with a lease that is minutes old by
+the true time (kubernetes #113081, #108844; openshift/origin #22842). A running kubelet's next renewal heals it.
 """
 
 from collections.abc import Iterator

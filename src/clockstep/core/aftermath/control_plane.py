@@ -1,13 +1,13 @@
 """Certificates of the control plane, in the files of its nodes: reported, with the commands.
 
-kubeadm renews all but starts nothing anew (kubernetes.io, kubeadm certs renew; kubernetes #94250). k3s and RKE2 renew at
-a start what has less than 90 days left (k3s #1621, #5163), but not what is not yet valid (k3s #6152).
+kubeadm renews all but starts nothing anew (kubernetes.io, kubeadm certs renew; kubernetes #94250). k3s and RKE2 renew
+at a start what has less than 90 days left (k3s #1621, #5163), but not what is not yet valid (k3s #6152).
 """
 
 from collections.abc import Iterator
 
 from clockstep.core.aftermath.checking import Check
-from clockstep.core.aftermath.objects import dates, lapse, since
+from clockstep.core.aftermath.objects import dates, lapse, since, unread_files
 from clockstep.core.certificates import is_valid
 from clockstep.model import Broken, Certificate, Input, KubeRef, Seen
 
@@ -45,4 +45,4 @@ def _restart(service: str) -> str:
     return f"systemctl restart {'k3s' if service == 'k3s' else 'rke2-server'}"
 
 
-CHECK = Check(CODE, "Certificates of the control plane", find, (Input.FILES,))
+CHECK = Check(CODE, "Certificates of the control plane", find, (Input.FILES,), gaps=unread_files)

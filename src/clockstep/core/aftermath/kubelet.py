@@ -7,7 +7,7 @@ valid is not recovered from). A client certificate that has expired cannot ask: 
 from collections.abc import Iterator
 
 from clockstep.core.aftermath.checking import Check
-from clockstep.core.aftermath.objects import dates, lapse, since
+from clockstep.core.aftermath.objects import dates, lapse, since, unread_files
 from clockstep.core.certificates import is_valid
 from clockstep.model import Broken, Certificate, Input, KubeRef, Seen
 from clockstep.units import SECOND_NS
@@ -15,8 +15,8 @@ from clockstep.units import SECOND_NS
 CODE = "CS-KUBELET"
 PKI, CLIENT = "/var/lib/kubelet/pki/", "/var/lib/kubelet/pki/kubelet-client"
 JOIN = (
-    "systemctl restart kubelet; if it stays refused, on a control-plane node: kubeadm kubeconfig user --org system:nodes "
-    "--client-name system:node:NAME, as /etc/kubernetes/kubelet.conf there; or join it again"
+    "systemctl restart kubelet; if it stays refused, on a control-plane node: kubeadm kubeconfig user "
+    "--org system:nodes --client-name system:node:NAME, as /etc/kubernetes/kubelet.conf there; or join it again"
 )
 AGENT = "/var/lib/rancher/"
 
@@ -41,4 +41,4 @@ def _cure(one: Certificate, node: str) -> str:
     return ""
 
 
-CHECK = Check(CODE, "Certificates of kubelets", find, (Input.FILES,), patience_ns=30 * SECOND_NS)
+CHECK = Check(CODE, "Certificates of kubelets", find, (Input.FILES,), gaps=unread_files, patience_ns=30 * SECOND_NS)

@@ -1,7 +1,8 @@
 """Leader leases from the future.
 
-client-go's leader election goes by the observer's own monotonic clock (tools/leaderelection), so another candidate takes
-over one lease duration after the last renewal that it saw. One that stays ahead is renewed by a process whose clock is.
+client-go's leader election goes by the observer's own monotonic clock (tools/leaderelection), so another candidate
+takes over one lease duration after the last renewal that it saw. One that stays ahead is renewed by a process whose
+clock is.
 """
 
 from collections.abc import Iterator

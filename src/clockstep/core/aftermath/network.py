@@ -1,13 +1,13 @@
 """Pods that get no network because the network's plugin on their node shows a token that lapsed.
 
-calico #4857, #6546, #7171, #7208, #8379, #9428; microk8s #4661; k3s #4221, #6555: the plugin's pod writes the token into
-a kubeconfig on the node and renews it by a timer that stood still. A new pod of it writes a new one.
+calico #4857, #6546, #7171, #7208, #8379, #9428; microk8s #4661; k3s #4221, #6555: the plugin's pod writes the token
+into a kubeconfig on the node and renews it by a timer that stood still. A new pod of it writes a new one.
 """
 
 from collections.abc import Iterator
 
 from clockstep.core.aftermath.checking import Check, Remedy
-from clockstep.core.aftermath.objects import evict
+from clockstep.core.aftermath.objects import renew
 from clockstep.model import Act, Broken, Input, KubeHappening, KubePod, KubeRef, Seen
 from clockstep.units import SECOND_NS
 
@@ -15,6 +15,8 @@ CODE = "CS-CNI"
 REASON = "FailedCreatePodSandBox"
 REFUSED = ("unauthorized", "token has expired", "not valid yet", "must be logged in")
 PLUGINS = ("calico", "canal", "cilium", "flannel", "weave", "multus", "kube-router", "antrea")
+TRIED_NS = 180 * SECOND_NS
+"""A kubelet tries a sandbox again after at most 2 min or so: it backs off as for crashes."""
 NAMES = ("k8s-app", "app", "app.kubernetes.io/name", "name", "component")
 """The labels by which the plugins' DaemonSets name themselves."""
 
@@ -23,14 +25,11 @@ def find(seen: Seen) -> Iterator[Broken]:
     """Give the nodes where sandboxes fail for a refused token, as the network's pod there."""
     for node, (event, count) in sorted(_refused(seen).items()):
         plugin = plugin_on(seen, node)
-        if plugin and plugin.created_ns and event.last_ns and plugin.created_ns > event.last_ns:
-            continue  # it was made since: the next try of the sandbox says whether that helped
-        on = plugin.ref if plugin else KubeRef("Node", node)
         text = f"{count} pods on {node} get no network: their plugin is refused by the API server"
         name = f"{plugin.ref.namespace} {plugin.ref.name}" if plugin else "the pod of its network plugin"
         cure = f"kubectl delete pod -n {name}" if plugin else f"restart {name}"
         risk = "pods that run keep their network; new ones on that node wait some seconds longer"
-        yield Broken(CODE, on, text, event.message, cure, risk, event.last_ns)
+        yield Broken(CODE, KubeRef("Node", node), text, event.message, cure, risk, event.last_ns)
 
 
 def _refused(seen: Seen) -> dict[str, tuple[KubeHappening, int]]:
@@ -56,7 +55,7 @@ def _is_plugin(value: str) -> bool:
 
 def plan(seen: Seen, broken: Broken) -> Act | str:
     """Have the network's pod on that node made again."""
-    return evict(broken, next((pod for pod in seen.pods if pod.ref == broken.on), None))
+    return renew(broken, plugin_on(seen, broken.on.name), seen.now_ns, TRIED_NS)
 
 
 CHECK = Check(CODE, "Tokens of network plugins", find, (Input.PODS, Input.EVENTS), patience_ns=60 * SECOND_NS)

@@ -1,14 +1,17 @@
 """How the objects of a cluster belong together, and what may be restarted. Pure."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 from clockstep.core.certificates import is_valid
 from clockstep.model import Act, Broken, Certificate, Deed, Endpoint, KubePod, KubeRef, KubeService, KubeWorkload, Seen
-from clockstep.units import SECOND_NS, show_duration, show_moment
+from clockstep.units import MINUTE_NS, SECOND_NS, show_duration, show_moment
 
 RESTARTED = ("Deployment", "StatefulSet", "DaemonSet")
 """What kubectl rollout restart knows."""
 SYSTEM = "kube-system"
+LATELY_NS = 10 * MINUTE_NS
+"""A restart that is older than that is not taken for a try to cure what began nobody knows when."""
 HASH = "pod-template-hash"
 """The label by which a Deployment tells its ReplicaSets' pods apart; the ReplicaSet's name ends with it."""
 AHEAD_NS = 2 * SECOND_NS
@@ -58,19 +61,39 @@ def restart(seen: Seen, broken: Broken, pods: tuple[KubePod, ...]) -> Act | str:
         return f"{pods[0].ref} is not kept by a Deployment, StatefulSet or DaemonSet alone"
     if any(one is None or one.ref != workload.ref for one in found):
         return "pods of several workloads stand behind it"
-    return _unless_left(workload, broken) or Act(Deed.RESTART, workload.ref, broken.code)
+    return _left(workload) or _once(workload, broken, seen.now_ns)
 
 
-def _unless_left(workload: KubeWorkload, broken: Broken) -> str:
+def _left(workload: KubeWorkload) -> str:
     """Return why a workload is left alone; nothing if it is not."""
     if workload.ref.namespace == SYSTEM:
         return f"{workload.ref} is in {SYSTEM}, where clockstep restarts only the network's pods"
     if workload.paused:
         return f"{workload.ref} is paused"
-    restarted_ns = workload.restarted_ns
-    if workload.settled and restarted_ns is not None and restarted_ns >= (broken.since_ns or restarted_ns):
-        return f"it was restarted at {show_moment(restarted_ns)}, which did not help"
     return ""
+
+
+def _once(workload: KubeWorkload, broken: Broken, now_ns: int) -> Act | str:
+    """Return a restart, unless there was one for the same reason: then that is waited for, or did not help."""
+    act = Act(Deed.RESTART, workload.ref, broken.code, workload.uid)
+    begin_ns = now_ns - LATELY_NS if broken.since_ns is None else broken.since_ns
+    if workload.restarted_ns is None or workload.restarted_ns < begin_ns:
+        return act
+    if workload.settled:
+        return f"it was restarted at {show_moment(workload.restarted_ns)}, which did not help"
+    return replace(act, begun=True)
+
+
+def renew(broken: Broken, pod: KubePod | None, now_ns: int, waits_ns: int) -> Act | str:
+    """Return the eviction of a pod whose node keeps one, unless it was made again lately.
+
+    `waits_ns` is how long it takes until one sees whether a new pod has helped.
+    """
+    if pod is None or pod.created_ns is None or now_ns - pod.created_ns > LATELY_NS:
+        return evict(broken, pod)
+    if now_ns - pod.created_ns > waits_ns:
+        return f"it was made again at {show_moment(pod.created_ns)}, which did not help"
+    return Act(Deed.EVICT, pod.ref, broken.code, pod.uid, begun=True)
 
 
 def evict(broken: Broken, pod: KubePod | None) -> Act | str:
@@ -81,7 +104,7 @@ def evict(broken: Broken, pod: KubePod | None) -> Act | str:
         return "it is a static pod: its node's kubelet alone restarts it"
     if pod.owner is None:
         return "nobody would make this pod again"
-    return Act(Deed.EVICT, pod.ref, broken.code, pod.uid, pod.node)
+    return Act(Deed.EVICT, pod.ref, broken.code, pod.uid, pod.deleting)
 
 
 def lapse(certificate: Certificate, at_ns: int) -> str:
@@ -102,3 +125,8 @@ def dates(certificate: Certificate) -> str:
 def since(certificate: Certificate, at_ns: int) -> int | None:
     """Return since when a certificate is not valid any more; None of one that is not yet."""
     return certificate.not_after_ns if certificate.not_before_ns <= at_ns else None
+
+
+def unread_files(seen: Seen) -> Iterator[str]:
+    """Say of which nodes the files could not be read."""
+    return (f"{node}: {why}" for node, why in seen.unread_files.items())

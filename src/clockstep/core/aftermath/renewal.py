@@ -38,9 +38,9 @@ def plan(seen: Seen, broken: Broken) -> Act | str:
     one = next((one for one in seen.certificates if one.ref == broken.on), None)
     if one is None:
         return "it is gone"
-    if one.issuing:
-        return f"it is being issued{f', and fails: {one.failed}' if one.failed else ''}"
-    return Act(Deed.RENEW, one.ref, CODE)
+    if one.issuing and one.failed:
+        return f"it is being issued, and {one.failed}"
+    return Act(Deed.RENEW, one.ref, CODE, begun=one.issuing)
 
 
 CHECK = Check(CODE, "Certificates of cert-manager", find, (Input.CERTIFICATES,), patience_ns=90 * SECOND_NS)

@@ -50,12 +50,24 @@ def _broken(seen: Seen, on: KubeRef, text: str, evidence: str, began_ns: int | N
             CODE, on, by, evidence, "renew the certificate of the server that its URL names", since_ns=began_ns
         )
     act = restart(seen, Broken(CODE, on, by, evidence, "", since_ns=began_ns), behind(seen, on))
-    cure = f"restart the workload behind it: {act}" if isinstance(act, str) else _command(act.on)
+    cure = _command(act.on) if isinstance(act, Act) else f"restart what stands behind it ({act})"
     return Broken(CODE, on, by, evidence, cure, RISK, began_ns)
 
 
 def _command(on: KubeRef) -> str:
     return f"kubectl rollout restart -n {on.namespace} {on.kind.lower()}/{on.name}"
+
+
+def gaps(seen: Seen) -> Iterator[str]:
+    """Say which webhooks were neither dialled nor called. An APIService that is available was called."""
+    dialled = {(one.service, one.port): one.trouble for one in seen.served if not one.certificate}
+    shown = {(one.service, one.port) for one in seen.served if one.certificate}
+    answered = {(one.ref, one.name) for one in seen.probes if not one.skipped}
+    skipped = {(one.ref, one.name): one.skipped for one in seen.probes}
+    for one in seen.webhooks:
+        if (one.service, one.port) not in shown and (one.ref, one.name) not in answered:
+            why = dialled.get((one.service or one.ref, one.port)) or skipped.get((one.ref, one.name))
+            yield f"{one.name}: {why or 'neither dialled from a node nor called'}"
 
 
 def plan(seen: Seen, broken: Broken) -> Act | str:
@@ -82,5 +94,6 @@ CHECK = Check(
     any_of=(Input.SERVED, Input.PROBES),
     after=("CS-CONTROL-PLANE",),
     patience_ns=90 * SECOND_NS,
+    gaps=gaps,
 )
 REMEDY = Remedy(CODE, plan)

@@ -35,7 +35,7 @@ def plan(seen: Seen, broken: Broken) -> Act | str:
     request = next((one for one in seen.signing_requests if one.ref == broken.on), None)
     if request is None:
         return "it is gone"
-    return objection(request, seen) or Act(Deed.APPROVE, request.ref, CODE)
+    return objection(request, seen) or Act(Deed.APPROVE, request.ref, CODE, request.uid)
 
 
 def objection(request: SigningRequest, seen: Seen) -> str:
