@@ -16,7 +16,6 @@ from clockstep.ports import Clock, Healing, Reference, Tell
 from clockstep.units import SECOND_NS, show_duration
 
 AGAIN_NS = 3 * SECOND_NS
-"""How long after a look there is another one, while something may heal."""
 PROOF_NS = 180 * SECOND_NS
 """How long a cure may take until a look no longer finds what it was for."""
 Checks = Sequence[Check[Seen]]
@@ -28,7 +27,8 @@ Inside = Callable[[Collection[Input], Seen], Seen]
 class Scene:
     """Whom to ask: the cluster, its nodes from `inside`, the reference; and whom to tell.
 
-    `kept` gets each act as it is done, and what came of it, for the history.
+    `kept` gets each act as it is done, and what came of it, for the history. `again_ns` is how long after a look
+    there is another one, while something may heal.
     """
 
     cluster: Healing
@@ -37,6 +37,7 @@ class Scene:
     clock: Clock
     tell: Tell
     kept: Callable[[Repair], None] = lambda _repair: None
+    again_ns: int = AGAIN_NS
 
     @property
     def now_ns(self) -> int:
@@ -73,7 +74,7 @@ def aftermath(scene: Scene, checks: Checks) -> tuple[AftermathReport, Seen]:
     looked = look(checks, seen)
     since_ns: dict[str, int] = {}
     while waiting := _waiting(scene, checks, looked, since_ns):
-        scene.clock.sleep_ns(AGAIN_NS)
+        scene.clock.sleep_ns(scene.again_ns)
         seen = gathered(scene, inputs(waiting), seen)
         looked = look(checks, seen)
     now_ns = scene.clock.monotonic_ns()
@@ -150,7 +151,7 @@ def _proven(scene: Scene, check: Check[Seen], repair: Repair, gaps: str) -> Repa
     """Look until what was found is found no more."""
     until_ns = scene.clock.monotonic_ns() + max(PROOF_NS, check.patience_ns)
     while scene.clock.monotonic_ns() < until_ns:
-        scene.clock.sleep_ns(AGAIN_NS)
+        scene.clock.sleep_ns(scene.again_ns)
         seen = gathered(scene, inputs([check]))
         looked = look([check], seen)[0]
         if looked.why in {"", gaps} and _among(repair.broken, looked.broken) is None:

@@ -10,7 +10,6 @@ from itertools import islice
 from typing import Any, TypeVar
 
 from lightkube.core.resource import api_info
-from lightkube.generic_resource import create_global_resource, create_namespaced_resource
 
 from clockstep.errors import KubernetesError
 from clockstep.kubernetes import damage
@@ -18,12 +17,13 @@ from clockstep.kubernetes.certificates import secret, signing_request
 from clockstep.kubernetes.fields import mapping, mappings, text
 from clockstep.kubernetes.nodes import read_lease, read_node
 from clockstep.kubernetes.requests import LEASE, LEASES, NODE, Requests
+from clockstep.kubernetes.resources import everywhere, namespaced
 from clockstep.model import Input, KubeLease, Unread
 
 MOST = 20_000
 """How many objects of one kind are read."""
 NOT_FOUND = 404
-CRD = create_global_resource("apiextensions.k8s.io", "v1", "CustomResourceDefinition", "customresourcedefinitions")
+CRD = everywhere("apiextensions.k8s.io", "v1", "CustomResourceDefinition")
 Reader = Callable[[dict[str, Any], Any], Any]
 T = TypeVar("T")
 
@@ -51,40 +51,29 @@ class Kind:
         return ".".join(filter(None, (info.plural, info.resource.group)))
 
 
-def _namespaced(group: str, version: str, kind: str, plural: str) -> Any:
-    return create_namespaced_resource(group, version, kind, plural)
-
-
 ADMISSION = "admissionregistration.k8s.io"
 KINDS: Mapping[Input, tuple[Kind, ...]] = {
-    Input.PODS: (Kind(_namespaced("", "v1", "Pod", "pods"), damage.pod),),
-    Input.EVENTS: (
-        Kind(_namespaced("", "v1", "Event", "events"), damage.happening, {"reason": "FailedCreatePodSandBox"}),
-    ),
+    Input.PODS: (Kind(namespaced("", "v1", "Pod"), damage.pod),),
+    Input.EVENTS: (Kind(namespaced("", "v1", "Event"), damage.happening, {"reason": "FailedCreatePodSandBox"}),),
     Input.WORKLOADS: tuple(
-        Kind(_namespaced("apps", "v1", kind, f"{kind.lower()}s"), damage.workload)
-        for kind in ("Deployment", "StatefulSet", "DaemonSet")
+        Kind(namespaced("apps", "v1", kind), damage.workload) for kind in ("Deployment", "StatefulSet", "DaemonSet")
     ),
-    Input.SERVICES: (Kind(_namespaced("", "v1", "Service", "services"), damage.service),),
+    Input.SERVICES: (Kind(namespaced("", "v1", "Service"), damage.service),),
     Input.WEBHOOKS: tuple(
-        Kind(create_global_resource(ADMISSION, "v1", kind, f"{kind.lower()}s"), damage.webhooks, several=True)
+        Kind(everywhere(ADMISSION, "v1", kind), damage.webhooks, several=True)
         for kind in ("ValidatingWebhookConfiguration", "MutatingWebhookConfiguration")
     ),
-    Input.APISERVICES: (
-        Kind(create_global_resource("apiregistration.k8s.io", "v1", "APIService", "apiservices"), damage.apiservice),
-    ),
-    Input.SECRETS: (Kind(_namespaced("", "v1", "Secret", "secrets"), secret, {"type": "kubernetes.io/tls"}),),
-    Input.CERTIFICATES: (Kind(_namespaced("cert-manager.io", "v1", "Certificate", "certificates"), damage.renewal),),
+    Input.APISERVICES: (Kind(everywhere("apiregistration.k8s.io", "v1", "APIService"), damage.apiservice),),
+    Input.SECRETS: (Kind(namespaced("", "v1", "Secret"), secret, {"type": "kubernetes.io/tls"}),),
+    Input.CERTIFICATES: (Kind(namespaced("cert-manager.io", "v1", "Certificate"), damage.renewal),),
     Input.SIGNING_REQUESTS: (
         Kind(
-            create_global_resource(
-                "certificates.k8s.io", "v1", "CertificateSigningRequest", "certificatesigningrequests"
-            ),
+            everywhere("certificates.k8s.io", "v1", "CertificateSigningRequest"),
             signing_request,
         ),
     ),
-    Input.CRON_JOBS: (Kind(_namespaced("batch", "v1", "CronJob", "cronjobs"), damage.cron_job),),
-    Input.CEPH: (Kind(_namespaced("ceph.rook.io", "v1", "CephCluster", "cephclusters"), damage.ceph),),
+    Input.CRON_JOBS: (Kind(namespaced("batch", "v1", "CronJob"), damage.cron_job),),
+    Input.CEPH: (Kind(namespaced("ceph.rook.io", "v1", "CephCluster"), damage.ceph),),
 }
 """What is listed for an input; Nodes and leases are read together."""
 Ask = Callable[[str, Callable[[Requests], Any]], Any]

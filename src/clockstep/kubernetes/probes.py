@@ -9,11 +9,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from lightkube.generic_resource import create_namespaced_resource
-
 from clockstep.errors import KubernetesError
 from clockstep.kubernetes.fields import labels, mapping, mappings, text, texts
 from clockstep.kubernetes.requests import Requests
+from clockstep.kubernetes.resources import namespaced
 from clockstep.model import Endpoint, Probe
 from clockstep.waiting import begun
 
@@ -118,7 +117,7 @@ def _called(ask: Ask, webhook: Endpoint) -> Probe:
 def _create(webhook: Endpoint, requests: Requests) -> None:
     (group, version, kind), body = SAMPLES[webhook.sample]
     metadata: Any = {"generateName": "clockstep-probe-", "namespace": NAMESPACE, "labels": dict(webhook.sample_labels)}
-    resource = create_namespaced_resource(group, version, kind, webhook.sample)
+    resource = namespaced(group, version, kind)
     requests.create_nothing(resource(metadata=metadata, **body), NAMESPACE)
 
 

@@ -3,20 +3,18 @@
 from collections.abc import Mapping
 from typing import Any
 
-from lightkube.generic_resource import create_namespaced_resource
-from lightkube.resources.certificates_v1 import CertificateSigningRequest
-from lightkube.resources.core_v1 import PodEviction
 from lightkube.types import PatchType
 
 from clockstep.errors import KubernetesError
 from clockstep.kubernetes.damage import RESTARTED
 from clockstep.kubernetes.requests import Requests
+from clockstep.kubernetes.resources import Approval, Eviction, namespaced
 from clockstep.kubernetes.times import text_of
 from clockstep.model import Act, Deed
 
 KUBECTL = "kubectl.kubernetes.io/restartedAt"
 """What kubectl rollout restart writes: people look for it."""
-CERTIFICATE = create_namespaced_resource("cert-manager.io", "v1", "Certificate", "certificates")
+CERTIFICATE = namespaced("cert-manager.io", "v1", "Certificate")
 REASON = "ClockstepAftermath"
 CONDITION = {"type": "Issuing", "status": "True", "reason": "ManuallyTriggered"}
 """As `cmctl renew` writes it (cmd/ctl/pkg/renew)."""
@@ -27,19 +25,15 @@ def perform(act: Act, at_ns: int, requests: Requests) -> None:
     match act.deed:
         case Deed.RESTART:
             change = {"metadata": {"uid": act.uid}, **_restarted(at_ns)}
-            requests.change(_workload(act.on.kind), act.on.name, act.on.namespace, change)
+            requests.change(namespaced("apps", "v1", act.on.kind), act.on.name, act.on.namespace, change)
         case Deed.EVICT:
             options = {"preconditions": {"uid": act.uid}}
             body = {"metadata": {"name": act.on.name, "namespace": act.on.namespace}, "deleteOptions": options}
-            requests.create_below(PodEviction.from_dict(body), act.on.name, act.on.namespace)
+            requests.create_below(Eviction(body), act.on.name, act.on.namespace)
         case Deed.RENEW:
             _renew(act, at_ns, requests)
         case Deed.APPROVE:
             _approve(act, requests)
-
-
-def _workload(kind: str) -> Any:
-    return create_namespaced_resource("apps", "v1", kind, f"{kind.lower()}s")
 
 
 def _restarted(at_ns: int) -> Mapping[str, Any]:
@@ -63,7 +57,7 @@ def _approve(act: Act, requests: Requests) -> None:
     """Approve a request that is the one that was looked at: its spec never changes, its name may be another's now."""
     condition = {"type": "Approved", "status": "True", "reason": REASON, "message": "it fits its Node"}
     change = {"metadata": {"uid": act.uid}, "status": {"conditions": [condition]}}
-    requests.change(CertificateSigningRequest.Approval, act.on.name, "", change, PatchType.STRATEGIC)
+    requests.change(Approval, act.on.name, "", change, PatchType.STRATEGIC)
 
 
 TOO_MANY = 429

@@ -6,14 +6,15 @@ from typing import Any
 
 from lightkube import Client
 from lightkube.core.resource import GlobalResource
-from lightkube.generic_resource import create_global_resource, create_namespaced_resource
 from lightkube.types import PatchType
+
+from clockstep.kubernetes.resources import everywhere, namespaced
 
 Object = Mapping[str, Any]
 
-NODE = create_global_resource("", "v1", "Node", "nodes")
-LEASE = create_namespaced_resource("coordination.k8s.io", "v1", "Lease", "leases")
-EVENT = create_namespaced_resource("", "v1", "Event", "events")
+NODE = everywhere("", "v1", "Node")
+LEASE = namespaced("coordination.k8s.io", "v1", "Lease")
+EVENT = namespaced("", "v1", "Event")
 LEASES = "kube-node-lease"
 EVENTS = "default"
 PAGE = 250

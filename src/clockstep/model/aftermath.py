@@ -7,7 +7,6 @@ commands. Moments are nanoseconds since 1970; None if the object does not say, o
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from types import MappingProxyType
 
 from clockstep.model.certificates import Certificate, NodeCertificates
 from clockstep.model.kubernetes import KubeNode
@@ -247,7 +246,7 @@ class Seen:
     """
 
     now_ns: int
-    unread: Mapping[Input, Unread] = MappingProxyType({})
+    unread: Mapping[Input, Unread] = field(default_factory=dict)
     nodes: tuple[KubeNode, ...] = ()
     leases: tuple[KubeLease, ...] = ()
     pods: tuple[KubePod, ...] = ()
@@ -264,7 +263,7 @@ class Seen:
     probes: tuple[Probe, ...] = ()
     served: tuple[Served, ...] = ()
     files: tuple[NodeCertificates, ...] = ()
-    unread_files: Mapping[str, str] = MappingProxyType({})
+    unread_files: Mapping[str, str] = field(default_factory=dict)
     machines: frozenset[str] = frozenset()
 
 
