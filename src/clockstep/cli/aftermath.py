@@ -27,6 +27,7 @@ CODES = [check.code for check in CHECKS]
 @click.option(
     "--except", "without", multiple=True, type=click.Choice(CODES), metavar="CODE", help="Skip this (repeatable)."
 )
+@click.option("--wait/--no-wait", default=True, help="Wait for what may heal by itself, up to 2 min.  [default: wait]")
 @click.option("--repair", is_flag=True, help="Carry out the cures, after they have been shown and confirmed.")
 @yes
 @limited("30s")
@@ -41,6 +42,7 @@ def command(
     everything: bool,
     only: tuple[str, ...],
     without: tuple[str, ...],
+    wait: bool,
     repair: bool,
     **options: Any,
 ) -> int:
@@ -51,12 +53,12 @@ def command(
     """
     from clockstep.cli.exits import of_aftermath
     from clockstep.cli.session import printed, progress
-    from clockstep.core.aftermath.checking import chosen
+    from clockstep.core.aftermath.checking import at_once, chosen
     from clockstep.flows.aftermath import aftermath, planned
     from clockstep.flows.aftermath import repair as repaired
     from clockstep.render.aftermath import aftermath_page
 
-    checks = chosen(CHECKS, only, without)
+    checks = chosen(CHECKS if wait else at_once(CHECKS), only, without)
     if not checks:
         raise UsageError("--only and --except leave no check", "leave one of them out")
     with progress(context) as story, _scene(context, names, everything, story.tell) as scene:

@@ -28,12 +28,23 @@ def perform(act: Act, at_ns: int, requests: Requests) -> None:
             requests.change(namespaced("apps", "v1", act.on.kind), act.on.name, act.on.namespace, change)
         case Deed.EVICT:
             options = {"preconditions": {"uid": act.uid}}
-            body = {"metadata": {"name": act.on.name, "namespace": act.on.namespace}, "deleteOptions": options}
-            requests.create_below(Eviction(body), act.on.name, act.on.namespace)
+            body: dict[str, Any] = {
+                "metadata": {"name": act.on.name, "namespace": act.on.namespace},
+                "deleteOptions": options,
+            }
+            requests.create_below(Eviction(**body), act.on.name, act.on.namespace)
         case Deed.RENEW:
             _renew(act, at_ns, requests)
         case Deed.APPROVE:
             _approve(act, requests)
+
+
+def _eviction(act: Act) -> Eviction:
+    body: dict[str, Any] = {
+        "metadata": {"name": act.on.name, "namespace": act.on.namespace},
+        "deleteOptions": {"preconditions": {"uid": act.uid}},
+    }
+    return Eviction(**body)
 
 
 def _restarted(at_ns: int) -> Mapping[str, Any]:

@@ -67,7 +67,8 @@ class Requests:
 
     def node(self, name: str) -> Object:
         """Return a Node."""
-        return self._client.get(NODE, name)
+        found: Object = self._client.get(NODE, name)
+        return found
 
     def change_node(self, name: str, change: Object) -> None:
         """Merge a change into a Node (RFC 7396); one with a resourceVersion is refused if it has changed since."""

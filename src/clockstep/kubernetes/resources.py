@@ -22,7 +22,7 @@ def everywhere(group: str, version: str, kind: str) -> Any:
     return create_global_resource(group, version, kind, f"{kind.lower()}s")
 
 
-class Eviction(resource.NamespacedSubResource, Generic):
+class Eviction(resource.NamespacedSubResource, Generic):  # type: ignore[misc]  # as lightkube's own are
     """A pod's eviction."""
 
     _api_info = resource.ApiInfo(
@@ -34,7 +34,7 @@ class Eviction(resource.NamespacedSubResource, Generic):
     )
 
 
-class Approval(resource.GlobalSubResource, Generic):
+class Approval(resource.GlobalSubResource, Generic):  # type: ignore[misc]
     """The approval of a request for a certificate."""
 
     _api_info = resource.ApiInfo(

@@ -5,7 +5,7 @@ deadline for each, and its own word for "could not look").
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
 from clockstep.model import Act, Broken, Input, Looked, Seen, State, Unread
@@ -80,6 +80,11 @@ def _missing(check: Check[Seen], unread: Mapping[Input, Unread]) -> Unread | Non
     if check.any_of and all(needed in unread for needed in check.any_of):
         missing += [unread[needed] for needed in check.any_of]
     return min(missing, key=lambda one: one.absent, default=None)
+
+
+def at_once(checks: Sequence[Check[F]]) -> tuple[Check[F], ...]:
+    """Return checks that do not wait for what may heal by itself."""
+    return tuple(replace(one, patience_ns=0) for one in checks)
 
 
 def chosen(checks: Sequence[Check[F]], only: Collection[str], without: Collection[str]) -> tuple[Check[F], ...]:
