@@ -27,12 +27,7 @@ def perform(act: Act, at_ns: int, requests: Requests) -> None:
             change = {"metadata": {"uid": act.uid}, **_restarted(at_ns)}
             requests.change(namespaced("apps", "v1", act.on.kind), act.on.name, act.on.namespace, change)
         case Deed.EVICT:
-            options = {"preconditions": {"uid": act.uid}}
-            body: dict[str, Any] = {
-                "metadata": {"name": act.on.name, "namespace": act.on.namespace},
-                "deleteOptions": options,
-            }
-            requests.create_below(Eviction(**body), act.on.name, act.on.namespace)
+            requests.create_below(_eviction(act), act.on.name, act.on.namespace)
         case Deed.RENEW:
             _renew(act, at_ns, requests)
         case Deed.APPROVE:

@@ -31,6 +31,7 @@ class Input(Enum):
     PROBES = "probes"
     SERVED = "served"
     FILES = "files"
+    TOKENS = "tokens"
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -230,6 +231,16 @@ class Served:
 
 
 @dataclass(frozen=True, slots=True)
+class PodToken:
+    """When the token of a pod with this UID was issued and is valid, by the claims in it; the token is not kept."""
+
+    uid: str
+    issued_ns: int | None = None
+    not_before_ns: int | None = None
+    expires_ns: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Unread:
     """Why an input could not be had; `absent` if the cluster has no such kind, and so nothing of it to break."""
 
@@ -241,7 +252,7 @@ class Unread:
 class Seen:
     """All that was gathered; what is in `unread` is missing. `now_ns` is the reference's, when that was.
 
-    `unread_files` says which nodes' files could not be read, and why.
+    `unread_files` and `unread_tokens` say of which nodes those could not be read, and why.
     `machines` are the Nodes whose machines are known.
     """
 
@@ -264,6 +275,8 @@ class Seen:
     served: tuple[Served, ...] = ()
     files: tuple[NodeCertificates, ...] = ()
     unread_files: Mapping[str, str] = field(default_factory=dict)
+    tokens: tuple[PodToken, ...] = ()
+    unread_tokens: Mapping[str, str] = field(default_factory=dict)
     machines: frozenset[str] = frozenset()
 
 
@@ -273,6 +286,7 @@ class Broken:
 
     `cure` is the smallest one, as something to do, and `risk` what it costs meanwhile. `since_ns` is when it began, by
     what the evidence says; None if that does not say. `part` tells several of one object apart, as Ceph's monitors.
+    `heals_ns` is when it will have healed by itself, if that is known.
     """
 
     code: str
@@ -283,6 +297,7 @@ class Broken:
     risk: str = ""
     since_ns: int | None = None
     part: str = ""
+    heals_ns: int | None = None
 
     @property
     def key(self) -> tuple[str, KubeRef, str]:

@@ -16,6 +16,7 @@ from clockstep.model import (
     KubeLease,
     KubeRef,
     NodeCertificates,
+    PodToken,
     Probe,
     Renewal,
     Served,
@@ -28,6 +29,9 @@ from clockstep.units import DAY_NS, HOUR_NS, MINUTE_NS, SECOND_NS
 from core.aftermath.made import CONFIG, EARLY, LAPSED, NODE, NOW, SERVICE, certificate, node, pod, request, seen
 
 BY_CODE = {check.code: check for check in CHECKS}
+
+
+UID = pod().uid
 
 
 class Case(NamedTuple):
@@ -193,6 +197,13 @@ CASES: dict[str, tuple[Case, ...]] = {
             {"pods": (), "apiservices": (Endpoint(API.ref, API.name, SERVICE, available=False),)},
             ("no pod behind it",),
         ),
+    ),
+    "CS-TOKEN": (
+        Case("valid", {"tokens": (PodToken(UID, NOW - HOUR_NS, NOW - HOUR_NS, NOW + HOUR_NS),)}),
+        Case("within the leeway", {"tokens": (PodToken(UID, NOW + 50 * SECOND_NS, None, NOW + HOUR_NS),)}),
+        Case("early", {"tokens": (PodToken(UID, NOW + HOUR_NS, NOW + HOUR_NS, NOW + DAY_NS),)}, ("in 59 min",)),
+        Case("lapsed", {"tokens": (PodToken(UID, None, None, NOW - HOUR_NS),)}, ("expired 1 h ago",)),
+        Case("of a pod that is gone", {"tokens": (PodToken("another", None, None, NOW - HOUR_NS),)}),
     ),
     "CS-STUCK": (
         Case("running", {}),

@@ -1,7 +1,7 @@
 """Looking again while something may heal, and what a repair makes of a cluster that changes meanwhile."""
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from clockstep.core.aftermath.checking import chosen, look
@@ -10,9 +10,9 @@ from clockstep.core.aftermath.planning import plan
 from clockstep.errors import KubernetesError
 from clockstep.flows.aftermath import Scene, aftermath, repair
 from clockstep.flows.damaged_nodes import unseen
-from clockstep.model import Act, AftermathReport, Endpoint, Healed, Input, Probe, Seen, State, Unread, Waiting
-from clockstep.units import SECOND_NS
-from core.aftermath.made import pod, seen
+from clockstep.model import Act, AftermathReport, Endpoint, Healed, Input, PodToken, Probe, Seen, State, Unread, Waiting
+from clockstep.units import DAY_NS, SECOND_NS
+from core.aftermath.made import NOW, pod, seen
 from core.simulation import SimClock
 
 RESERVED = (Waiting("x", "CreateContainerError", "name is reserved for"),)
@@ -50,6 +50,7 @@ class Changing:
 
 def told(cluster: Changing, clock: SimClock) -> tuple[Scene, list[str]]:
     """Return a scene, and what is told in it."""
+    clock.real = NOW
     said: list[str] = []
     tell: Callable[[str, str], None] = lambda _of, text: said.append(text)  # noqa: E731
     return Scene(cluster, unseen("no node"), clock, clock, tell), said
@@ -80,6 +81,16 @@ def test_what_does_not_heal_is_waited_for_to_its_deadline_and_no_longer() -> Non
     report, _ = aftermath(there, STUCK)
     assert report.checks[0].state is State.BROKEN
     assert 20 * SECOND_NS <= report.checks[0].waited_ns < 24 * SECOND_NS
+
+
+def test_what_will_not_heal_in_time_is_not_waited_for() -> None:
+    ahead = seen(tokens=(PodToken(pod().uid, NOW + DAY_NS),))
+    cluster = Changing([ahead])
+    there, _ = told(cluster, SimClock())
+    there = replace(there, inside=lambda _wanted, now: replace(now, now_ns=NOW, tokens=ahead.tokens))
+    report, _ = aftermath(there, chosen(CHECKS, ["CS-TOKEN"], []))
+    assert report.checks[0].state is State.BROKEN
+    assert cluster.gathered == 1
 
 
 def test_what_is_in_order_is_looked_at_once() -> None:

@@ -18,6 +18,7 @@ from clockstep.model import (
     KubeHappening,
     KubeRef,
     KubeWorkload,
+    PodToken,
     Renewal,
     Repair,
     Seen,
@@ -144,6 +145,15 @@ def test_a_network_plugin_is_made_again_on_its_own_node_and_once() -> None:
     assert old and not old.begun and old.on.name == "calico-a"
     assert fresh and fresh.begun
     assert tried.act is None and "which did not help" in tried.why
+
+
+def test_a_token_that_is_valid_in_minutes_is_waited_for_and_no_pod_made_again() -> None:
+    def of(ahead_ns: int) -> Repair:
+        return planned("CS-TOKEN", seen(tokens=(PodToken(pod().uid, NOW + ahead_ns),)))[0]
+
+    soon, late = of(3 * MINUTE_NS), of(HOUR_NS)
+    assert soon.act is None and soon.why == "it is valid in 2 min: wait"
+    assert late.act and late.act.deed is Deed.EVICT
 
 
 def monitor(name: str, **changes: Any) -> Any:

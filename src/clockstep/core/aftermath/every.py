@@ -16,6 +16,7 @@ from clockstep.core.aftermath import (
     signing,
     stale,
     stuck,
+    token,
 )
 from clockstep.core.aftermath.checking import Check, Remedy
 from clockstep.model import Seen
@@ -34,6 +35,7 @@ CHECKS: tuple[Check[Seen], ...] = (
     serving.CHECK,
     stale.CHECK,
     apiservice.CHECK,
+    token.CHECK,
     stuck.CHECK,
     cron.CHECK,
 )
@@ -45,6 +47,7 @@ REMEDIES: tuple[Remedy[Seen], ...] = (
     serving.REMEDY,
     stale.REMEDY,
     apiservice.REMEDY,
+    token.REMEDY,
     stuck.REMEDY,
 )
 """What a check has no remedy for here is the user's: its finding has the command."""

@@ -3,6 +3,7 @@
 . survey/say.sh
 
 ## Prints the first certificate of an input, or nothing.
+# shellcheck disable=SC2016  # awk's
 first='/^-----BEGIN CERTIFICATE-----/ { inside = 1 }
 inside { print substr($0, 1, 100); if (/^-----END CERTIFICATE-----/ || NR > 400) exit }'
 asked='import ssl, socket, sys
