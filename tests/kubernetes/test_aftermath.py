@@ -25,7 +25,7 @@ from clockstep.ports import Output
 from clockstep.workloads.served import Address, served
 from clockstep_lab.kubernetes.api import Api, ApiError
 from clockstep_lab.kubernetes.cluster import Cluster
-from clockstep_lab.kubernetes.kubeconfig import by_certificate
+from clockstep_lab.kubernetes.kubeconfig import by_certificate, by_token
 from clockstep_lab.kubernetes.kubelite import Kubelite
 from clockstep_lab.tls import for_years
 from conftest import until
@@ -130,6 +130,42 @@ def test_a_kind_that_may_not_be_read_costs_only_itself(damaged: Kubelite) -> Non
     report, _ = aftermath(limited, [BY_CODE["CS-STUCK"], BY_CODE["CS-CRON"], BY_CODE["CS-CSR"]])
     assert [one.state for one in report.checks] == [State.CLEAN, State.NOT_LOOKED, State.NOT_LOOKED]
     assert "forbidden to list cronjobs.batch" in report.checks[1].why
+
+
+ROLES = Path(__file__).parents[2] / "deploy/kubernetes"
+
+
+def account(cluster: Cluster, name: str, *roles: str) -> Scene:
+    """Return a scene for the token of a service account with these cluster roles."""
+    cluster.kubectl("apply", "-f", ROLES / "aftermath-reader.yaml", "-f", ROLES / "aftermath-repairer.yaml")
+    cluster.kubectl("delete", "clusterrolebinding", "--ignore-not-found", *roles)
+    cluster.kubectl("-n", "default", "create", "serviceaccount", name)
+    for role in roles:
+        subject = f"--serviceaccount=default:{name}"
+        cluster.kubectl("create", "clusterrolebinding", role, f"--clusterrole={role}", subject)
+    token = cluster.token("default", name)
+    return scene(cluster, kubeconfig=cluster.kubeconfig_of(name, by_token(token)))
+
+
+def test_the_reader_may_read_all_and_repair_nothing(damaged: Kubelite) -> None:
+    stuck(damaged, "owned", owned=True)
+    there = account(damaged, "reader-of-aftermath", "clockstep-aftermath-reader")
+    until(lambda: not gathered(there, {Input.PODS}).unread, 10)
+    seen = gathered(there, inputs(CHECKS))
+    assert {one for one, why in seen.unread.items() if not why.absent} == {Input.FILES, Input.TOKENS, Input.SERVED}
+    report = cured(there, "CS-STUCK")
+    assert report.repairs[0].outcome is Healed.NOT_HEALED
+    assert "forbidden to evict" in report.repairs[0].why
+
+
+def test_the_repairer_may_carry_cures_out_and_record_them(damaged: Kubelite) -> None:
+    stuck(damaged, "owned", owned=True)
+    roles = ("clockstep-aftermath-reader", "clockstep-aftermath-repairer")
+    there = account(damaged, "repairer-of-aftermath", *roles)
+    until(lambda: not gathered(there, {Input.PODS}).unread, 10)
+    assert cured(there, "CS-STUCK").repairs[0].outcome is Healed.HEALED
+    (event,) = damaged.admin.get(f"/api/v1/namespaces/{NAMESPACE}/events")["items"]
+    assert event["reason"] == "AftermathRepaired"
 
 
 RBAC = "/apis/rbac.authorization.k8s.io/v1"

@@ -1,5 +1,7 @@
 """What each check of the aftermath finds: a table of cases for each, of what is broken and of what is not."""
 
+import re
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
@@ -288,3 +290,8 @@ def test_a_check_does_not_look_while_one_before_it_finds_something() -> None:
     assert (clock.state, jobs.state) == (State.BROKEN, State.NOT_LOOKED)
     assert jobs.why.startswith("CS-CLOCK comes first: ")
     assert [one.state for one in look(checks, seen(cron_jobs=cron))] == [State.CLEAN, State.BROKEN]
+
+
+def test_every_check_has_its_section_and_there_is_no_other() -> None:
+    page = (Path(__file__).parents[3] / "docs/aftermath.md").read_text()
+    assert re.findall(r"^## (CS-[A-Z-]+)$", page, re.MULTILINE) == [check.code for check in CHECKS]
