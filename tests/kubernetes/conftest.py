@@ -50,9 +50,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @contextmanager
-def started(kind: type[Kind]) -> Iterator[Kind]:
-    """A cluster in a lab's folder of its own, ended with all that is in it."""
-    name = f"{kind.__name__.lower()}-{os.getpid()}"
+def started(kind: type[Kind], name: str) -> Iterator[Kind]:
+    """A cluster in a folder of its own among the labs', ended with all that is in it."""
+    name = f"{name}-{os.getpid()}"
     try:
         with kind(lab_dir(name), quiet) as cluster:
             yield cluster
@@ -63,14 +63,14 @@ def started(kind: type[Kind]) -> Iterator[Kind]:
 @pytest.fixture(scope="session")
 def kubelite() -> Iterator[Kubelite]:
     """The API of Kubernetes 1.36."""
-    with started(Kubelite) as cluster:
+    with started(Kubelite, "kubelite") as cluster:
         yield cluster
 
 
 @pytest.fixture(scope="session")
 def control_plane() -> Iterator[ControlPlane]:
     """A control plane of Kubernetes 1.20."""
-    with started(ControlPlane) as cluster:
+    with started(ControlPlane, "kube") as cluster:
         yield cluster
 
 

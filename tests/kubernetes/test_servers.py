@@ -102,11 +102,8 @@ def test_pods_of_a_daemonset_are_made_and_scheduled_to_made_up_nodes(control_pla
     control_plane.admin.delete(f"{daemonsets}/agent")
 
 
-@pytest.mark.parametrize(("begins", "ends", "why"), [(HOUR, 2 * HOUR, "not yet valid"), (-2 * HOUR, -HOUR, "expired")])
-def test_its_certificate_can_be_of_any_time_and_is_good_again_after(
-    cluster: Cluster, begins: timedelta, ends: timedelta, why: str
-) -> None:
-    with cluster.showing(Validity(NOW + begins, NOW + ends)), pytest.raises(ssl.SSLError, match=why):
+def test_its_certificate_can_be_of_any_time_and_is_good_again_after(cluster: Cluster) -> None:
+    with cluster.showing(Validity(NOW + HOUR, NOW + 2 * HOUR)), pytest.raises(ssl.SSLError, match="not yet valid"):
         cluster.admin.get(NODES)
     assert refused(cluster.admin) == 0
 
@@ -128,7 +125,7 @@ def test_etcd_answers_nobody_without_a_certificate(kubelite: Kubelite) -> None:
 
 @pytest.mark.kubernetes
 def test_a_killed_server_is_started_again_and_all_end_with_the_lab() -> None:
-    with started(Kubelite) as cluster:
+    with started(Kubelite, "killed") as cluster:
         add_node(cluster, "node-1", UUID)
         (api,) = cluster.api_server.pids()
         os.kill(api, signal.SIGKILL)

@@ -183,7 +183,7 @@ class Cluster(ABC):
         return ports
 
     def _hand_over(self) -> None:
-        """Give the lab's account what this process has written."""
-        owner = account()
-        for path in (self.folder, self.folder / "run", self.home, *self.home.rglob("*")):
+        """Give the lab's account what this process has written; not what etcd writes, whose files come and go."""
+        owner, pki = account(), self.home / "pki"
+        for path in (self.folder, self.folder / "run", self.home, *self.home.iterdir(), *pki.rglob("*")):
             os.chown(path, owner.uid, owner.gid)
