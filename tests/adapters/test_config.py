@@ -11,6 +11,7 @@ from clockstep.cli.session import frozen
 from clockstep.config import Place, Source, find, parse, places, read_cluster, show
 from clockstep.core.selection import Cluster, Limits, Wanted
 from clockstep.errors import UsageError
+from clockstep.model import KubeAccess
 from clockstep.units import MILLISECOND_NS, MINUTE_NS, SECOND_NS
 
 WHOLE = """
@@ -251,3 +252,69 @@ def test_one_cluster_can_be_shown(tmp_path: Path) -> None:
     assert [one.name for one in show(places(str(file), {}, None), "b").clusters] == ["b"]
     with pytest.raises(UsageError, match="has no cluster 'c'"):
         show(places(str(file), {}, None), "c")
+
+
+KUBERNETES = "[cluster.a]\nnodes = ['x']\nkubernetes = {}\n"
+
+
+def access(file: Path | None, home: dict[str, str], here: Path) -> KubeAccess | None:
+    cluster = read_cluster(places(str(file) if file else None, home, None, here=here), None)
+    return cluster.kubernetes if cluster else None
+
+
+def test_a_cluster_names_its_kubernetes_by_a_file_from_its_own_folder_and_a_context(tmp_path: Path) -> None:
+    def named(table: str) -> KubeAccess | None:
+        return parse(KUBERNETES.format(table), str(tmp_path / "c.toml"))["a"].kubernetes
+
+    assert named("{}") == KubeAccess()
+    assert named("{context = 'lab'}") == KubeAccess("", "lab")
+    assert named("{kubeconfig = 'k8s/admin.conf'}") == KubeAccess(str(tmp_path / "k8s/admin.conf"))
+    assert named("{kubeconfig = '/etc/kubernetes/admin.conf'}") == KubeAccess("/etc/kubernetes/admin.conf")
+    assert named("{kubeconfig = '~/.kube/lab'}") == KubeAccess(str(Path("~/.kube/lab").expanduser()))
+    assert parse("[cluster.a]\nnodes = ['x']\n", "f")["a"].kubernetes is None
+
+
+@pytest.mark.parametrize(
+    "table", ["true", "'lab'", "{file = 'x'}", "{kubeconfig = ''}", "{context = ''}", '{kubeconfig = "a\\u0000"}', "[]"]
+)
+def test_a_kubernetes_that_makes_no_sense_is_named_with_its_key(table: str) -> None:
+    with pytest.raises(UsageError, match=r"f: cluster\.a\.kubernetes"):
+        parse(KUBERNETES.format(table), "f")
+
+
+def test_a_kubeconfig_that_others_may_have_written_is_refused_whoever_names_it(
+    tmp_path: Path, home: dict[str, str]
+) -> None:
+    folder, kubeconfig = tmp_path / "work", tmp_path / "open/kubeconfig"
+    file = written(folder / "clockstep.toml", "a")
+    file.write_text(KUBERNETES.format("{kubeconfig = '../open/kubeconfig'}"))
+    assert access(file, home, folder) == KubeAccess(str(folder / "../open/kubeconfig"))  # there is none yet
+    written(kubeconfig, "any")
+    assert access(file, home, folder)
+    (tmp_path / "open").chmod(0o777)
+    for named in (file, None):
+        with pytest.raises(
+            UsageError, match=r"kubeconfig is not trusted: .*open may be written by everybody"
+        ) as caught:
+            access(named, home, folder)
+        assert "--kubeconfig" in caught.value.hint
+    (tmp_path / "open").chmod(0o755)
+    kubeconfig.unlink()
+    os.mkfifo(kubeconfig)
+    with pytest.raises(UsageError, match="not a regular file"):
+        access(file, home, folder)
+
+
+def test_a_kubeconfig_may_start_programs_if_somebody_named_it_or_its_configuration(
+    tmp_path: Path, home: dict[str, str]
+) -> None:
+    file = written(tmp_path / "clockstep.toml", "a")
+    file.write_text(KUBERNETES.format("{kubeconfig = '/absent'}"))
+    assert access(file, home, tmp_path) == KubeAccess("/absent")
+    assert access(None, home, tmp_path) == KubeAccess("/absent", passive=True)
+    file.write_text(KUBERNETES.format("{context = 'lab'}"))
+    assert access(None, home, tmp_path) == KubeAccess("", "lab")  # the user's own kubeconfig
+    file.unlink()
+    own = written(tmp_path / "home/.config/clockstep/config.toml", "a")
+    own.write_text(KUBERNETES.format("{kubeconfig = '/absent'}"))
+    assert access(None, home, tmp_path) == KubeAccess("/absent")

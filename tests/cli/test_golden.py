@@ -5,6 +5,7 @@ Run as a program, it writes them: python tests/cli/test_golden.py
 
 import io
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,10 @@ from clockstep.model import (
     History,
     HostClock,
     Issue,
+    KubeAccess,
+    KubeCondition,
+    KubeReport,
+    KubeState,
     Level,
     Member,
     NodeCertificates,
@@ -202,11 +207,38 @@ CONFIG = ConfigReport(
     Source.ABOVE,
     (
         Cluster("prod", "", ("web-*", "db"), ("qemu:///system",), Limits(5 * MS, 120 * SECOND, None, True), freeze=()),
-        Cluster("trial", "", ("*",)),
+        Cluster("trial", "", ("*",), kubernetes=KubeAccess("/srv/shop/admin.conf", "shop")),
     ),
     ("clockstep.toml", "/srv/shop/clockstep.toml"),
 )
 HISTORY = History((Entry("revert", GOOD), Entry("step", BAD), Entry("watch", AWAY)), skipped=2)
+READY = KubeCondition("True", "KubeletReady")
+STATES = (
+    KubeState("worker-1", ("worker",), READY, lease_age_ns=190 * SECOND, lease_ns=40 * SECOND),
+    KubeState(
+        "worker-2",
+        ("control-plane", "etcd"),
+        KubeCondition("Unknown", "NodeStatusUnknown"),
+        unschedulable=True,
+        lease_age_ns=-36 * SECOND,
+        lease_ns=40 * SECOND,
+        problem=KubeCondition("True", "ClockOutOfBounds", "+36 s"),
+    ),
+    None,
+)
+LEFT = KubeReport(tuple(f"far-{number}" for number in range(12)), ("node-3",), ("twin-1", "twin-2"), None, "forbidden")
+REFUSED = KubeReport(trouble=Trouble("the API server https://api:6443 refused the connection", "check that it runs"))
+IN_CLUSTER = Report(
+    HOST,
+    tuple(replace(one, kubernetes=state) for one, state in zip((GOOD, BAD, AWAY), STATES, strict=True)),
+    kubernetes=LEFT,
+)
+NODES = Selection(
+    Choice.ARGUMENTS,
+    "the arguments",
+    tuple(Selected(guest, "named", state) for guest, state in zip(GUESTS, STATES, strict=False)),
+    LEFT,
+)
 PAGES = {
     "nodes": (
         selection := Selection(
@@ -214,7 +246,13 @@ PAGES = {
         ),
         nodes_page(selection),
     ),
+    "nodes-kubernetes": (NODES, nodes_page(NODES)),
     "status": (REPORT, status_page(REPORT)),
+    "status-kubernetes": (IN_CLUSTER, status_page(IN_CLUSTER)),
+    "status-kubernetes-away": (
+        away := replace(REPORT, kubernetes=REFUSED),
+        status_page(away),
+    ),
     "step": (REPORT, step_page(REPORT)),
     "step-dry-run": (REPORT, step_plan_page(REPORT)),
     "doctor": (DOCTOR, doctor_page(DOCTOR)),

@@ -102,7 +102,7 @@ def options(command: click.Command, parent: click.Context | None = None) -> Iter
 
 
 OPTIONS = {*options(root), *options(lab)}
-DOCS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+DOCS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "deploy/kubernetes/README.md"]
 WORDS = {"null", "proof", "saved", "ssh", "systemd-timesyncd"}
 """Values that are no token of ours: JSON's, libvirt's, the name of a check, of a daemon, of a way."""
 THEIRS = (
@@ -118,6 +118,7 @@ THEIRS = (
     "semanage",
     "pip",
     "curl",
+    "kubectl",
 )
 """Other programs, whose lines have options of their own."""
 
@@ -130,7 +131,7 @@ def test_every_exit_code_is_in_the_reference_and_none_that_there_is_not() -> Non
 
 
 def test_every_metric_is_in_the_reference_and_none_that_there_is_not() -> None:
-    metrics = Metrics(lambda: HostClock(synchronised=True, max_error_ns=1))
+    metrics = Metrics(lambda: HostClock(synchronised=True, max_error_ns=1), lambda: True)
     metrics.surveyed([])
     names = set()
     for family in metrics.registry.collect():
@@ -191,10 +192,10 @@ def test_every_command_line_in_the_documentation_parses(
     file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    for name in ("nodes.ssh", "lab.ssh"):
+    for name in ("nodes.ssh", "lab.ssh", "kubeconfig", "admin.conf"):
         (tmp_path / name).touch()
     for line in lines(file):
-        words = shlex.split(line)
+        words = shlex.split(line.replace("/etc/clockstep/", f"{tmp_path}/"))
         if words[0] == "--version":
             continue
         context: click.Context | None = None

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from clockstep.errors import KubernetesError
 from clockstep.model import KubeCondition, KubeEvent, KubeNode
+from clockstep.units import SECOND_NS
 
 
 class SimulatedKubernetes:
@@ -27,7 +28,10 @@ class SimulatedKubernetes:
 
     def set_condition(self, node: str, condition: KubeCondition) -> None:
         """Write the condition."""
-        self.by_name[node] = replace(self._node(node, "set_condition"), problem=condition)
+        kept = replace(
+            condition, heartbeat_ns=_second(condition.heartbeat_ns), changed_ns=_second(condition.changed_ns)
+        )
+        self.by_name[node] = replace(self._node(node, "set_condition"), problem=kept)
 
     def remove_condition(self, node: str) -> None:
         """Remove the condition."""
@@ -66,3 +70,8 @@ class SimulatedKubernetes:
         self.calls.append(call)
         if self.trouble:
             raise self.trouble
+
+
+def _second(at_ns: int | None) -> int | None:
+    """Return a time as Kubernetes keeps it."""
+    return None if at_ns is None else at_ns // SECOND_NS * SECOND_NS

@@ -42,13 +42,14 @@ def run(argv: list[str]) -> int:
     """Run one command line and return its exit code; every error has become a line on stderr."""
     import click
 
+    from clockstep.cli.context import called
     from clockstep.cli.exits import Exit, of_error, of_signal
     from clockstep.cli.root import root
     from clockstep.errors import ClockstepError, InternalError
 
     _log_nothing()
     try:
-        code = root.main(argv, prog_name="clockstep", standalone_mode=False)
+        code = root.main(argv, prog_name=called(), standalone_mode=False)
     except click.ClickException as error:
         error.show()
         return _failed(argv, error.format_message(), "see its --help", Exit.USAGE)

@@ -1,7 +1,9 @@
 """What was said on the command line, wherever it was said: before the command, between its words, or after them."""
 
 import re
+import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import click
@@ -10,6 +12,15 @@ FORMATS = ("table", "wide", "json", "name")
 OUTPUT = re.compile(r"-[hqvy]*o=?(?P<short>.*)|--output(=(?P<long>.*))?")
 """The option for the form, as it is on a command line."""
 COLORS = ("auto", "always", "never")
+
+
+PLUGIN = "kubectl-clockstep"
+"""The same program, by the name under which kubectl finds it as one of its plugins."""
+
+
+def called() -> str:
+    """Return how this program was called: `clockstep`, or `kubectl clockstep`."""
+    return PLUGIN.replace("-", " ") if Path(sys.argv[0]).name == PLUGIN else "clockstep"
 
 
 class Style(NamedTuple):

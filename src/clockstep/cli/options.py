@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from clockstep.cli.context import COLORS, FORMATS, as_json
+from clockstep.cli.context import COLORS, FORMATS, as_json, called
 from clockstep.cli.names import node_names
 from clockstep.errors import ClockstepError, UsageError, visible
 from clockstep.units import parse_duration, show_duration
@@ -55,7 +55,7 @@ class Text(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.
 
 def examples(*lines: str) -> str:
     """Return the end of a command's help: command lines that can be typed as they are."""
-    return "\b\nExamples:\n" + "\n".join(f"  clockstep {line}" for line in lines)
+    return "\b\nExamples:\n" + "\n".join(f"  {called()} {line}" for line in lines)
 
 
 def _enter(context: click.Context, _parameter: click.Parameter, folder: str | None) -> None:

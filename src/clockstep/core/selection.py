@@ -317,7 +317,7 @@ def _no_machine(
     ]:
         text = f"more than one connection has a node {pattern!r}{of}"
         return UsageError(text, f"use {' or '.join(several)}")
-    names = [*(guest.name for guest in guests), *others]
+    names = list(dict.fromkeys([*(guest.name for guest in guests), *others]))
     if near := get_close_matches(pattern, names):
         return UsageError(f"there is no node {pattern!r}{of}", f"did you mean {' or '.join(near)}?")
     return UsageError(f"there is no node {pattern!r}{of}", f"there are: {_listed(names) or 'none at all'}")

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from clockstep.kubernetes.client import Connection
     from clockstep.kubernetes.requests import Requests
 
+WITHIN_S = 10.0
+"""How long the requests of one call may take together, once it is logged in."""
 TRIES = 5
 """How often a change is tried that others' changes of the same Node come between."""
 NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
@@ -30,9 +32,10 @@ T = TypeVar("T")
 class KubernetesApi:
     """A Kubernetes cluster by its API server. Having one reads no file, sends nothing and starts no program."""
 
-    def __init__(self, access: KubeAccess, environ: Mapping[str, str]) -> None:
+    def __init__(self, access: KubeAccess, environ: Mapping[str, str], within_s: float = WITHIN_S) -> None:
         self._access = access
         self._environ = environ
+        self._within_s = within_s
         self._lock = threading.Lock()
         self._made: Connection | None = None
 
@@ -144,7 +147,7 @@ class KubernetesApi:
             if self._made is None:
                 with client_needed():
                     from clockstep.kubernetes.client import Connection
-                self._made = Connection(self._access, self._environ)
+                self._made = Connection(self._access, self._environ, self._within_s)
             return self._made
 
 

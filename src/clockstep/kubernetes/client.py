@@ -20,15 +20,14 @@ from clockstep.errors import KubernetesError
 from clockstep.kubernetes import credentials
 from clockstep.kubernetes.credentials import Credentials, from_plugin
 from clockstep.kubernetes.kubeconfig import HINT, Target, target
+from clockstep.kubernetes.proxy import proxy_of
 from clockstep.kubernetes.requests import Requests
 from clockstep.kubernetes.tls import context_of
-from clockstep.kubernetes.transport import UNTIL_S, BoundedTransport, proxy_of
+from clockstep.kubernetes.transport import UNTIL_S, BoundedTransport
 from clockstep.kubernetes.troubles import RAISED, too_late, translated
 from clockstep.model import KubeAccess
 from clockstep.waiting import begun
 
-API_S = 10.0
-"""How long all requests of one call may take together."""
 EACH_S = 5.0
 """How long each wait may take: for a connection, or for the next bytes."""
 LOGIN_S = credentials.WITHIN_S + 2.0
@@ -43,7 +42,7 @@ T = TypeVar("T")
 class Connection:
     """A connection that is made at the first call, and again where the credentials have expired or are refused."""
 
-    def __init__(self, access: KubeAccess, environ: Mapping[str, str], within_s: float = API_S) -> None:
+    def __init__(self, access: KubeAccess, environ: Mapping[str, str], within_s: float) -> None:
         self._access = access
         self._environ = environ
         self._within_s = within_s
@@ -95,7 +94,7 @@ class Connection:
         if found.user.get("exec"):
             self._given = from_plugin(found, self._environ)
             found = found.known_by(self._given.user)
-        proxy = proxy_of(found.server, found.cluster.get("proxy-url"))
+        proxy = found.cluster.get("proxy-url") or proxy_of(found.server, self._environ)
         context = context_of(found.cluster, found.user)
         transport = BoundedTransport(context, proxy, found.cluster.get("tls-server-name"))
         timeout = httpx2.Timeout(EACH_S)

@@ -36,7 +36,7 @@ class Credentials:
         return self.until_ns is not None and now_ns >= self.until_ns
 
 
-def from_plugin(target: Target, environ: Mapping[str, str]) -> Credentials:
+def from_plugin(target: Target, environ: Mapping[str, str], within_s: float = WITHIN_S) -> Credentials:
     """Return what the plugin of a user gives. Raises KubernetesError where it gives nothing in time."""
     try:
         plugin = _Plugin.of(target.user["exec"])
@@ -46,7 +46,7 @@ def from_plugin(target: Target, environ: Mapping[str, str]) -> Credentials:
     if plugin.version not in VERSIONS:
         text = f"the credential plugin {plugin.command} is of version {plugin.version!r}"
         raise KubernetesError(text, f"clockstep runs those of {' and '.join(VERSIONS)}", lasting=True)
-    found = understood(partial(_read, plugin.version), plugin.output(target, environ))
+    found = understood(partial(_read, plugin.version), plugin.output(target, environ, within_s))
     if found is None:
         text = f"the credential plugin {plugin.command} printed no ExecCredential of {plugin.version}"
         raise KubernetesError(text, _HINT)
@@ -75,20 +75,21 @@ class _Plugin:
         cluster_too, hint = found.get("provideClusterInfo") is True, str(found.get("installHint") or _HINT)
         return cls(str(found.get("apiVersion")), found["command"], tuple(arguments), environment, cluster_too, hint)
 
-    def output(self, target: Target, environ: Mapping[str, str]) -> str:
+    def output(self, target: Target, environ: Mapping[str, str], within_s: float) -> str:
         """Return what the plugin prints. Raises KubernetesError if it fails, or takes too long."""
         environment = {**environ, **self.environment, "KUBERNETES_EXEC_INFO": self._info(target)}
         try:
-            done = output([self.command, *self.arguments], WITHIN_S, environment=environment)
+            done = output([self.command, *self.arguments], within_s, environment=environment)
         except FileNotFoundError as error:
             raise KubernetesError(f"there is no credential plugin {self.command}", self.hint, lasting=True) from error
         except TimeoutExpired as error:
-            text = f"the credential plugin {self.command} did not end within {WITHIN_S} s"
+            text = f"the credential plugin {self.command} did not end within {within_s:g} s"
             raise KubernetesError(text, _HINT) from error
         except (OSError, ValueError) as error:
             raise KubernetesError(f"the credential plugin {self.command} failed: {error}", _HINT) from error
         if done.returncode:
-            said = done.stderr.strip().rpartition("\n")[2] or f"exit code {done.returncode}"
+            code = done.returncode
+            said = done.stderr.strip().rpartition("\n")[2] or (f"exit code {code}" if code > 0 else f"signal {-code}")
             raise KubernetesError(f"the credential plugin {self.command} failed: {said}", _HINT)
         return done.stdout
 

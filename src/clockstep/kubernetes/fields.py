@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from clockstep.core.foreign import understood
+from clockstep.core.foreign import bounded, understood
 from clockstep.kubernetes.times import moment_ns
 
 LONGEST, LONGEST_TEXT = 253, 1024
@@ -39,4 +39,4 @@ def labels(found: object) -> dict[str, str]:
 
 def moment(found: object) -> int | None:
     """Return a moment in nanoseconds since 1970; None of what is none."""
-    return understood(moment_ns, found) if isinstance(found, str) else None
+    return understood(lambda said: bounded(moment_ns(said)), found) if isinstance(found, str) else None

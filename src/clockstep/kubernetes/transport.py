@@ -8,8 +8,6 @@ import ssl
 import time
 from collections.abc import Iterator
 from contextvars import ContextVar
-from urllib.parse import urlsplit
-from urllib.request import getproxies, proxy_bypass
 
 import httpx2
 
@@ -68,11 +66,3 @@ class _BoundedStream(httpx2.SyncByteStream):
 def _refuse_late() -> None:
     if time.monotonic() > UNTIL_S.get():
         raise httpx2.ReadTimeout("the time is over")
-
-
-def proxy_of(server: str, named: str | None) -> str | None:
-    """Return the proxy on the way to a server: the one that is named, or that of HTTPS_PROXY and NO_PROXY."""
-    address = urlsplit(server)
-    if named or proxy_bypass(address.netloc):
-        return named
-    return getproxies().get(address.scheme)

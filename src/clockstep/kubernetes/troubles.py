@@ -42,12 +42,9 @@ SHORT = "check the network on the way to it, and whether it is overloaded"
 
 def translated(error: Exception, what: str, server: str) -> KubernetesError:
     """Return an error of the client as one of ours; `what` is what was asked for, as `list nodes`."""
-    if isinstance(error, httpx2.HTTPStatusError):
-        return _answered(error, what, server)
-    if isinstance(error, httpx2.TimeoutException):
-        return too_late(what, server)
-    if known := next(filter(None, (_of_cause(cause, server) for cause in _causes(error))), None):
-        return known
+    for cause in _causes(error):  # the status is behind a body that makes no sense
+        if known := _of_cause(cause, what, server):
+            return known
     done = "be reached" if isinstance(error, httpx2.TransportError) else f"be understood, asked to {what}"
     return KubernetesError(f"the API server {server} cannot {done}: {error}", RUNS)
 
@@ -67,8 +64,12 @@ def _answered(error: httpx2.HTTPStatusError, what: str, server: str) -> Kubernet
     return KubernetesError(whole, hint, lasting=code in LASTING, status=code)
 
 
-def _of_cause(cause: BaseException, server: str) -> KubernetesError | None:
+def _of_cause(cause: BaseException, what: str, server: str) -> KubernetesError | None:
     match cause:
+        case httpx2.HTTPStatusError():
+            return _answered(cause, what, server)
+        case httpx2.TimeoutException():
+            return too_late(what, server)
         case ssl.SSLError():
             return _of_tls(cause, server)
         case ConnectionRefusedError():

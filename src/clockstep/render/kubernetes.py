@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from clockstep.model import KubeCondition, KubeReport, KubeState
+from clockstep.model import KubeReport, KubeState
 from clockstep.units import show_duration
 
 HEADER = ("KUBERNETES NODE", "ROLES", "READY", "LEASE", "CLOCKPROBLEM")
@@ -22,7 +22,8 @@ def cells(state: KubeState | None, report: KubeReport | None) -> tuple[str, ...]
     if state is None:
         return ("-",) * len(HEADER)
     ready = (state.ready.status if state.ready else "-") + (" (cordoned)" if state.unschedulable else "")
-    return state.name, ",".join(state.roles) or "-", ready, _lease(state), _problem(state.problem)
+    problem = state.problem.status if state.problem else "-"
+    return state.name, ",".join(state.roles) or "-", ready, _lease(state), problem
 
 
 def remarks(report: KubeReport | None, states: Mapping[str, KubeState | None]) -> Iterator[str]:
@@ -63,10 +64,6 @@ def _lease(state: KubeState) -> str:
     if state.lease_age_ns < 0:
         return f"{show_duration(-state.lease_age_ns)} ahead"
     return f"{show_duration(state.lease_age_ns)}{', expired' if state.lease_expired else ''}"
-
-
-def _problem(condition: KubeCondition | None) -> str:
-    return f"{condition.status} ({condition.reason})" if condition else "-"
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -16,6 +16,7 @@ from clockstep.model import (
     History,
     HostClock,
     Issue,
+    KubeAccess,
     Member,
     Offset,
     Outcome,
@@ -302,7 +303,14 @@ def _settings(cluster: Cluster) -> str:
     said = [f"{name.removesuffix('_ns')}={_setting(name, value)}" for name, value in asdict(cluster.limits).items()]
     given = [one for one in said if not one.endswith("=")]
     frozen = [] if cluster.freeze is None else [f"freeze={','.join(cluster.freeze) or 'true'}"]
-    return " ".join([*given, *frozen])
+    return " ".join([*given, *frozen, *_access(cluster.kubernetes)])
+
+
+def _access(access: KubeAccess | None) -> Iterator[str]:
+    if access:
+        yield f"kubernetes={access.context or 'current-context'}"
+        if access.kubeconfig:
+            yield f"kubeconfig={access.kubeconfig}"
 
 
 def _setting(name: str, value: int | bool | None) -> str:

@@ -1,0 +1,126 @@
+"""What `nodes` and `status` take with a Kubernetes cluster of 1,000 Nodes beside 1,000 machines.
+
+    bench/kubernetes.py [--nodes N] [--runs N]
+
+The API server is real (kubelite, 1.36): each Node has fifty images, as many as a kubelet reports, and a lease. The
+machines are the stand-in's of scale.py, all sound; half of the Nodes show their UUIDs in the other byte order. Each run
+is a process of its own, from its start to its end; the stand-in's memory is in what it comes to.
+"""
+
+import argparse
+import io
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import redirect_stdout
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from clockstep import cli
+from clockstep_lab import lab as labs
+from clockstep_lab.kubernetes.cluster import Cluster
+from clockstep_lab.kubernetes.kubelite import Kubelite
+from clockstep_lab.places import lab_dir
+from harness import Results, median
+from scale import command, max_or_none, standin
+
+WHOLE, RUNS = 1000, 5
+COMMANDS = ("nodes", "status")
+IMAGES = 50
+NODES = "/api/v1/nodes"
+LEASES = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases"
+INFO = "architecture bootID containerRuntimeVersion kernelVersion kubeProxyVersion kubeletVersion machineID"
+
+
+def fill(cluster: Cluster, nodes: int) -> None:
+    """Register the Nodes of all machines, each with a lease."""
+    for number, machine in enumerate(standin(nodes, 0, 0).machines):
+        uuid = UUID(machine.uuid)
+        shown = str(UUID(bytes=uuid.bytes_le) if number % 2 else uuid)
+        name = f"worker-{number:04}.example.org"
+        cluster.admin.create(NODES, node(name, shown))
+        spec = {"holderIdentity": name, "leaseDurationSeconds": 40, "renewTime": f"{datetime.now(UTC):%FT%T.%fZ}"}
+        cluster.admin.create(LEASES, {"metadata": {"name": name}, "spec": spec})
+
+
+def node(name: str, uuid: str) -> dict[str, Any]:
+    """A Node as big as a real one."""
+    now = f"{datetime.now(UTC):%FT%TZ}"
+    kinds = ("MemoryPressure", "DiskPressure", "PIDPressure", "Ready")
+    conditions = [
+        {"type": kind, "status": str(kind == "Ready"), "reason": "Kubelet", "lastHeartbeatTime": now} for kind in kinds
+    ]
+    images = [
+        {"names": [f"registry.example.org/team/application-{n}@sha256:{n:064x}", f"registry.example.org/team/app:{n}"]}
+        for n in range(IMAGES)
+    ]
+    info = dict.fromkeys([*INFO.split(), "operatingSystem", "osImage"], "made-up") | {"systemUUID": uuid}
+    labels = {"kubernetes.io/hostname": name, "node-role.kubernetes.io/worker": ""}
+    status = {"conditions": conditions, "images": images, "nodeInfo": info}
+    return {"metadata": {"name": name, "labels": labels}, "status": status}
+
+
+def run_once(part: str, nodes: int, kubeconfig: str) -> dict[str, Any]:
+    """Run a command over all, and return what it came to."""
+    words = command(standin(nodes, 0, 0), "-o", "json", part, "--all", "--kubeconfig", kubeconfig)
+    began, printed = time.monotonic(), io.StringIO()
+    with redirect_stdout(printed):
+        cli.run(words)
+    took_s = time.monotonic() - began
+    found = json.loads(printed.getvalue())
+    matched = sum(bool(one["kubernetes"]) for one in found.get("nodes") or found["episodes"])
+    rss_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
+    return {"took_s": took_s, "rss_mb": rss_mb, "matched": matched}
+
+
+def measured(part: str, nodes: int, kubeconfig: Path) -> dict[str, Any]:
+    """Measure in a process of its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        words = [sys.executable, __file__, "--child", part, "--nodes", str(nodes), "--kubeconfig", str(kubeconfig)]
+        environment = {**os.environ, "CLOCKSTEP_STATE": folder}
+        done = subprocess.run(words, capture_output=True, text=True, env=environment, cwd=folder, check=True)
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    assert found["matched"] == nodes, found
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--nodes", type=int, default=WHOLE, help="this many; any other than 1,000 is written nowhere")
+    parser.add_argument("--runs", type=int, default=RUNS)
+    parser.add_argument("--child", choices=COMMANDS, help=argparse.SUPPRESS)
+    parser.add_argument("--kubeconfig", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
+    if options.child:
+        print(json.dumps(run_once(options.child, options.nodes, options.kubeconfig)), flush=True)
+        os._exit(0)
+    results, name = Results("kubernetes"), f"bench-{os.getpid()}"
+    results.head()
+    took: list[float | None] = []
+    rss: list[float] = []
+    try:
+        with Kubelite(lab_dir(name), lambda text: print(text, file=sys.stderr)) as cluster:
+            fill(cluster, options.nodes)
+            for part in COMMANDS:
+                runs = [measured(part, options.nodes, cluster.kubeconfig) for _ in range(options.runs)]
+                label = f"clockstep {part}, {options.nodes} Nodes"
+                results.add(label, "the whole command", [run["took_s"] for run in runs])
+                results.add(label, "memory, stand-in too", [run["rss_mb"] for run in runs], "MB")
+                took.append(median([run["took_s"] for run in runs]))
+                rss.append(max(run["rss_mb"] for run in runs))
+    finally:
+        labs.down(name, lambda _text: None)
+    results.goal("nodes_1000_s", max_or_none(*took), 3)
+    results.goal("rss_1000_mb", max(rss), 200)
+    results.write(whole=options.nodes == WHOLE)
+
+
+if __name__ == "__main__":
+    main()
