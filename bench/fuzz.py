@@ -13,6 +13,7 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -47,6 +48,7 @@ from clockstep.reach.agent import AgentReach
 from clockstep.reach.ssh import ANSWER, same_machine
 from clockstep.render.output import json_line
 from clockstep.render.text import episode_line, history_page
+from clockstep.state.cordons import FileCordons
 from clockstep.vagrant.logins import parse_ssh_config
 from clockstep.wire import decoded, encoded
 from clockstep.workloads import certificates, survey
@@ -254,6 +256,7 @@ PARSERS = (
     Parser("setup's plan", setup.parse, (PLAN,)),
     Parser("setup's status", setup.read_status, ("working\nactive\nwriting\n", "done\ninactive\n")),
     Parser("workloads", survey.parse, (WORKLOADS,)),
+    Parser("a cordon's mark", FileCordons(Path("/nonexistent")).is_over, ("host 123/456 2027-01-15, snapshot base",)),
     Parser("certificates", certificates.read, (CERTIFICATE,)),
     Parser(
         "a step's fate", lambda text: injection.added(Output(0, text, text), ""), ("done -1 5\n", "begun", "closed")

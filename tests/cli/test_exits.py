@@ -4,7 +4,19 @@ from dataclasses import replace
 
 import pytest
 
-from clockstep.cli.exits import ERRORS, SEVERITY, Exit, of_doctor, of_episodes, of_error, of_set, of_setup, worst
+from clockstep.cli.exits import (
+    ERRORS,
+    SEVERITY,
+    Exit,
+    of_cluster,
+    of_doctor,
+    of_episodes,
+    of_error,
+    of_report,
+    of_set,
+    of_setup,
+    worst,
+)
 from clockstep.core.setup import SetupNode, SetupOutcome, SetupPlan, SetupReport, failed
 from clockstep.errors import (
     BusyError,
@@ -20,6 +32,8 @@ from clockstep.errors import (
 from clockstep.loop.episodes import troubled
 from clockstep.model import (
     Cause,
+    ClusterOutcome,
+    ClusterState,
     Diagnosis,
     DoctorReport,
     Episode,
@@ -28,6 +42,7 @@ from clockstep.model import (
     HostClock,
     Issue,
     Level,
+    Report,
     SetReport,
     Trouble,
     Verdict,
@@ -82,6 +97,31 @@ def test_a_set_that_is_not_complete_is_6_and_workloads_in_trouble_are_1() -> Non
     assert of_set(replace(report, freezes=(Freeze("node", (), trouble=Trouble("x")),))) == 1
     unread = replace(GOOD, verdict=Verdict.UNREACHABLE)
     assert of_set(replace(report, complete=False, episodes=(unread,))) == 3
+
+
+@pytest.mark.parametrize(
+    ("outcome", "code"),
+    [
+        (ClusterOutcome.WORKS, 0),
+        (ClusterOutcome.NOT_WAITED, 0),
+        (ClusterOutcome.LATE, 1),
+        (ClusterOutcome.UNMATCHED, 1),
+        (ClusterOutcome.UNKNOWN, 3),
+    ],
+)
+def test_a_cluster_that_is_not_seen_to_work_is_1_and_one_that_could_not_be_asked_is_3(
+    outcome: ClusterOutcome, code: int
+) -> None:
+    state = ClusterState(outcome)
+    report = SetReport(HOST, None, True, (), (GOOD,), cluster=state)
+    assert (of_report(Report(HOST, (GOOD,), cluster=state)), of_set(report)) == (code, code)
+    assert of_report(Report(HOST, (replace(GOOD, verdict=Verdict.BAD),), cluster=state)) == max(code, 1)
+    assert of_cluster(replace(state, cordoned=("a",))) == (3 if code == 3 else 6)
+    assert of_cluster(replace(state, trouble=troubled(BUG))) == 4
+
+
+def test_without_a_cluster_only_the_clocks_count() -> None:
+    assert of_report(Report(HOST, (GOOD,))) == 0
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,10 @@ from clockstep.model import (
     Certificate,
     Choice,
     Claim,
+    ClusterNode,
+    ClusterOutcome,
+    ClusterState,
+    ControlPlane,
     Diagnosis,
     DoctorReport,
     Entry,
@@ -27,6 +31,7 @@ from clockstep.model import (
     Facts,
     Finding,
     Freeze,
+    Freshness,
     Guest,
     History,
     HostClock,
@@ -55,6 +60,7 @@ from clockstep.model import (
     Verdict,
 )
 from clockstep.render import setup, text
+from clockstep.render.cluster import lapses_in_short
 from clockstep.render.forms import wide
 from clockstep.render.output import print_page, rich_page, visible_page
 from clockstep.render.setup import done_page, explained_page, plan_page
@@ -177,6 +183,35 @@ SET = SetReport(
     remarks=("node-2: its snapshot has no memory state, so it boots",),
     freezes=(Freeze("node-1", ("kubepods.slice",), still_ns=812 * MS, thaw=Thaw.PROVEN),),
     lapsed=(LAPSED,),
+    cluster=ClusterState(
+        ClusterOutcome.WORKS,
+        ControlPlane.OUTSIDE,
+        (ClusterNode("node-1", Freshness.FRESH, "k-1", "True", 2 * SECOND, 4 * SECOND),),
+        4_100 * MS,
+    ),
+)
+LATE = ClusterState(
+    ClusterOutcome.LATE,
+    ControlPlane.PARTLY,
+    (
+        ClusterNode("node-1", Freshness.LEASE_OLD, "k-1", "True", 190 * SECOND),
+        ClusterNode("node-2", Freshness.LEASE_AHEAD, "k-2", "True", -35 * SECOND),
+        ClusterNode("node-3", Freshness.NOT_READY, "k-3", "Unknown", 3 * SECOND),
+        ClusterNode("node-4", Freshness.READY_AHEAD, "k-4", "True", 3 * SECOND),
+        ClusterNode("node-5", Freshness.CLOCK_UNPROVEN, "k-5", "True", 3 * SECOND),
+        ClusterNode("node-6", Freshness.FRESH, "k-6", "True", 3 * SECOND, 5 * SECOND),
+        ClusterNode("db", Freshness.NO_NODE),
+    ),
+    60 * SECOND,
+    cordoned=("k-1",),
+)
+AWAY_CLUSTER = ClusterState(
+    ClusterOutcome.UNKNOWN,
+    ControlPlane.INSIDE,
+    waited_ns=60 * SECOND,
+    trouble=Trouble(
+        "the certificate of the API server https://10.0.0.1:6443 is not yet valid", "check the host's clock"
+    ),
 )
 PARTIAL = SetReport(
     HOST,
@@ -261,6 +296,12 @@ PAGES = {
     "setup-explain": (None, explained_page()),
     "snapshot-list": (SNAPSHOTS, snapshots_page(SNAPSHOTS, NOW)),
     "revert": (SET, set_page(SET)),
+    "revert-cluster-late": (late := replace(SET, lapsed=(), freezes=(), remarks=(), cluster=LATE), set_page(late)),
+    "step-cluster-unknown": (unknown := Report(HOST, (GOOD,), cluster=AWAY_CLUSTER), step_page(unknown)),
+    "step-cluster-other": (
+        other := Report(HOST, (GOOD,), cluster=ClusterState(ClusterOutcome.UNMATCHED, waited_ns=20 * MS)),
+        step_page(other),
+    ),
     "revert-incomplete": (PARTIAL, set_page(PARTIAL)),
     "config": (CONFIG, config_page(CONFIG)),
     "config-none": (
@@ -273,7 +314,10 @@ PAGES = {
     ),
     "history": (HISTORY, history_page(HISTORY)),
     "watch": (None, Page((episode_line(GOOD), episode_line(BAD), episode_line(AWAY)), (), (), ())),
-    "revert-question": (None, Page((targets_line("before-upgrade", TARGETS, ("said",), NOW),), (), (), ())),
+    "revert-question": (
+        None,
+        Page((targets_line("before-upgrade", TARGETS, ("said", *lapses_in_short([LAPSED] * 5)), NOW),), (), (), ()),
+    ),
 }
 
 

@@ -9,20 +9,21 @@ import pytest
 
 import clockstep
 from clockstep.core.setup import SetupOutcome
-from clockstep.model import Cause, Choice, Outcome, Thaw, Verdict, What
+from clockstep.model import Cause, Choice, ClusterOutcome, ControlPlane, Freshness, Outcome, Thaw, Verdict, What
 from clockstep.render.words import CAUSES, WORDS, cause_text
 
+OUTCOMES = [ClusterOutcome, ControlPlane, Freshness, Outcome, SetupOutcome, Thaw]
 TOKEN = re.compile(r"[a-z]+(-[a-z]+)*")
 NOT_CAUSES = {What.PAUSED, What.STOPPED}
 """What leaves a guest standing still, so that nothing is to be done about its clock yet."""
 
 
-@pytest.mark.parametrize("kind", [Choice, Outcome, SetupOutcome, Thaw, Verdict, What])
+@pytest.mark.parametrize("kind", [Choice, *OUTCOMES, Verdict, What])
 def test_what_json_says_is_a_token(kind: type[Enum]) -> None:
     assert [one.value for one in kind if not TOKEN.fullmatch(one.value)] == []
 
 
-@pytest.mark.parametrize("kind", [Outcome, SetupOutcome, Thaw])
+@pytest.mark.parametrize("kind", OUTCOMES)
 def test_every_token_of_what_came_of_work_has_its_words(kind: type[Enum]) -> None:
     assert set(kind) <= WORDS.keys()
 

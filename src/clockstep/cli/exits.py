@@ -13,7 +13,19 @@ from clockstep.errors import (
     ReachError,
     UsageError,
 )
-from clockstep.model import AftermathReport, DoctorReport, Episode, KubeReport, Level, SetReport, State, Verdict
+from clockstep.model import (
+    AftermathReport,
+    ClusterOutcome,
+    ClusterState,
+    DoctorReport,
+    Episode,
+    KubeReport,
+    Level,
+    Report,
+    SetReport,
+    State,
+    Verdict,
+)
 
 SIGNALLED = 128
 """What a shell adds to the number of a signal."""
@@ -36,8 +48,10 @@ class Exit(IntEnum):
 
 MEANING = {
     Exit.GOOD: "every clock is proven to be within tolerance, and everything that was asked for was done",
-    Exit.UNPROVEN: "a clock is bad or unsure; or `doctor` found an error, `aftermath` something broken, or `setup "
-    "check` something to change",
+    Exit.UNPROVEN: (
+        "a clock is bad or unsure, or the Kubernetes cluster did not work by its deadline; or `doctor` found an error, "
+        "`aftermath` something broken, or `setup check` something to change"
+    ),
     Exit.USAGE: "the command line, a name, an address or the configuration is invalid; nothing was changed",
     Exit.UNREACHABLE: "a node, a hypervisor or the Kubernetes cluster could not be reached, or `aftermath` could not "
     "look everywhere",
@@ -61,6 +75,11 @@ ERRORS = (
     (ClockstepError, Exit.REFUSED),
 )
 VERDICTS = {Verdict.GOOD: Exit.GOOD, Verdict.UNREACHABLE: Exit.UNREACHABLE}
+CLUSTER = {
+    ClusterOutcome.LATE: Exit.UNPROVEN,
+    ClusterOutcome.UNMATCHED: Exit.UNPROVEN,
+    ClusterOutcome.UNKNOWN: Exit.UNREACHABLE,
+}
 SETUP = {
     SetupOutcome.UNREACHED: Exit.UNREACHABLE,
     SetupOutcome.LOCKED: Exit.LOCKED,
@@ -91,6 +110,20 @@ def of_episodes(episodes: Sequence[Episode]) -> Exit:
     return worst(map(_of_episode, episodes))
 
 
+def of_report(report: Report) -> Exit:
+    """Return what a correction of several nodes ends with."""
+    return worst((of_episodes(report.episodes), of_cluster(report.cluster)))
+
+
+def of_cluster(state: ClusterState | None) -> Exit:
+    """Return what waiting for the Kubernetes cluster ends with: that it works is proven, or it is a failure."""
+    if state is None:
+        return Exit.GOOD
+    cordoned = Exit.REFUSED if state.cordoned else Exit.GOOD
+    broken = Exit.BUG if state.trouble and state.trouble.internal else Exit.GOOD
+    return worst((CLUSTER.get(state.outcome, Exit.GOOD), cordoned, broken))
+
+
 def of_kubernetes(report: KubeReport | None) -> Exit:
     """Return what it ends with that a Kubernetes cluster was asked too."""
     if report is None or report.trouble is None:
@@ -102,7 +135,7 @@ def of_set(report: SetReport) -> Exit:
     """Return what an act on several nodes as one ends with."""
     missing = Exit.GOOD if report.complete else Exit.REFUSED
     frozen = Exit.UNPROVEN if any(one.trouble for one in report.freezes) else Exit.GOOD
-    return worst((of_episodes(report.episodes), missing, frozen))
+    return worst((of_episodes(report.episodes), missing, frozen, of_cluster(report.cluster)))
 
 
 def of_doctor(report: DoctorReport) -> Exit:

@@ -1,4 +1,4 @@
-"""`clockstep kubernetes`: what watchers have left in a Kubernetes cluster."""
+"""`clockstep kubernetes`: what clockstep has left in a Kubernetes cluster."""
 
 import os
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 @click.group("kubernetes")
 @between
 def command(**_options: Any) -> None:
-    """Manage what `clockstep watch` reports to a Kubernetes cluster."""
+    """Undo what clockstep has left in a Kubernetes cluster."""
 
 
 @command.command(
@@ -56,6 +56,41 @@ def remove(context: click.Context, /, names: tuple[str, ...], *, any_writer: boo
     for node, by in chosen.items():
         if remove_own(cluster, node, by):
             _tell(context, f"removed the condition of {node}")
+    return 0
+
+
+@command.command("uncordon", epilog=examples("kubernetes uncordon", "kubernetes uncordon 'worker-*' --any-mark --yes"))
+@click.argument("names", nargs=-1, metavar="[NODE]...")
+@click.option("--any-mark", is_flag=True, help="Also uncordon what other hosts or a clockstep that runs have cordoned.")
+@yes
+@which_kubernetes
+@shared
+@click.pass_context
+def uncordon(context: click.Context, /, names: tuple[str, ...], *, any_mark: bool, yes: bool, **_options: Any) -> int:
+    """Uncordon the Nodes that a clockstep which was killed has left cordoned.
+
+    NODE may be a glob. What this host's state folder has noted is uncordoned, and Nodes with a mark of a process of
+    this host that has ended. Nodes that others cordoned without clockstep are left alone.
+    """
+    from clockstep.cli.session import journal
+    from clockstep.flows.conditions import called
+    from clockstep.flows.cordon import left_behind, marked, undone
+
+    cluster, notes = _cluster(context), journal().cordons
+    nodes = called(cluster, names)
+    chosen = left_behind(nodes, notes)
+    others = [one for one in marked(nodes) if one not in chosen]
+    for one in others:
+        left = "" if any_mark else ", so it is left; --any-mark uncordons it"
+        _tell(context, f"{one.name}: cordoned by {one.mark}{left}")
+    if any_mark and others:
+        confirmed(f"uncordon {visible(', '.join(one.name for one in others))}", yes=yes)
+        chosen += others
+    for one in chosen:
+        if undone(cluster, notes, one):
+            _tell(context, f"uncordoned {one.name}")
+    if not chosen:
+        _tell(context, "there is no Node to uncordon")
     return 0
 
 

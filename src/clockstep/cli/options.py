@@ -184,6 +184,22 @@ def which_kubernetes(command: F) -> F:
     return click.option("--kubernetes/--no-kubernetes", default=None, help=text)(command)
 
 
+def aftercare(command: F) -> F:
+    """Add whether the Kubernetes cluster is waited for after the clocks, and for how long."""
+    text = "How long to wait, after the clocks, until the Kubernetes cluster works."
+    command = click.option(
+        "--cluster-deadline", type=Duration(1), metavar="TIME", default="60s", show_default=True, help=text
+    )(command)
+    text = "Wait, after the clocks, until the leases of the Nodes are fresh and they are Ready, or do not."
+    return click.option("--wait-cluster/--no-wait-cluster", default=True, show_default=True, help=text)(command)
+
+
+def cordon(command: F) -> F:
+    """Add whether Nodes are cordoned meanwhile."""
+    text = "Cordon the Nodes before, and uncordon them afterwards; needs a Kubernetes cluster."
+    return click.option("--cordon", is_flag=True, help=text)(command)
+
+
 def yes(command: F) -> F:
     """Add the option that answers the question whether to go on."""
     return click.option("--yes", "-y", is_flag=True, help="Do not ask for confirmation.")(command)

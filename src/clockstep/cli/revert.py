@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from clockstep.cli.options import confirmed, examples, nodes, policy, shared, ways, yes
+from clockstep.cli.options import aftercare, confirmed, cordon, examples, nodes, policy, shared, ways, yes
 from clockstep.errors import UsageError
 
 EXAMPLES = examples(
@@ -23,6 +23,8 @@ LATEST = "Revert to the newest snapshot that clockstep took, instead of NAME."
 @nodes
 @click.option("--latest", is_flag=True, help=LATEST)
 @yes
+@cordon
+@aftercare
 @click.option("--hold", is_flag=True, help=HELD)
 @click.option("--require-frozen", is_flag=True, help=FROZEN)
 @policy
@@ -46,11 +48,14 @@ def command(
 
     Without NODE it is every node of that snapshot, in whatever state it is. A snapshot that another tool took does not
     record its nodes: name them, or use --all. If one node cannot be reverted, the others stay paused.
+
+    With a Kubernetes cluster it then waits until the leases of the Nodes are fresh by the host's clock and they are
+    Ready.
     """
     from clockstep.cli.exits import of_set
-    from clockstep.cli.session import asked, hooked, kept, opened, policy_of, printed, progress, scope_of
+    from clockstep.cli.session import aftercare_of, asked, hooked, kept, opened, policy_of, printed, progress, scope_of
     from clockstep.flows import revert
-    from clockstep.render.cluster import lapse_lines
+    from clockstep.render.cluster import lapses_in_short
     from clockstep.render.text import set_page, targets_line
 
     if latest:
@@ -61,13 +66,15 @@ def command(
     wanted = asked(context, names, everything=everything)
     with progress(context) as story:
         world = opened(context, wanted, story.tell)
+        wishes = aftercare_of(context, world)
         chosen = revert.choose(world.hypervisor, scope_of(world, wanted), name, require_frozen=require_frozen)
     targets = revert.looked_ahead(chosen, now_ns := world.reference.now().at_ns)
-    said = (*targets.remarks, *lapse_lines(targets.lapsed))
+    said = (*targets.remarks, *lapses_in_short(targets.lapsed))
     confirmed(targets_line(targets.name, targets.snapshots, said, now_ns), yes=yes)
     with progress(context) as story:
         world = world._replace(tell=story.tell)
-        report = revert.revert(world, targets, policy_of(context, wanted), keep_frozen=hold)
+        policy = policy_of(context, wanted)
+        report = revert.revert(world, targets, policy, keep_frozen=hold, aftercare=wishes)
     printed(context, report, set_page)
     kept("revert", report.episodes)
     hooked(wanted, report.episodes)

@@ -29,7 +29,7 @@ from clockstep.host.systemd_unit import ACCOUNT
 from clockstep.machines import HYPERVISORS
 from clockstep.machines.hosts import SshHosts
 from clockstep.machines.several import Several
-from clockstep.model import Entry, Episode, Guest, Policy, Selection
+from clockstep.model import ClusterPolicy, Entry, Episode, Guest, Policy, Selection
 from clockstep.ports import Clock, Machines, Tell, Ways, World
 from clockstep.render.forms import names, wide
 from clockstep.render.output import Repaint, Story, print_json, print_json_line, print_page
@@ -247,11 +247,18 @@ def selected(world: World, wanted: Wanted, *, changing: bool, held: bool | None 
 def choice(world: World, wanted: Wanted, *, changing: bool, held: bool | None = None) -> Selection:
     """Return what is meant, and why; raises UsageError as `select` does, and KubernetesError as `named`."""
     guests = world.hypervisor.guests()
-    for said in world.journal.tidy(guests, addresses(wanted)) if changing else ():
+    for said in (*world.journal.tidy(guests, addresses(wanted)), *_left_cordoned(world)) if changing else ():
         world.tell("", said)
     wanted = named(world, wanted, guests)
     now = replace(wanted, held=wanted.held | frozenset(world.journal.pauses()))  # written before paused
     return select(guests, now, changing=changing, held=held)
+
+
+def _left_cordoned(world: World) -> list[str]:
+    """Return which Nodes a run has left cordoned that was killed, if they cannot be uncordoned by this one."""
+    cordons = world.journal.cordons
+    left = [] if world.kubernetes else [one for one in cordons.notes() if cordons.is_over(one.mark)]
+    return [f"the Node {one.name} is still cordoned ({one.mark}): run clockstep kubernetes uncordon" for one in left]
 
 
 def policy_of(context: click.Context, wanted: Wanted) -> Policy:
@@ -264,6 +271,15 @@ def policy_of(context: click.Context, wanted: Wanted) -> Policy:
         deadline_ns=said(context, wanted, "deadline"),
         require_sync=bool(said(context, wanted, "require_sync")),
     )
+
+
+def aftercare_of(context: click.Context, world: World) -> ClusterPolicy:
+    """Return what is done for the Kubernetes cluster. Raises UsageError for a cordon without a cluster."""
+    wishes = context.params
+    if wishes.get("cordon") and world.kubernetes is None:
+        hint = "add --kubernetes or --kubeconfig FILE, or kubernetes = {} to the cluster's configuration"
+        raise UsageError("--cordon needs a Kubernetes cluster", hint)
+    return ClusterPolicy(wishes["wait_cluster"], wishes["cluster_deadline"], bool(wishes.get("cordon")))
 
 
 def said(context: click.Context, wanted: Wanted, name: str) -> Any:

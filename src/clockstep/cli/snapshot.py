@@ -4,7 +4,19 @@ from typing import Any
 
 import click
 
-from clockstep.cli.options import between, confirmed, examples, nodes, policy, shared, waiting, ways, yes
+from clockstep.cli.options import (
+    aftercare,
+    between,
+    confirmed,
+    cordon,
+    examples,
+    nodes,
+    policy,
+    shared,
+    waiting,
+    ways,
+    yes,
+)
 
 FROZEN = "Freeze workloads (kubepods.slice, except the system's own pods) until the clocks are verified."
 CGROUPS = "Freeze this cgroup below /sys/fs/cgroup instead (repeatable)."
@@ -21,6 +33,8 @@ def command(**_options: Any) -> None:
 @nodes
 @click.option("--freeze/--no-freeze", default=None, help=FROZEN)
 @click.option("--freeze-cgroup", "cgroups", multiple=True, metavar="CGROUP", help=CGROUPS)
+@cordon
+@aftercare
 @policy
 @ways
 @shared
@@ -39,10 +53,10 @@ def create(
     """Snapshot nodes as one: pause all, snapshot all, resume all, and correct their clocks.
 
     Afterwards all of them have the snapshot, or none. Frozen workloads are still frozen in it, so that after a revert
-    none runs before its clock is verified.
+    none runs before its clock is verified. With a Kubernetes cluster it then waits until that works, as `revert` does.
     """
     from clockstep.cli.exits import of_set
-    from clockstep.cli.session import asked, frozen, kept, opened, policy_of, printed, progress, selected
+    from clockstep.cli.session import aftercare_of, asked, frozen, kept, opened, policy_of, printed, progress, selected
     from clockstep.flows import snapshot
     from clockstep.render.text import set_page
 
@@ -51,7 +65,8 @@ def create(
         world = opened(context, wanted, story.tell)
         guests = selected(world, wanted, changing=True, held=True)
         workloads = frozen(wanted, freeze, cgroups)
-        report = snapshot.create(world, guests, name, policy_of(context, wanted), workloads)
+        policy = policy_of(context, wanted)
+        report = snapshot.create(world, guests, name, policy, workloads, aftercare=aftercare_of(context, world))
     printed(context, report, set_page)
     kept("snapshot create", report.episodes)
     return of_set(report)

@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from clockstep.cli.options import examples, hosts, nodes, policy, shared, ways
+from clockstep.cli.options import aftercare, examples, hosts, nodes, policy, shared, ways
 
 EXAMPLES = examples(
     "step node-1",
@@ -19,6 +19,7 @@ EXAMPLES = examples(
 @nodes
 @click.option("--dry-run", is_flag=True, help="Print what would be done, and change nothing.")
 @policy
+@aftercare
 @hosts
 @ways
 @shared
@@ -29,12 +30,12 @@ def command(
     """Correct clocks immediately, resync their time daemons, and verify the result.
 
     A step forward is limited to a day (--max-forward), and a step backward needs --allow-backward. A clock whose
-    measurement is unsure is never stepped.
+    measurement is unsure is never stepped. With a Kubernetes cluster it then waits until that works, as `revert` does.
     """
-    from clockstep.cli.exits import of_episodes
-    from clockstep.cli.session import asked, kept, opened, policy_of, printed, progress, selected
+    from clockstep.cli.exits import of_report
+    from clockstep.cli.session import aftercare_of, asked, kept, opened, policy_of, printed, progress, selected
     from clockstep.core.summary import summarise
-    from clockstep.flows.step import ASKED, status, step
+    from clockstep.flows.step import status, stepped
     from clockstep.model import Report
     from clockstep.render.text import plan_page, step_page
 
@@ -43,9 +44,12 @@ def command(
         world = opened(context, wanted, story.tell)
         guests = selected(world, wanted, changing=not dry_run)
         policy = policy_of(context, wanted)
-        done = status(world, guests, policy) if dry_run else step(world, dict.fromkeys(guests, ASKED), policy)
-        report = Report(world.host, done, summarise(done))
+        if dry_run:
+            looked = status(world, guests, policy)
+            report = Report(world.host, looked, summarise(looked))
+        else:
+            report = stepped(world, guests, policy, aftercare=aftercare_of(context, world))
     printed(context, report, plan_page if dry_run else step_page)
     if not dry_run:
         kept("step", report.episodes)
-    return of_episodes(report.episodes)
+    return of_report(report)

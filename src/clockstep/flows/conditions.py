@@ -24,19 +24,17 @@ def remove_own(reports: KubeReports, node: str, writer: str) -> bool:
 
 
 def with_condition(cluster: KubeNodes, patterns: Sequence[str] = ()) -> list[KubeNode]:
-    """Return the Nodes that have the condition, of those with these names or globs, or of all.
+    """Return the Nodes that have the condition, of those with these names or globs, or of all; raises as `called`."""
+    return [node for node in called(cluster, patterns) if node.problem]
 
-    Raises UsageError for a name that no Node has.
-    """
+
+def called(cluster: KubeNodes, patterns: Sequence[str] = ()) -> list[KubeNode]:
+    """Return the Nodes with these names or globs, or all; raises UsageError for a name that no Node has."""
     nodes = cluster.nodes()
     for pattern in patterns:
         if not any(fnmatchcase(node.name, pattern) for node in nodes):
             raise UsageError(f"there is no Node {pattern!r} in the cluster", "kubectl get nodes lists them")
-    return [
-        node
-        for node in nodes
-        if node.problem and (not patterns or any(fnmatchcase(node.name, one) for one in patterns))
-    ]
+    return [node for node in nodes if not patterns or any(fnmatchcase(node.name, one) for one in patterns)]
 
 
 def remove_all_own(cluster: Reported, writer: str, tell: Callable[[str], None]) -> None:

@@ -5,6 +5,7 @@ Members with different pasts must not meet (etcd, Ceph): when one cannot be reve
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import NamedTuple
 
 from clockstep.core.certificates import guessed, lapsed
@@ -12,6 +13,7 @@ from clockstep.core.plan import SLACK_NS
 from clockstep.core.summary import summarise
 from clockstep.core.targets import Scope
 from clockstep.errors import ClockstepError, UsageError
+from clockstep.flows.aftercare import NO_AFTERCARE, Cluster
 from clockstep.flows.freeze import Freezer
 from clockstep.flows.hold import Failures, Hold
 from clockstep.flows.sets import LISTING_NS, Listing, objections, refuse_changed, sought
@@ -23,6 +25,7 @@ from clockstep.loop.prove import prove
 from clockstep.loop.settle import settle
 from clockstep.model import (
     Cause,
+    ClusterPolicy,
     Episode,
     Freeze,
     Guest,
@@ -74,15 +77,34 @@ def looked_ahead(chosen: Targets, at_ns: int) -> Targets:
     return chosen._replace(remarks=said, lapsed=lapsed(chosen.snapshots, at_ns))
 
 
-def revert(world: World, chosen: Targets, policy: Policy, *, keep_frozen: bool = False) -> SetReport:
-    """Revert all to paused, resume all at once, and bring every clock right.
+def revert(
+    world: World,
+    chosen: Targets,
+    policy: Policy,
+    *,
+    keep_frozen: bool = False,
+    aftercare: ClusterPolicy = NO_AFTERCARE,
+) -> SetReport:
+    """Revert all to paused, resume all at once, and bring every clock right; then wait for the Kubernetes cluster.
 
     Workloads that were frozen for the snapshot are thawed on each node as soon as its clock is proven; where it cannot
     be, they are held if `keep_frozen`, and otherwise for their lease.
 
-    Raises, before anything is touched, BusyError where another clockstep works on one of them, and UsageError where the
-    snapshots are not as they were when they were chosen.
+    Raises, before anything is touched, BusyError where another clockstep works on one of them, UsageError where the
+    snapshots are not as they were when they were chosen, and KubernetesError where Nodes cannot be cordoned.
     """
+    guests = list(chosen.snapshots)
+    find_ways(world, guests)
+    with Cluster(world, guests, aftercare, f"revert to {chosen.name}", reverting=True) as cluster:
+        with world.locks.hold(guests, policy.deadline_ns):
+            refuse_changed(world.hypervisor, chosen.snapshots)
+            cluster.cordon()
+            report = _reverted(world, chosen, policy, keep_frozen=keep_frozen)
+        cluster.wait(report.episodes, policy.tolerance_ns)
+    return replace(report, cluster=cluster.state)
+
+
+def _reverted(world: World, chosen: Targets, policy: Policy, *, keep_frozen: bool) -> SetReport:
     guests, hold, freezer = list(chosen.snapshots), Hold(world, list(chosen.snapshots), "revert"), Freezer(world)
 
     def correct(guest: Guest, work: Pass) -> Episode:
@@ -91,20 +113,17 @@ def revert(world: World, chosen: Targets, policy: Policy, *, keep_frozen: bool =
             freezer.thaw(guest, run)
         return settle(run)
 
-    find_ways(world, guests)
-    with world.locks.hold(guests, policy.deadline_ns):
-        refuse_changed(world.hypervisor, chosen.snapshots)
-        with _finished(world, hold, chosen):
-            world.tell("", f"reverting to {chosen.name}")
-            if failed := hold.revert_all(chosen.snapshots):
-                return _report(world, chosen, failed)
-            hold.release()
-            world.tell("", RUN_ON)
-            freezer.adopt(chosen.snapshots)
-            causes = {guest: _cause(snapshot, world.reference) for guest, snapshot in chosen.snapshots.items()}
-            with freezer.kept(hold=keep_frozen), nodes(world, guests) as node:
-                episodes, left = hold.correct_all(causes, policy, node, correct)
-            return _report(world, chosen, {}, left, episodes, freezer.report())
+    with _finished(world, hold, chosen):
+        world.tell("", f"reverting to {chosen.name}")
+        if failed := hold.revert_all(chosen.snapshots):
+            return _report(world, chosen, failed)
+        hold.release()
+        world.tell("", RUN_ON)
+        freezer.adopt(chosen.snapshots)
+        causes = {guest: _cause(snapshot, world.reference) for guest, snapshot in chosen.snapshots.items()}
+        with freezer.kept(hold=keep_frozen), nodes(world, guests) as node:
+            episodes, left = hold.correct_all(causes, policy, node, correct)
+        return _report(world, chosen, {}, left, episodes, freezer.report())
 
 
 def _report(

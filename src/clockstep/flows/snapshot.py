@@ -13,6 +13,7 @@ from clockstep.core.names import refuse_bad_name
 from clockstep.core.plan import SLACK_NS
 from clockstep.core.summary import summarise
 from clockstep.errors import ClockstepError, UsageError
+from clockstep.flows.aftercare import NO_AFTERCARE, Cluster
 from clockstep.flows.freeze import Freezer
 from clockstep.flows.hold import SNAPSHOT_NS, Failures, Hold
 from clockstep.flows.sets import LISTING_NS, found, fresh, objections, outcomes, refuse_changed, standing
@@ -23,6 +24,7 @@ from clockstep.loop.settle import settle
 from clockstep.model import (
     Cause,
     Certificate,
+    ClusterPolicy,
     Episode,
     Guest,
     Outcome,
@@ -45,24 +47,37 @@ Certificates = dict[Guest, tuple[Certificate, ...]]
 
 
 def create(
-    world: World, guests: Sequence[Guest], name: str, policy: Policy, freeze: Sequence[str] | None = None
+    world: World,
+    guests: Sequence[Guest],
+    name: str,
+    policy: Policy,
+    freeze: Sequence[str] | None = None,
+    *,
+    aftercare: ClusterPolicy = NO_AFTERCARE,
 ) -> SetReport:
     """Pause all, snapshot all, resume all at once, and bring every clock right; all or none have the snapshot then.
+
+    At last it waits for the Kubernetes cluster. Where that is cordoned meanwhile, it is so in the snapshot as well, if
+    that has the control plane.
 
     Where `freeze` is not None the workloads stand still from before the pause until the clock is proven: those in the
     cgroups that it names, or else all pods but the system's.
 
     What a killed run of the same has begun is brought to its end, or undone and begun anew. Raises UsageError, before
-    anything is touched, for a bad name and for a guest that cannot take part, and BusyError for one that another
-    clockstep works on.
+    anything is touched, for a bad name and for a guest that cannot take part, BusyError for one that another clockstep
+    works on, and KubernetesError where Nodes cannot be cordoned.
     """
     refuse_bad_name(name)
-    with world.locks.hold(guests, policy.deadline_ns):
-        guests = fresh(world.hypervisor, guests)
-        begun = _begun(world, guests, name)
-        if begun:
-            return _continue(world, guests, begun, policy, freeze)
-        return _begin(world, guests, name, policy, freeze)
+    with Cluster(world, guests, aftercare, f"snapshot {name}") as cluster:
+        with world.locks.hold(guests, policy.deadline_ns):
+            guests = fresh(world.hypervisor, guests)
+            if begun := _begun(world, guests, name):
+                report = _continue(world, guests, begun, policy, freeze)
+            else:
+                cluster.cordon()
+                report = _begin(world, guests, name, policy, freeze)
+        cluster.wait(report.episodes, policy.tolerance_ns)
+    return replace(report, cluster=cluster.state)
 
 
 def delete(world: World, chosen: Mapping[Guest, Snapshot], policy: Policy) -> SetReport:

@@ -5,7 +5,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
+from clockstep.core.summary import summarise
 from clockstep.errors import ClockstepError, DeadlineError, NotRunningError
+from clockstep.flows.aftercare import NO_AFTERCARE, Cluster
 from clockstep.loop.company import Company
 from clockstep.loop.episodes import unreached
 from clockstep.loop.fleet import side_by_side
@@ -13,7 +15,7 @@ from clockstep.loop.look import observe
 from clockstep.loop.prove import prove
 from clockstep.loop.run import Run, begin
 from clockstep.loop.settle import settle
-from clockstep.model import Cause, Episode, Guest, Pause, Policy
+from clockstep.model import Cause, ClusterPolicy, Episode, Guest, Pause, Policy, Report
 from clockstep.ports import Node, Reach, Reference, World
 from clockstep.units import SECOND_NS, show_moment
 from clockstep.waiting import said_if_slow
@@ -69,6 +71,16 @@ def step(world: World, causes: Mapping[Guest, Cause], policy: Policy) -> tuple[E
 
     with nodes(world, list(causes)) as node:
         return Pass(world, causes, policy, node).each(correct)
+
+
+def stepped(
+    world: World, guests: Sequence[Guest], policy: Policy, *, aftercare: ClusterPolicy = NO_AFTERCARE
+) -> Report:
+    """Correct the clocks of these guests because that was asked for, and wait for the Kubernetes cluster."""
+    with Cluster(world, guests, aftercare, "step") as cluster:
+        episodes = step(world, dict.fromkeys(guests, ASKED), policy)
+        cluster.wait(episodes, policy.tolerance_ns)
+    return Report(world.host, episodes, summarise(episodes), cluster=cluster.state)
 
 
 class Pass:

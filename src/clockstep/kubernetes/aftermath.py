@@ -20,6 +20,8 @@ GROUPS = {
     "CertificateSigningRequest": "certificates.k8s.io/v1",
 }
 REPAIRED = "AftermathRepaired"
+WITHIN_S = 15.0
+"""How long one kind may take to be listed, or one act to be answered."""
 
 
 class AftermathApi:
@@ -28,7 +30,7 @@ class AftermathApi:
     def __init__(self, access: KubeAccess, environ: Mapping[str, str]) -> None:
         with client_needed():
             from clockstep.kubernetes.client import Connection
-        self._connection = Connection(access, environ)
+        self._connection = Connection(access, environ, WITHIN_S)
 
     def gather(self, wanted: Collection[Input]) -> tuple[Mapping[str, tuple[Any, ...]], Mapping[Input, Unread]]:
         """Return what was read, by the names of the fields of `Seen`, and why some was not."""

@@ -52,6 +52,14 @@ from clockstep.model.clock import (
     Trouble,
     Verdict,
 )
+from clockstep.model.cluster import (
+    ClusterNode,
+    ClusterOutcome,
+    ClusterPolicy,
+    ClusterState,
+    ControlPlane,
+    Freshness,
+)
 from clockstep.model.doctor import (
     Around,
     Diagnosis,
@@ -72,6 +80,7 @@ from clockstep.model.history import (
 )
 from clockstep.model.kubernetes import (
     CLOCK_PROBLEM,
+    Cordon,
     KubeAccess,
     KubeCondition,
     KubeEvent,
@@ -122,6 +131,12 @@ __all__ = [
     "Channel",
     "Choice",
     "Claim",
+    "ClusterNode",
+    "ClusterOutcome",
+    "ClusterPolicy",
+    "ClusterState",
+    "ControlPlane",
+    "Cordon",
     "CronJob",
     "Decision",
     "Deed",
@@ -136,6 +151,7 @@ __all__ = [
     "Failure",
     "Finding",
     "Freeze",
+    "Freshness",
     "Guest",
     "Happening",
     "Healed",

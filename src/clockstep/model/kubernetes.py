@@ -108,3 +108,15 @@ class KubeEvent:
     def first_ns(self) -> int:
         """When it happened at first, in nanoseconds since 1970 by the reference."""
         return self.at_ns if self.since_ns is None else self.since_ns
+
+
+@dataclass(frozen=True, slots=True)
+class Cordon:
+    """A Node that clockstep cordons, as it is written down before, and as long as it may be cordoned.
+
+    `uid` tells it from one of the same name in another cluster; `mark` is what the Node bears meanwhile.
+    """
+
+    name: str
+    uid: str
+    mark: str

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from clockstep.model.clock import Episode, HostClock, Summary, Trouble
+from clockstep.model.cluster import ClusterState
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,10 +24,14 @@ class KubeReport:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What `status` and `step` print; `kubernetes` is None if no Kubernetes cluster was asked."""
+    """What `status` and `step` print; `kubernetes` is None if no Kubernetes cluster was asked for a `status`.
+
+    `cluster` is what the Kubernetes cluster was after a `step`; None if none was named, or it was not waited for.
+    """
 
     host: HostClock
     episodes: tuple[Episode, ...]
     summary: Summary | None = None
     kubernetes: KubeReport | None = None
+    cluster: ClusterState | None = None
     schema_version: int = 2

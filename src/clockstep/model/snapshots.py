@@ -5,6 +5,7 @@ from enum import Enum
 
 from clockstep.model.certificates import Certificate, NodeCertificates
 from clockstep.model.clock import Episode, HostClock, Summary, Trouble
+from clockstep.model.cluster import ClusterState
 from clockstep.model.workloads import Freeze
 
 
@@ -94,7 +95,7 @@ class SetReport:
     `complete` says whether every member took part; only then were the members of a revert resumed. `pause_spread_ns`
     bounds how far apart the members were paused, `stalled_ns` for how long at most each was paused for its snapshot.
     `freezes` are of the nodes whose workloads were frozen. `lapsed` are the certificates that a revert brings back and
-    that are not valid now.
+    that are not valid now. `cluster` is what the Kubernetes cluster was afterwards; None if none was named.
     """
 
     host: HostClock
@@ -108,6 +109,7 @@ class SetReport:
     freezes: tuple[Freeze, ...] = ()
     summary: Summary | None = None
     lapsed: tuple[NodeCertificates, ...] = ()
+    cluster: ClusterState | None = None
     schema_version: int = 2
 
 

@@ -2,7 +2,7 @@
 
 from clockstep.ports.clock import Clock
 from clockstep.ports.daemons import Daemon
-from clockstep.ports.journal import Journal
+from clockstep.ports.journal import Cordons, Journal
 from clockstep.ports.kubernetes import Healing, KubeCordons, KubeDamage, KubeNodes, KubeRepairs, KubeReports, Kubernetes
 from clockstep.ports.locks import Locks
 from clockstep.ports.machines import (
@@ -24,6 +24,7 @@ from clockstep.ports.world import Tell, World
 __all__ = [
     "NO_PROGRAM",
     "Clock",
+    "Cordons",
     "Daemon",
     "Definition",
     "Events",

@@ -31,7 +31,7 @@ from clockstep.model import (
     Verdict,
 )
 from clockstep.render import kubernetes
-from clockstep.render.cluster import lapse_lines
+from clockstep.render.cluster import cluster_lines, lapse_lines
 from clockstep.render.repairs import repair_line
 from clockstep.render.words import WORDS, cause_text
 from clockstep.units import show_bound, show_duration, show_moment, show_offset, show_shift
@@ -93,7 +93,7 @@ def plan_page(report: Report) -> Page:
 
 def step_page(report: Report) -> Page:
     """Say what was done to every node, and how right it is now."""
-    return Page((), *_healed(report.episodes), tuple(_remarks(report.episodes)))
+    return Page((), *_healed(report.episodes), (*_remarks(report.episodes), *cluster_lines(report.cluster)))
 
 
 def doctor_page(report: DoctorReport) -> Page:
@@ -154,7 +154,7 @@ def set_page(report: SetReport) -> Page:
     members = tuple(_member_line(member) for member in report.members if member.trouble or not silent)
     ways = (_WAYS_ON,) if any(member.outcome is Outcome.HELD for member in report.members) else ()
     freezes = tuple(_freeze_line(freeze) for freeze in report.freezes)
-    said = (*report.remarks, *lapse_lines(report.lapsed), *_remarks(report.episodes))
+    said = (*report.remarks, *lapse_lines(report.lapsed), *_remarks(report.episodes), *cluster_lines(report.cluster))
     below = (*apart, *stalled, *freezes, *members, *ways, *said)
     return Page((), *_healed(report.episodes), below)
 

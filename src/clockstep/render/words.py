@@ -3,7 +3,7 @@
 from enum import Enum
 
 from clockstep.core.setup import SetupOutcome
-from clockstep.model import Cause, Outcome, Thaw
+from clockstep.model import Cause, ClusterOutcome, ControlPlane, Freshness, Outcome, Thaw
 
 CAUSES = {
     "agent-answers": "guest agent connected",
@@ -44,6 +44,25 @@ WORDS: dict[Enum, str] = {
     Thaw.PROVEN: "thawed, clock verified",
     Thaw.FROZEN: "still frozen",
     Thaw.RUNNING: "not frozen",
+    Freshness.FRESH: "its lease is fresh, and its Node is Ready",
+    Freshness.LEASE_OLD: "its lease was renewed {age} ago, but not since its clock was verified",
+    Freshness.LEASE_AHEAD: "its lease is {age} ahead of the host's clock",
+    Freshness.LEASE_UNKNOWN: "its Node has no lease that can be read",
+    Freshness.NOT_READY: "its Node is not Ready (Ready is {ready})",
+    Freshness.READY_OLD: "its Node lost Ready, which was not written since its clock was verified",
+    Freshness.READY_AHEAD: "Ready was written by a clock that was ahead (the kubelet writes it again within 5 min)",
+    Freshness.CLOCK_UNPROVEN: "its Node was not waited for, because its clock is not verified",
+    Freshness.DOUBTFUL: "which Node it is cannot be told, because a UUID occurs twice",
+    Freshness.NO_NODE: "it is no Node of the Kubernetes cluster",
+    ControlPlane.INSIDE: "its control plane is in these nodes: a revert takes the cluster's state back, too",
+    ControlPlane.PARTLY: "a part of its control plane is in these nodes: reverted alone, that disagrees with the rest",
+    ControlPlane.OUTSIDE: "its control plane is elsewhere: it keeps the cluster's state when these nodes are reverted",
+    ControlPlane.UNKNOWN: "where its control plane is, is not known",
+    ClusterOutcome.WORKS: "works",
+    ClusterOutcome.LATE: "does not work yet",
+    ClusterOutcome.UNKNOWN: "could not be asked",
+    ClusterOutcome.UNMATCHED: "has none of these nodes as a Node (check --kubeconfig and --context)",
+    ClusterOutcome.NOT_WAITED: "was not waited for",
     SetupOutcome.UNCHANGED: "nothing to change",
     SetupOutcome.WOULD_CHANGE: "would change",
     SetupOutcome.SET_UP: "set up and verified",

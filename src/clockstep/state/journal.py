@@ -3,7 +3,6 @@
 One file for each machine, so that nothing need be read to write, and two commands on two machines do not meet.
 """
 
-import os
 import time
 from collections.abc import Collection, Mapping
 from contextlib import suppress
@@ -12,6 +11,8 @@ from uuid import UUID
 
 from clockstep.errors import JournalError
 from clockstep.model import Guest, Pause
+from clockstep.state.cordons import FileCordons
+from clockstep.state.files import keep
 from clockstep.wire import decoded, encoded
 
 LEFT_S = 3600
@@ -32,6 +33,7 @@ class FileJournal:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder / "paused"
+        self.cordons = FileCordons(folder)
 
     def pauses(self) -> dict[str, Pause]:
         """Return all that is written down, by UUID; a file that cannot be read tells nothing."""
@@ -44,7 +46,7 @@ class FileJournal:
 
     def note(self, pause: Pause) -> None:
         """Write down a pause so that it survives this process, and a power cut."""
-        _keep(self._path(pause.uuid), encoded(pause))
+        keep(self._path(pause.uuid), encoded(pause))
 
     def strike(self, uuid: str) -> None:
         """Forget a pause."""
@@ -85,7 +87,7 @@ class FileDefinitions:
 
     def keep(self, uuid: str, which: str, definition: str) -> None:
         """Keep a definition so that it survives a power cut; `which` is "before" or "after"."""
-        _keep(self._path(uuid, which), definition.encode(), mode=0o600)
+        keep(self._path(uuid, which), definition.encode(), mode=0o600)
 
     def kept(self, uuid: str, which: str) -> str | None:
         """Return the definition that is kept; None where there is none."""
@@ -115,18 +117,3 @@ def _is_left(part: Path) -> bool:
     with suppress(OSError):
         return time.time() - part.stat().st_mtime > LEFT_S
     return False
-
-
-def _keep(path: Path, content: bytes, mode: int = 0o666) -> None:
-    """Write a file, in a folder that is made for it, as a whole and to the disk; `mode` is open(2)'s."""
-    part = path.with_suffix(f".{os.getpid()}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    except OSError as error:
-        text = f"{path} cannot be written: {error.strerror}"
-        raise JournalError(text, "free some space or allow writing there") from error

@@ -1,0 +1,24 @@
+"""Files of the state folder: written as a whole, and to the disk."""
+
+import os
+from pathlib import Path
+
+from clockstep.errors import JournalError
+
+
+def keep(path: Path, content: bytes, mode: int = 0o666) -> None:
+    """Write a file, in a folder that is made for it, as a whole and to the disk; `mode` is open(2)'s.
+
+    Raises JournalError where that cannot be done.
+    """
+    part = path.with_suffix(f".{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    except OSError as error:
+        text = f"{path} cannot be written: {error.strerror}"
+        raise JournalError(text, "free some space or allow writing there") from error
