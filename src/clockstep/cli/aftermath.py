@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from clockstep.model import AftermathReport, KubeAccess, Repair
     from clockstep.ports import Tell
 
-EXAMPLES = examples("aftermath", "aftermath --only CS-SERVING --repair", "aftermath --kubeconfig prod.yaml -o json")
+EXAMPLES = examples("aftermath", "aftermath --only CS-SERVING --repair", "aftermath --no-wait -o json")
 CODES = [check.code for check in CHECKS]
 
 

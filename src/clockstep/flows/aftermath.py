@@ -107,7 +107,11 @@ def planned(report: AftermathReport, remedies: Sequence[Remedy[Seen]], seen: See
 def repair(scene: Scene, checks: Checks, remedies: Sequence[Remedy[Seen]], plans: Sequence[Repair]) -> AftermathReport:
     """Carry out what was planned, one after the other, and look at all again."""
     done = tuple(_repaired(scene, checks, remedies, one) if one.act else one for one in plans)
-    seen = gathered(scene, inputs(checks))
+    try:
+        seen = gathered(scene, inputs(checks))
+    except KubernetesError as error:  # what was done is reported all the same
+        unread = {one: Unread(error.message) for one in Input}
+        seen = Seen(scene.now_ns, unread)
     return AftermathReport(seen.now_ns, look(checks, seen), done)
 
 
@@ -153,7 +157,10 @@ def _proven(scene: Scene, check: Check[Seen], repair: Repair, gaps: str) -> Repa
     until_ns = scene.clock.monotonic_ns() + max(PROOF_NS, check.patience_ns)
     while scene.clock.monotonic_ns() < until_ns:
         scene.clock.sleep_ns(scene.again_ns)
-        seen = gathered(scene, inputs([check]))
+        try:
+            seen = gathered(scene, inputs([check]))
+        except KubernetesError:
+            continue  # it may be away for a moment because of the cure
         looked = look([check], seen)[0]
         if looked.why in {"", gaps} and _among(repair.broken, looked.broken) is None:
             return replace(repair, outcome=Healed.HEALED, proven_ns=seen.now_ns)

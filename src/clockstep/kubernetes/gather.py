@@ -3,7 +3,7 @@
 One kind that this account may not read, or that the cluster does not have, costs only itself.
 """
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -19,6 +19,7 @@ from clockstep.kubernetes.nodes import read_lease, read_node
 from clockstep.kubernetes.requests import LEASE, LEASES, NODE, Requests
 from clockstep.kubernetes.resources import everywhere, namespaced
 from clockstep.model import Input, KubeLease, Unread
+from clockstep.waiting import begun
 
 MOST = 20_000
 """How many objects of one kind are read."""
@@ -89,23 +90,29 @@ class Gathered:
 
 
 def gather(ask: Ask, wanted: Collection[Input]) -> Gathered:
-    """Read all that is wanted. Raises KubernetesError if the API server answers nothing at all."""
+    """Read all that is wanted, side by side. Raises KubernetesError if the API server answers nothing at all."""
     fields: dict[str, tuple[Any, ...]] = {}
     unread: dict[Input, Unread] = {}
+    begins = {one: begun(partial(_listed, ask, KINDS[one])) for one in KINDS if one in wanted}
     if {Input.NODES, Input.LEASES} & set(wanted):
         fields |= _nodes(ask, unread)
-    for one in (one for one in KINDS if one in wanted):
-        try:
-            fields[one.value.replace("-", "_")] = _listed(ask, KINDS[one])
-        except KubernetesError as error:
-            if not error.status:
-                raise
-            unread[one] = Unread(error.message) if error.status != NOT_FOUND else _absent(ask, KINDS[one][0])
+    for one, reading in begins.items():
+        found = reading.result()
+        if isinstance(found, Unread):
+            unread[one] = found
+        else:
+            fields[one.value.replace("-", "_")] = found
     return Gathered(fields, unread)
 
 
-def _listed(ask: Ask, kinds: Iterable[Kind]) -> tuple[Any, ...]:
-    return tuple(one for kind in kinds for one in ask(f"list {kind.plural}", partial(_read, kind)))
+def _listed(ask: Ask, kinds: Sequence[Kind]) -> tuple[Any, ...] | Unread:
+    """Return what is kept of these kinds, or why they cannot be read; raises KubernetesError if nobody answers."""
+    try:
+        return tuple(one for kind in kinds for one in ask(f"list {kind.plural}", partial(_read, kind)))
+    except KubernetesError as error:
+        if not error.status:
+            raise
+        return Unread(error.message) if error.status != NOT_FOUND else _absent(ask, kinds[0])
 
 
 def _read(kind: Kind, requests: Requests) -> list[Any]:

@@ -52,7 +52,7 @@ def _unlooked(report: AftermathReport) -> Iterator[str]:
         if check.state is State.NOT_LOOKED:
             yield f"{check.code} could not look: {check.why}"
         elif check.state is State.BROKEN and check.why:
-            yield f"{check.code} could not look at all: {check.why}"
+            yield f"{check.code} could not look at everything: {check.why}"
 
 
 def _clean(report: AftermathReport) -> Iterator[str]:

@@ -19,6 +19,10 @@ RESERVED = (Waiting("x", "CreateContainerError", "name is reserved for"),)
 STUCK = chosen(CHECKS, ["CS-STUCK"], [])
 
 
+AWAY = seen(pods=())
+"""No cluster: the API server does not answer."""
+
+
 @dataclass
 class Changing:
     """A cluster that is another one at each look; the last one stays. What is done to it is kept."""
@@ -33,6 +37,8 @@ class Changing:
     def gather(self, wanted: Collection[Input]) -> tuple[Mapping[str, tuple[Any, ...]], Mapping[Input, Unread]]:
         now = self.looks[min(self.gathered, len(self.looks) - 1)]
         self.gathered += 1
+        if now is AWAY:
+            raise KubernetesError("the API server is away")
         return {"pods": now.pods, "nodes": now.nodes}, now.unread
 
     def probe(self, webhooks: Collection[Endpoint]) -> tuple[Probe, ...]:
@@ -141,3 +147,15 @@ def test_what_was_skipped_is_neither_noted_nor_waited_for() -> None:
     cluster = Changing([stuck("a")], skipped="a budget forbids it now")
     report = repaired(cluster)
     assert (report.repairs[0].outcome, cluster.noted) == (Healed.SKIPPED, [])
+
+
+def test_an_api_server_that_is_away_for_a_moment_is_waited_for() -> None:
+    report = repaired(Changing([stuck("a"), AWAY, AWAY, seen()]))
+    assert report.repairs[0].outcome is Healed.HEALED
+
+
+def test_what_was_done_is_reported_also_if_nobody_answers_any_more() -> None:
+    cluster = Changing([stuck("a"), AWAY])
+    report = repaired(cluster)
+    assert (report.repairs[0].outcome, len(cluster.acts)) == (Healed.NOT_HEALED, 1)
+    assert (report.checks[0].state, report.checks[0].why) == (State.NOT_LOOKED, "the API server is away")
