@@ -25,6 +25,7 @@ from clockstep.ports import Output
 from clockstep.workloads.served import Address, served
 from clockstep_lab.kubernetes.api import Api, ApiError
 from clockstep_lab.kubernetes.cluster import Cluster
+from clockstep_lab.kubernetes.control_plane import ControlPlane
 from clockstep_lab.kubernetes.kubeconfig import by_certificate, by_token
 from clockstep_lab.kubernetes.kubelite import Kubelite
 from clockstep_lab.tls import for_years
@@ -437,9 +438,31 @@ def test_an_api_server_whose_certificate_lapsed_is_named_with_the_command(damage
     assert "kubeadm certs renew" in refused.value.hint
 
 
-def test_what_is_unavailable_in_a_real_control_plane_is_found(cluster: Cluster) -> None:
+def test_a_lease_from_the_future_is_found_and_what_depends_on_clocks_waits_for_it(cluster: Cluster) -> None:
     add_node(cluster, "node-1", "")
     renew_lease(cluster, "node-1", datetime.now(UTC) + HOUR)
-    report, _ = found(cluster, "CS-CLOCK", "CS-CRON")
+    report, _ = found(cluster, "CS-CLOCK", "CS-STUCK")
     assert [one.state for one in report.checks] == [State.BROKEN, State.NOT_LOOKED]
     assert "in the future" in report.checks[0].broken[0].text
+    assert report.checks[1].why.startswith("CS-CLOCK comes first: ")
+
+
+def test_an_api_that_the_aggregator_cannot_use_is_found(control_plane: ControlPlane) -> None:
+    service = {"name": "nobody", "namespace": "default"}
+    spec = {
+        "group": "x.example.com",
+        "version": "v1",
+        "service": service,
+        "insecureSkipTLSVerify": True,
+        "groupPriorityMinimum": 100,
+        "versionPriority": 100,
+    }
+    path = "/apis/apiregistration.k8s.io/v1/apiservices"
+    control_plane.admin.create(path, {"metadata": {"name": "v1.x.example.com"}, "spec": spec})
+    try:
+        until(lambda: found(control_plane, "CS-APISERVICE")[0].checks[0].state is State.BROKEN, 30)
+        (broken,) = found(control_plane, "CS-APISERVICE")[0].checks[0].broken
+        assert (broken.on.name, broken.evidence.partition(":")[0]) == ("v1.x.example.com", "ServiceNotFound")
+        assert "no pod behind it is ready" in broken.text
+    finally:
+        control_plane.admin.delete(f"{path}/v1.x.example.com")

@@ -21,8 +21,8 @@ KEYS = (
     "metadata status spec name namespace uid labels annotations ownerReferences controller kind conditions type phase "
     "reason message lastTransitionTime containerStatuses state waiting running startedAt volumes secret secretName "
     "projected sources paused template replicas selector clusterIP webhooks clientConfig service port url caBundle "
-    "rules operations apiGroups resources namespaceSelector matchLabels matchExpressions sideEffects data request usages "
-    "groups renewalTime notAfter holderIdentity renewTime lastScheduleTime ceph details health involvedObject "
+    "rules operations apiGroups resources namespaceSelector matchLabels matchExpressions sideEffects data request "
+    "usages groups renewalTime notAfter holderIdentity renewTime lastScheduleTime ceph details health involvedObject "
     "lastTimestamp"
 ).split()
 ODD = [
