@@ -1,6 +1,7 @@
 """The demo on Kubernetes: nodes that say Ready with leases minutes old, until clockstep has corrected their clocks."""
 
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
@@ -63,11 +64,9 @@ def play(stage: Stage, away_s: float) -> dict[str, Any]:
         report = stage.clockstep("revert", SNAPSHOT, "--yes")
         fresh_within_ns = _await_fresh(stage, plane.admin)
         fresh = _show(stage, plane)
+        restarted = _started(plane.admin) != before
+        stage.tell(f"   that took {seconds(fresh_within_ns)}; restarted pods: {'some' if restarted else 'none'}")
         tls_after = fetch(stage, stage.names[0], server)
-    restarted = _started(plane.admin) != before
-    stage.tell(
-        f"   leases were fresh {seconds(fresh_within_ns)} later; pods restarted: {'yes' if restarted else 'none'}"
-    )
     return {
         "nodes": [asdict(node) for node in verdicts(stage, report)],
         "cluster": {"before": [asdict(said) for said in stale], "after": [asdict(said) for said in fresh]},
@@ -116,7 +115,7 @@ def _started(api: Api) -> dict[str, str]:
     return {pod["metadata"]["name"]: pod["status"]["containerStatuses"][0]["containerID"] for pod in pods}
 
 
-def _await(condition: Any, limit_s: float, otherwise: str) -> None:
+def _await(condition: Callable[[], bool], limit_s: float, otherwise: str) -> None:
     until = time.monotonic() + limit_s
     while not condition():
         if time.monotonic() > until:

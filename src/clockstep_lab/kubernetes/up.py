@@ -108,10 +108,10 @@ class ClusterStarter:
         with ThreadPoolExecutor(1) as beside:
             started = beside.submit(plane.start)
             machines = put(self._told_of(plane))
+            side_by_side(self._start_kubelet, machines)  # which takes longer than the servers do
             started.result()
         if len(machines) < len(self.names):
             raise UnusableError("not all nodes could be restored")
-        side_by_side(self._start_kubelet, machines)
         self._await(plane, machines, began_ns)
         used(self.kept.whole)
         return machines
