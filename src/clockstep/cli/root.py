@@ -13,6 +13,7 @@ COMMANDS = {
     "step": "clockstep.cli.step",
     "wait": "clockstep.cli.wait",
     "doctor": "clockstep.cli.doctor",
+    "aftermath": "clockstep.cli.aftermath",
     "setup": "clockstep.cli.setup",
     "domain": "clockstep.cli.domain",
     "snapshot": "clockstep.cli.snapshot",

@@ -9,6 +9,7 @@ from clockstep.core.setup import SetupReport
 from clockstep.host.systemd_unit import ServiceStatus
 from clockstep.model import (
     Action,
+    AftermathReport,
     AgentReport,
     DoctorReport,
     ErrorReport,
@@ -25,6 +26,7 @@ PRINTED = (
     Selection,
     Report,
     DoctorReport,
+    AftermathReport,
     SetupReport,
     SetReport,
     SnapshotList,

@@ -33,6 +33,7 @@ from clockstep.model import (
 )
 from clockstep.render import kubernetes
 from clockstep.render.cluster import cluster_lines, lapse_lines
+from clockstep.render.repairs import repair_line
 from clockstep.render.words import WORDS, agent_head, agent_others, cause_text
 from clockstep.units import show_bound, show_duration, show_moment, show_offset, show_shift
 
@@ -139,9 +140,10 @@ def history_page(history: History) -> Page:
         )
         for e in (entry.episode for entry in history.entries)
     )
-    empty = () if rows else ("no entries",)
+    empty = () if rows or history.repairs else ("no entries",)
     skipped = (f"damaged lines skipped: {history.skipped}",) if history.skipped else ()
-    return Page((), header, rows, (*empty, *skipped))
+    repairs = (f"{show_moment(one.at_ns or 0)}  {repair_line(one)}" for one in history.repairs)
+    return Page((), header, rows, (*empty, *repairs, *skipped))
 
 
 def set_page(report: SetReport) -> Page:
