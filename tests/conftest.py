@@ -6,6 +6,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -16,6 +17,8 @@ from hypothesis import settings
 from clockstep_lab import lab as labs
 from clockstep_lab.domain import hand_socket
 from clockstep_lab.hand import tell
+from clockstep_lab.kubernetes.control_plane import ControlPlane
+from clockstep_lab.kubernetes.node import NAME as KUBERNETES
 from clockstep_lab.lab import Lab
 from clockstep_lab.moments import BOOTED, Looks, State
 from clockstep_lab.run import run
@@ -47,7 +50,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         asked_for = set(getattr(item, "fixturenames", ()))
         marked = any(item.get_closest_marker(name) for name in ("full", "alone", "vagrant"))
-        if marked or asked_for & {"three_guests", "debians", "lab_name"}:
+        if marked or asked_for & {"three_guests", "debians", "two_kubelets", "lab_name"}:
             item.add_marker(pytest.mark.guests)
 
 
@@ -67,6 +70,11 @@ class Guests:
         self.libvirt = libvirt.open(lab.uri)
         self.words: list[str] = []
         """What commands that reach into guests get as well."""
+
+    @cached_property
+    def plane(self) -> ControlPlane:
+        """The control plane of nodes of Kubernetes."""
+        return labs.control_plane(self.lab.name, quiet)
 
     def domain(self, name: str) -> libvirt.virDomain:
         self.touched.add(name)
@@ -192,6 +200,19 @@ def debians() -> Iterator[Callable[[str, State], Guests]]:
             return up[image]
 
         yield lab
+
+
+@pytest.fixture(scope="session")
+def two_kubelets() -> Iterator[Guests]:
+    """Two nodes of a real Kubernetes cluster, with its control plane on this machine, for the whole test run."""
+    with lab_of(f"k{os.getpid()}", 2, KUBERNETES) as lab:
+        yield lab
+
+
+@pytest.fixture
+def kubelets(two_kubelets: Guests) -> Guests:
+    """The two nodes and their control plane at their kept moment: leases fresh, pods running with valid tokens."""
+    return two_kubelets.at(BOOTED)
 
 
 @pytest.fixture

@@ -3,7 +3,9 @@
 from datetime import UTC, datetime, timedelta
 
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
@@ -29,6 +31,16 @@ def key() -> str:
     """Return a private key as text."""
     made = Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     return made.decode()
+
+
+def key_and_pem(subject: str, begin_s: int, end_s: int) -> tuple[str, str]:
+    """Return the key and the certificate of a server, as text; by a kind of key that every TLS library takes."""
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, subject)])
+    made = ec.generate_private_key(ec.SECP256R1())
+    builder = x509.CertificateBuilder(name, name, made.public_key(), x509.random_serial_number())
+    signed = builder.not_valid_before(_moment(begin_s)).not_valid_after(_moment(end_s)).sign(made, SHA256())
+    secret = made.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    return secret.decode(), signed.public_bytes(Encoding.PEM).decode()
 
 
 def _moment(at_s: int) -> datetime:

@@ -11,11 +11,14 @@ import click
 
 from . import lab as labs
 from .errors import LabError
+from .kubernetes import builds
+from .kubernetes.node import NAME as KUBERNETES
 from .moments import BOOTED
 from .places import cache_dir
 from .prune import prune as empty_cache
 from .run import find
 
+NODES, CLUSTER_NODES = 3, 2
 NAME = click.option(
     "--name", default="lab", show_default=True, metavar="LAB", help="Name of the lab; several can be up at once."
 )
@@ -39,15 +42,26 @@ def lab() -> None:
 
 @lab.command()
 @NAME
-@click.option("--nodes", default=3, show_default=True, type=click.IntRange(1, 99), help="Minimum number of guests.")
+@click.option(
+    "--nodes",
+    type=click.IntRange(1, 99),
+    help=f"Minimum number of guests.  [default: {NODES}; with --kubernetes {CLUSTER_NODES}]",
+)
 @click.option("--image", metavar="IMAGE", help="minimal (the default), debian-12 or debian-13.")
+@click.option(
+    "--kubernetes", is_flag=True, help="Run a Kubernetes cluster: a control plane here, a kubelet in each guest."
+)
 @click.option("--cold", is_flag=True, help="Boot the guests instead of restoring their saved state.")
-def up(name: str, nodes: int, image: str | None, cold: bool) -> None:
+def up(name: str, nodes: int | None, image: str | None, kubernetes: bool, cold: bool) -> None:
     """Bring a lab up and wait until its guests answer.
 
     The first time an image is used its guests boot, and that moment is kept; later ones are restored from it.
     """
-    found = labs.up(name, nodes, image, say, state=None if cold else BOOTED)
+    if kubernetes and image:
+        raise click.UsageError("--image and --kubernetes cannot be combined: nodes have an image of their own")
+    image = KUBERNETES if kubernetes else image
+    count = nodes or (CLUSTER_NODES if image == KUBERNETES else NODES)
+    found = labs.up(name, count, image, say, state=None if cold else BOOTED)
     kind = "KVM" if found.kvm else "TCG, QEMU's own emulation"
     click.echo(f"lab {name}: {len(found.machines)} {found.image} guests under {kind}", err=True)
 
@@ -73,6 +87,23 @@ def _start_of(found: labs.Lab) -> str:
     if len(warm) in {0, len(found.machines)}:
         return "restored" if warm else "booted"
     return f"{' '.join(warm)} restored, the others booted"
+
+
+@lab.command(context_settings={"ignore_unknown_options": True})
+@NAME
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def kubectl(name: str, arguments: tuple[str, ...]) -> None:
+    """Run kubectl on a lab's cluster, as its administrator: clockstep lab kubectl -- get nodes."""
+    plane = labs.control_plane(name, say)
+    program = str(builds.kubernetes(say) / "kubectl")
+    os.execv(program, [program, "--kubeconfig", str(plane.kubeconfig), *arguments])
+
+
+@lab.command()
+@NAME
+def kubeconfig(name: str) -> None:
+    """Print the path of the kubeconfig of a lab's cluster."""
+    click.echo(labs.control_plane(name, say).kubeconfig)
 
 
 @lab.command()

@@ -6,10 +6,10 @@ import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 import libvirt
@@ -116,12 +116,9 @@ def play(stage: Stage) -> dict[str, Any]:
     await_sync(stage)
     stage.clockstep("snapshot", "create", SNAPSHOT, "--all")
     stage.tell(f"\n-- {AWAY_S} seconds pass; a web server gets a new certificate.")
-    learn_tolerances(stage)
+    learn_tolerances(stage, AWAY_S)
     with Server(stage.lab.folder) as server:
-        stage.tell("\n-- A bare revert, as by virsh snapshot-revert.")
         bare_revert(stage)
-        for name in stage.names:
-            stage.tell(f"   {name} is {seconds(stage.judge(name).behind_by_ns)} behind, says the witness")
         stage.tell("\n-- What breaks:")
         tls_before = fetch(stage, first, server)
         stage.tell("\n-- What people do:")
@@ -151,15 +148,16 @@ def await_sync(stage: Stage) -> None:
         raise LabError("the guests' clocks were not corrected in time")
 
 
-def learn_tolerances(stage: Stage) -> None:
+def learn_tolerances(stage: Stage, away_s: float) -> None:
     """Let the time pass, the witness measuring its own delays meanwhile."""
     began_ns = time.monotonic_ns()
-    while time.monotonic_ns() - began_ns < AWAY_S * 1_000_000_000:
+    while time.monotonic_ns() - began_ns < away_s * 1_000_000_000:
         time.sleep(0.1)
     stage.tolerances = {name: heard.since(began_ns).tolerance_ns() for name, heard in stage.witness.heard.items()}
 
 
 def bare_revert(stage: Stage) -> None:
+    stage.tell("\n-- A bare revert, as by virsh snapshot-revert.")
     stage.before_a_revert()
 
     def revert(name: str) -> None:
@@ -168,6 +166,8 @@ def bare_revert(stage: Stage) -> None:
 
     side_by_side(revert, stage.names)
     stage.await_return()
+    for name in stage.names:
+        stage.tell(f"   {name} is {seconds(stage.judge(name).behind_by_ns)} behind, says the witness")
 
 
 def fetch(stage: Stage, node: str, server: Server) -> str:
@@ -236,21 +236,29 @@ def millis(ns: int) -> str:
     return f"{ns / 1e6:.2f} ms"
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object; the story goes to stderr.")
-def demo(as_json: bool) -> None:
-    """Revert a cluster of real guests, see what breaks, and see clockstep mend it. Changes nothing on this machine."""
+def perform(image: str, count: int, act: Callable[[Stage], dict[str, Any]], *, as_json: bool) -> NoReturn:
+    """Bring a lab of the demo's own up, play an act in it, and exit with 0 if all that clockstep claimed was true."""
     name = f"demo{os.getpid()}"
     try:
-        lab = labs.up(name, NODES, "minimal", lambda text: click.echo(f"   {text}", err=as_json))
+        lab = labs.up(name, count, image, lambda text: click.echo(f"   {text}", err=as_json))
         with Witness(lab.folder, [machine.name for machine in lab.machines]) as witness:
-            shown = play(Stage(lab, witness, as_json=as_json))
+            shown = act(Stage(lab, witness, as_json=as_json))
     finally:
         with suppress(LabError):
             labs.down(name, lambda _: None)
     if as_json:
         click.echo(json.dumps(shown, indent=2))
     sys.exit(0 if all(node["bound_true"] for node in shown["nodes"]) else 1)
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object; the story goes to stderr.")
+def demo(as_json: bool) -> None:
+    """Revert a cluster of real guests, see what breaks, and see clockstep mend it. Changes nothing on this machine.
+
+    With --kubernetes first, the guests are nodes of Kubernetes.
+    """
+    perform("minimal", NODES, play, as_json=as_json)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ mount namespace of its own, so that an interrupted build leaves no mount behind;
 
 import shutil
 import tempfile
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from shlex import quote
@@ -19,7 +20,7 @@ from .run import need, run
 
 SUITES = {"debian-12": "bookworm", "debian-13": "trixie"}
 PACKAGES = (
-    "systemd,systemd-sysv,systemd-timesyncd,udev,dbus,linux-image-cloud-amd64,initramfs-tools,qemu-guest-agent,"
+    "systemd,systemd-sysv,udev,dbus,linux-image-cloud-amd64,initramfs-tools,qemu-guest-agent,"
     "openssh-server,sudo,util-linux-extra,iproute2,nftables,curl,ca-certificates,python3,tzdata"
 )
 TIME_DAEMONS = ("chrony", "systemd-timesyncd", "ntpsec", "openntpd")
@@ -33,9 +34,21 @@ FILES = GUEST_FILES / "full"
 KERNEL_ARGUMENTS = "quiet net.ifnames=0"
 
 
+@dataclass(frozen=True)
+class Recipe:
+    """What a full image is made of: packages that it has, those that it may install, and trees of files of its own."""
+
+    suite: str
+    packages: tuple[str, ...]
+    served: tuple[str, ...] = ()
+    trees: tuple[Path, ...] = ()
+
+
 def image(name: str, say: Say) -> Image:
     """The full guest of this name, built if the cache doesn't have it."""
-    folder = built(name, source_of_images("full"), lambda into: _build(SUITES[name], into, say), say)
+    suite = SUITES[name]
+    recipe = Recipe(suite, ("systemd-timesyncd",), SERVED[suite])
+    folder = built(name, source_of_images("full"), lambda into: build(recipe, into, say), say)
     return Image(name, "full", folder, 512, 300, KERNEL_ARGUMENTS, folder / "packages")
 
 
@@ -44,14 +57,15 @@ def images() -> dict[str, partial[Image]]:
     return {name: partial(image, name) for name in SUITES}
 
 
-def _build(suite: str, into: Path, say: Say) -> None:
+def build(recipe: Recipe, into: Path, say: Say) -> None:
+    """Fill a folder with what an image of this recipe boots from. Raises LabError."""
     need("mmdebstrap", "fakeroot", "mke2fs", "qemu-img", "gcc", "dpkg-deb", "apt-get")
     overlay, packages, tree = into / "overlay", into / "packages", into / "tree"
-    _overlay(overlay)
+    _overlay(overlay, recipe.trees)
     packages.mkdir()
     tree.mkdir()
-    say(f"installing Debian's {suite}: about a minute")
-    _install(suite, overlay, packages, into / "root.tar")
+    say(f"installing Debian's {recipe.suite}: about a minute")
+    _install(recipe, overlay, packages, into / "root.tar")
     write_index(packages)
     say("making the disk")
     make_disk(tree, _AS_ROOT, into / "root.qcow2", "4G")
@@ -69,14 +83,15 @@ rm -rf "$TREE"/boot/* "$TREE"/vmlinuz* "$TREE"/initrd*
 """
 
 
-def _overlay(folder: Path) -> None:
+def _overlay(folder: Path, trees: tuple[Path, ...]) -> None:
     """What the image has of the lab's own, under the paths that it gets there."""
-    shutil.copytree(FILES, folder)
+    for tree in (FILES, *trees):
+        shutil.copytree(tree, folder, dirs_exist_ok=True)
     (folder / "etc/initramfs-tools/hooks/lab").chmod(0o755)
     compile_programs(folder / "usr/lib/clockstep-lab")
 
 
-def _install(suite: str, overlay: Path, packages: Path, tar: Path) -> None:
+def _install(recipe: Recipe, overlay: Path, packages: Path, tar: Path) -> None:
     own = tar.with_name("overlay.tar")
     run(["tar", "-c", "--owner=0", "--group=0", "--mode=u=rwX,go=rX", "-f", own, "-C", overlay, "etc", "usr"])
     options = [f"--dpkgopt=path-exclude={pattern}" for pattern in LEFT_OUT]
@@ -84,15 +99,16 @@ def _install(suite: str, overlay: Path, packages: Path, tar: Path) -> None:
     hooks = [
         "--hook-dir=/usr/share/mmdebstrap/hooks/maybe-merged-usr",
         f"--essential-hook=tar-in {quote(str(own))} /",
-        f'--customize-hook=chroot "$1" sh -eu /usr/lib/clockstep-lab/customize {" ".join(SERVED[suite])}',
+        f'--customize-hook=chroot "$1" sh -eu /usr/lib/clockstep-lab/customize {" ".join(recipe.served)}',
         f"--customize-hook=sync-out /packages {quote(str(packages))}",
         '--customize-hook=rm -r "$1/packages"',
     ]
-    command = ["mmdebstrap", "--mode=unshare", "--variant=minbase", f"--include={PACKAGES}", *options, *hooks]
+    included = ",".join((PACKAGES, *recipe.packages))
+    command = ["mmdebstrap", "--mode=unshare", "--variant=minbase", f"--include={included}", *options, *hooks]
     with tempfile.TemporaryDirectory(prefix="clockstep-lab-", ignore_cleanup_errors=True) as work:
         Path(work).chmod(0o755)  # for the user namespace's root, who is nobody here
         try:
-            run([*command, suite, tar, apt.source_line(suite).strip()], env={"TMPDIR": work})
+            run([*command, recipe.suite, tar, apt.source_line(recipe.suite).strip()], env={"TMPDIR": work})
         except LabError as error:
             raise LabError(error.message, error.hint or _HINT) from error
     own.unlink()

@@ -7,12 +7,14 @@ from . import full, minimal
 from .cache import Say
 from .errors import LabError
 from .image import Image
+from .kubernetes import node
 
 Images = Mapping[str, Callable[[Say], Image]]
 
 IMAGES: Images = {
     "minimal": minimal.image,
     **full.images(),
+    node.NAME: node.image,
 }
 
 

@@ -17,6 +17,9 @@ from .domain import Machine
 from .errors import LabError
 from .image import Image
 from .images import IMAGES, Images, image_named
+from .kubernetes import node
+from .kubernetes.control_plane import ControlPlane
+from .kubernetes.up import ClusterStarter
 from .moments import BOOTED, Moments, State
 from .places import account, lab_dir, labs_dir
 from .ports import free_tcp_port, free_udp_port
@@ -50,6 +53,11 @@ class Lab:
     def uri(self) -> str:
         return daemon.uri(self.folder)
 
+    @property
+    def is_cluster(self) -> bool:
+        """Whether its guests are nodes of a Kubernetes cluster."""
+        return self.image == node.NAME
+
     def machine(self, name: str) -> Machine:
         """The guest of this name. Raises LabError when there is none."""
         for machine in self.machines:
@@ -80,6 +88,16 @@ def find(name: str) -> Lab:
 
 def _how_to_start(name: str) -> str:
     return "clockstep lab up" + (f" --name {name}" if name != "lab" else "")
+
+
+def control_plane(name: str, say: Say) -> ControlPlane:
+    """The control plane of the lab of this name. Raises LabError when there is none."""
+    lab = find(name)
+    if not lab.is_cluster:
+        raise LabError(
+            f"lab {name} has no Kubernetes", "clockstep lab up --kubernetes --name OTHER starts one that has"
+        )
+    return ControlPlane(lab.folder, say)
 
 
 def all_labs() -> list[Lab]:
@@ -178,11 +196,28 @@ def _with_guests(lab: Lab, count: int, image: Image, say: Say, state: State | No
     there = {machine.name for machine in lab.machines}
     names = [name for name in guests.numbered(count) if name not in there]
     starter = _starter(lab, image, partial(echo, lab.folder), say)
-    new = starter.restored(names, state) if state else starter.booted(names)
-    lab = replace(lab, machines=(*lab.machines, *new), uses=_uses(lab, image, state, new))
+    if lab.is_cluster:
+        new, uses = _cluster(lab, starter, names, state)
+    else:
+        new = starter.restored(names, state) if state else starter.booted(names)
+        uses = [Moments(image, lab.kvm, state).folder(m.name) for m in new if m.warm] if state else []
+    stands_on = {*lab.uses, str(image.folder), *map(str, uses)}
+    lab = replace(lab, machines=(*lab.machines, *new), uses=tuple(sorted(stands_on)))
     write_ssh_config(lab.folder, list(lab.machines))
     _write_down(lab)
     return lab
+
+
+def _cluster(lab: Lab, starter: Starter, names: Sequence[str], state: State | None) -> tuple[list[Machine], list[Path]]:
+    """The new nodes of a cluster, all of them at once, and the kept moment that they stand on."""
+    if lab.machines:
+        if names:
+            raise LabError(f"the cluster of lab {lab.name} gets no more nodes", f"clockstep lab down --name {lab.name}")
+        ControlPlane(lab.folder, starter.say).start()
+        return [], []
+    cluster = ClusterStarter(starter, tuple(names), state or BOOTED)
+    machines = cluster.restored() if state else cluster.booted()
+    return machines, [cluster.kept.whole] if any(machine.warm for machine in machines) else []
 
 
 def _starter(lab: Lab, image: Image, look_at: LookAt, say: Say) -> Starter:
@@ -192,20 +227,17 @@ def _starter(lab: Lab, image: Image, look_at: LookAt, say: Say) -> Starter:
     return Starter(lab.uri, lab.folder, image, lab.kvm, told, look_at, say)
 
 
-def _uses(lab: Lab, image: Image, state: State | None, new: list[Machine]) -> tuple[str, ...]:
-    """The folders of the cache that the lab's disks stand on."""
-    kept = [Moments(image, lab.kvm, state).folder(machine.name) for machine in new if machine.warm] if state else []
-    return tuple(sorted({*lab.uses, str(image.folder), *map(str, kept)}))
-
-
 def rewind(lab: Lab, names: Sequence[str], state: State, look_at: LookAt) -> None:
     """Put guests of a lab back to their kept moment, on new disks, with right clocks and daemons in sync.
 
-    Nothing stays of what was done in them, nor of their domains' definitions and snapshots. `look_at` is the witness.
-    Raises LabError.
+    Nothing stays of what was done in them, nor of their domains' definitions and snapshots. A cluster goes back as a
+    whole. `look_at` is the witness. Raises LabError.
     """
     starter = _starter(lab, image_named(lab.image, _quiet), look_at, _quiet)
-    starter.rewind([lab.machine(name) for name in names], state)
+    if not lab.is_cluster:
+        starter.rewind([lab.machine(name) for name in names], state)
+    elif names:
+        ClusterStarter(starter, tuple(machine.name for machine in lab.machines), state).rewind(lab.machines)
 
 
 def _quiet(_text: str) -> None:

@@ -41,10 +41,14 @@ Looks = Callable[[int], Sequence[Look]]
 
 @dataclass(frozen=True)
 class State:
-    """What a guest has come to when its moment is kept: its boot, and then what this shell script did in it."""
+    """What a guest has come to when its moment is kept: its boot, and then what this shell script did in it.
+
+    With `older_s` the moment is made to look that many seconds older than it is: its clock is set back at last.
+    """
 
     name: str = "booted"
     script: str = ""
+    older_s: int = 0
 
 
 BOOTED = State()
@@ -101,30 +105,45 @@ def keep(connection: libvirt.virConnect, folder: Path, machine: Machine, moments
     The cache's lock of this kind is held meanwhile. Raises LabError, also when the disk is full; then it may still run.
     """
     name = machine.name
-    domain = connection.lookupByName(name)
     forget_unused(f"{moments.kind}-{name}")
     try:
-        tell(hand_socket(folder, name), f"set -e\n{moments.state.script}\n{SETTLE}", SETTLE_S)
+        settle(folder, name, moments.state)
         with filling(moments.folder(name)) as part:
-            owner = account()
-            os.chown(part, owner.uid, owner.gid)
-            part.chmod(0o700)  # a guest's memory is for nobody else
-            domain.save(str(part / "memory"))
-            _keep_disk(disk(folder, name), part / "disk.qcow2", moments.image)
-            for file in part.iterdir():
-                os.chown(file, owner.uid, owner.gid)
-                file.chmod(0o600)
-            record = {"memory": digest(part / "memory"), "disk": digest(part / "disk.qcow2")}
-            (part / "kept.json").write_text(json.dumps(record))
+            store(connection, folder, name, moments.image, part)
     except (libvirt.libvirtError, OSError) as error:
         raise LabError(f"{name} could not be kept: {error}") from error
+
+
+def settle(folder: Path, name: str, state: State) -> None:
+    """Bring a running guest to its state, with all that it started at rest. Raises LabError and OSError."""
+    tell(hand_socket(folder, name), f"set -e\n{state.script}\n{SETTLE}", SETTLE_S)
+    if state.older_s:
+        _step(hand_socket(folder, name), -state.older_s * 1000 * MILLISECOND_NS)
+
+
+def store(connection: libvirt.virConnect, folder: Path, name: str, image: Image, into: Path) -> None:
+    """Put a guest's memory and disk into a folder, readable for the account alone; it is shut off then.
+
+    Raises LabError, libvirtError and OSError.
+    """
+    owner = account()
+    os.chown(into, owner.uid, owner.gid)
+    into.chmod(0o700)  # a guest's memory is for nobody else
+    connection.lookupByName(name).save(str(into / "memory"))
+    _keep_disk(disk(folder, name), into / "disk.qcow2", image)
+    for file in into.iterdir():
+        os.chown(file, owner.uid, owner.gid)
+        file.chmod(0o600)
+    record = {"memory": digest(into / "memory"), "disk": digest(into / "disk.qcow2")}
+    (into / "kept.json").write_text(json.dumps(record))
 
 
 def _keep_disk(made: Path, kept: Path, image: Image) -> None:
     """Move the guest's disk to the cache, where it names its image by a relative path: a cache can be moved."""
     run(["qemu-img", "rebase", "-q", "-F", "qcow2", "-b", image.root, made])
     shutil.move(made, kept)
-    run(["qemu-img", "rebase", "-q", "-u", "-F", "qcow2", "-b", f"../{image.folder.name}/root.qcow2", kept])
+    root = os.path.relpath(image.root, kept.parent)
+    run(["qemu-img", "rebase", "-q", "-u", "-F", "qcow2", "-b", root, kept])
 
 
 def restore(connection: libvirt.virConnect, folder: Path, machine: Machine, moments: Moments, *, again: bool) -> None:

@@ -55,26 +55,32 @@ class Starter:
         kept = Moments(self.image, self.kvm, state)
         adopted = self._keep(kept, lacking) if (lacking := kept.lacking(names)) else []
         lacking = kept.lacking(names)
-        there = [name for name in names if name not in lacking]
-        restored = dict(zip(there, side_by_side(partial(self._try, kept), there, _at_once()), strict=True))
-        found = {name: machine for name, machine in restored.items() if machine}
-        found |= {machine.name: machine for machine in adopted}
+        restored = self.tried(kept, [name for name in names if name not in lacking])
+        found = {machine.name: machine for machine in (*restored, *adopted)}
         boot = [name for name in names if name not in found]
         if boot and state.script:
             raise LabError(f"{', '.join(boot)}: what is kept of {self.image.name} {state.name} cannot be restored")
         found |= {machine.name: machine for machine in self.booted(boot)}
         return [found[name] for name in names]
 
+    def tried(self, kept: Moments, names: Sequence[str]) -> list[Machine]:
+        """Restore these guests from their kept moments; those that came to nothing are said, and left out."""
+        return list(filter(None, side_by_side(partial(self._try, kept), names, _at_once())))
+
     def rewind(self, machines: Sequence[Machine], state: State) -> None:
         """Put guests back to their kept moments, made first where they are lacking. Raises LabError."""
         kept = Moments(self.image, self.kvm, state)
         if lacking := kept.lacking([machine.name for machine in machines]):
-            self._remove(lacking)
+            self.remove(lacking)
             self._keep(kept, lacking)
+        self.put_back(kept, machines)
+
+    def put_back(self, kept: Moments, machines: Sequence[Machine]) -> None:
+        """Put guests back to moments that are kept. Raises LabError."""
 
         def back(machine: Machine) -> None:
             try:
-                self._remove([machine.name])
+                self.remove([machine.name])
                 with contextlib.closing(guests.connect(self.uri)) as connection:
                     moments.restore(connection, self.folder, machine, kept, again=True)
                 self._adopt(machine)
@@ -83,7 +89,8 @@ class Starter:
 
         side_by_side(back, machines, _at_once())
 
-    def _remove(self, names: Sequence[str]) -> None:
+    def remove(self, names: Sequence[str]) -> None:
+        """Destroy and undefine these guests, as far as they exist. Raises LabError."""
         with contextlib.closing(guests.connect(self.uri)) as connection:
             for name in names:
                 guests.remove(connection, name)
@@ -132,7 +139,7 @@ class Starter:
             if isinstance(error, UnusableError):
                 kept.forget(name)
             with contextlib.suppress(LabError):
-                self._remove([name])
+                self.remove([name])
             return None
         self.say(f"restored {name}")
         return machine

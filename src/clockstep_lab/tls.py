@@ -64,10 +64,10 @@ class Authority:
     def __init__(self, folder: Path, name: str = "clockstep-lab") -> None:
         self._folder, self._config = folder, folder / "openssl.cnf"
         self.certificate = self.of(name)
+        (folder / "issued").mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._config.write_text(CONFIG.format(folder=folder))  # an authority that was kept may be in another folder now
         if not self.certificate.file.exists():
-            (folder / "issued").mkdir(mode=0o700, parents=True, exist_ok=True)
             (folder / "issued/index").touch()
-            self._config.write_text(CONFIG.format(folder=folder))
             use = ["basicConstraints=critical,CA:TRUE", "keyUsage=critical,keyCertSign,cRLSign,digitalSignature"]
             self._sign(self.certificate, [f"CN={name}"], use, for_years(), ["-selfsign"])
 

@@ -16,6 +16,10 @@ from clockstep.core.selection import Cluster, Limits
 from clockstep.core.setup import FileChange, SetupNode, SetupOutcome, SetupPlan, SetupReport
 from clockstep.host.systemd_unit import ServiceStatus
 from clockstep.model import (
+    Act,
+    AftermathReport,
+    AgentReport,
+    Broken,
     Cause,
     Certificate,
     Choice,
@@ -24,6 +28,7 @@ from clockstep.model import (
     ClusterOutcome,
     ClusterState,
     ControlPlane,
+    Deed,
     Diagnosis,
     DoctorReport,
     Entry,
@@ -33,39 +38,47 @@ from clockstep.model import (
     Freeze,
     Freshness,
     Guest,
+    Healed,
     History,
     HostClock,
     Issue,
     KubeAccess,
     KubeCondition,
+    KubeRef,
     KubeReport,
     KubeState,
     Level,
+    Looked,
     Member,
     NodeCertificates,
     Offset,
     Outcome,
     Reading,
+    Repair,
     Report,
     Resync,
     Selected,
     Selection,
     SetReport,
+    SignalState,
     Snapshot,
     SnapshotList,
     SnapshotSet,
+    State,
     Step,
     Thaw,
     Trouble,
     Verdict,
 )
-from clockstep.render import setup, text
+from clockstep.render import aftermath, setup, text
+from clockstep.render.aftermath import aftermath_page, repairs_page
 from clockstep.render.cluster import lapses_in_short
 from clockstep.render.forms import wide
 from clockstep.render.output import print_page, rich_page, visible_page
 from clockstep.render.setup import done_page, explained_page, plan_page
 from clockstep.render.text import (
     Page,
+    agent_page,
     config_page,
     doctor_page,
     episode_line,
@@ -247,6 +260,16 @@ CONFIG = ConfigReport(
     ("clockstep.toml", "/srv/shop/clockstep.toml"),
 )
 HISTORY = History((Entry("revert", GOOD), Entry("step", BAD), Entry("watch", AWAY)), skipped=2)
+AGENT = AgentReport(
+    (
+        SignalState("phc", up=True, sees="reverts and pauses", blind="a hypervisor whose own clock is wrong"),
+        SignalState("fork", up=False, sees="reverts", blind="pauses", trouble="/dev/kmsg cannot be read"),
+    ),
+    "/dev/ptp0 (KVM virtual PTP), which counts UTC",
+    "chrony",
+    steps=True,
+    others=("vmtoolsd: VMware's tools may set the clock: vmware-toolbox-cmd timesync disable",),
+)
 READY = KubeCondition("True", "KubeletReady")
 STATES = (
     KubeState("worker-1", ("worker",), READY, lease_age_ns=190 * SECOND, lease_ns=40 * SECOND),
@@ -274,7 +297,42 @@ NODES = Selection(
     tuple(Selected(guest, "named", state) for guest, state in zip(GUESTS, STATES, strict=False)),
     LEFT,
 )
+WEBHOOK = KubeRef("Service", "cert-manager-webhook", "cert-manager")
+LAPSED_SERVING = Broken(
+    "CS-SERVING",
+    WEBHOOK,
+    "the certificate that it serves expired 3 d ago",
+    "cert-manager-webhook: notBefore 2026-08-20 00:00:00 UTC, notAfter 2026-09-18 00:00:00 UTC",
+    "kubectl rollout restart -n cert-manager deployment/cert-manager-webhook",
+    "calls of it fail while its pods start",
+    NOW - 3 * DAY,
+)
+BARE = Broken("CS-STUCK", KubeRef("Pod", "bare", "shop"), "it cannot be made", "name is reserved", "make it again")
+RESTART = Act(Deed.RESTART, KubeRef("Deployment", "cert-manager-webhook", "cert-manager"), "CS-SERVING")
+LOOKED = (
+    Looked("CS-CLOCK", "Leases of Nodes", State.CLEAN),
+    Looked("CS-KUBELET", "Certificates of kubelets", State.NOT_LOOKED, "node-2: no answer"),
+    Looked("CS-CEPH", "Ceph", State.ABSENT, "the cluster has no cephclusters.ceph.rook.io"),
+    Looked("CS-SERVING", "What is served", State.BROKEN, "other: it has side effects", 90 * SECOND, (LAPSED_SERVING,)),
+    Looked("CS-STUCK", "Stuck containers", State.BROKEN, broken=(BARE,)),
+)
+WOULD = AftermathReport(
+    NOW,
+    LOOKED,
+    (Repair(LAPSED_SERVING, Healed.LEFT, RESTART), Repair(BARE, Healed.LEFT, why="nobody would make this pod again")),
+)
+HEALED = AftermathReport(
+    NOW,
+    (*LOOKED[:3], Looked("CS-SERVING", "What is served", State.CLEAN), LOOKED[4]),
+    (
+        Repair(LAPSED_SERVING, Healed.HEALED, RESTART, at_ns=NOW, proven_ns=NOW + 12 * SECOND),
+        Repair(BARE, Healed.LEFT, why="nobody would make this pod again"),
+    ),
+)
 PAGES = {
+    "aftermath": (None, aftermath_page(AftermathReport(NOW, LOOKED))),
+    "aftermath-plan": (None, repairs_page(WOULD)),
+    "aftermath-repaired": (None, aftermath_page(HEALED)),
     "nodes": (
         selection := Selection(
             Choice.ARGUMENTS, "the arguments", tuple(Selected(guest, f"named {guest.name}") for guest in GUESTS)
@@ -312,6 +370,7 @@ PAGES = {
         service := ServiceStatus("clockstep-watch.service", "/etc/systemd/system/c.service", "enabled", "active"),
         service_page(service),
     ),
+    "agent": (AGENT, agent_page(AGENT)),
     "history": (HISTORY, history_page(HISTORY)),
     "watch": (None, Page((episode_line(GOOD), episode_line(BAD), episode_line(AWAY)), (), (), ())),
     "revert-question": (
@@ -350,9 +409,9 @@ def test_a_page_looks_as_its_golden_file_says(name: str) -> None:
 
 
 def test_every_page_that_there_is_has_a_golden_file() -> None:
-    made = {name for module in (text, setup) for name in vars(module) if name.endswith(("_page", "_line"))}
+    made = {name for module in (aftermath, text, setup) for name in vars(module) if name.endswith(("_page", "_line"))}
     used = set(re.findall(r"\b(\w+(?:_page|_line))\(", Path(__file__).read_text()))
-    helpers = {name for name in made if name.startswith("_")} | {"host_line"}
+    helpers = {name for name in made if name.startswith("_")} | {"host_line", "repair_line"}
     assert sorted(made - helpers - used) == []
 
 

@@ -79,6 +79,8 @@ def test_it_reads_its_configuration_again_and_keeps_the_old_one_where_the_new_on
         assert "Expected `str`, got `int`" in watch.line("configuration not reloaded")
         watch.configure(connect="qemu:///elsewhere")
         assert "restart the watcher to use them" in watch.hears("not reloaded")
+        watch.configure(nodes='test"]\nkubernetes = { context = "other" }\n#["')
+        assert "its Kubernetes cluster has changed; restart the watcher" in watch.hears("not reloaded")
         watch.configure(nodes="web")
         assert "not reloaded" in watch.hears("READY=1")
         watch.configure(nodes="t*")

@@ -83,6 +83,7 @@ def test_a_configuration_here_names_the_nodes_and_where_they_run(tmp_path: Path,
                 "domain": "",
             },
             "why": "matches *-2",
+            "kubernetes": None,
         }
     ]
     assert names(report(tmp_path, "nodes", "node-1")) == ["node-1"]

@@ -63,7 +63,7 @@ class SimulatedKubernetes:
     def _node(self, name: str, call: str) -> KubeNode:
         self._called(call)
         if name not in self.by_name:
-            raise KubernetesError(f'nodes "{name}" not found', lasting=True)
+            raise KubernetesError(f'nodes "{name}" not found', lasting=True, status=404)
         return self.by_name[name]
 
     def _called(self, call: str) -> None:

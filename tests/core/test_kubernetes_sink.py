@@ -29,9 +29,9 @@ class Bench:
     """A watcher's sink by itself and by a made-up clock, with machines and Nodes that a test lists as it likes."""
 
     def __init__(self, *nodes: KubeNode) -> None:
-        self.clock, self.told = SimClock(), list[str]()
+        self.clock, self.told, self.found = SimClock(), list[str](), list[str]()
         self.cluster = SimulatedKubernetes(nodes)
-        finder = MachineNodes(self.cluster, self.clock, self.tell)
+        finder = MachineNodes(self.cluster, self.clock, lambda _node, text: self.found.append(text))
         self.reporter = Reporter(self.cluster, "watch@kvm1", self.clock, self.clock, self.tell, finder, lambda: 0.5)
         self.sink = KubernetesSink(self.reporter, finder, lambda: TEN_MS)
 
@@ -64,6 +64,7 @@ def test_a_machine_is_its_node_by_its_uuid_in_either_byte_order() -> None:
     assert bench.written() == {"node-1", "node-2"}
     assert {one.node for one in bench.cluster.events} == {"node-1", "node-2"}
     assert bench.cluster.calls.count("nodes") == 1
+    assert bench.found == ["2 of 3 machines are Nodes of the Kubernetes cluster"]
 
 
 def test_a_machine_that_joins_the_cluster_later_is_found_and_one_that_never_does_is_asked_for_rarely() -> None:
@@ -95,7 +96,7 @@ def test_of_two_nodes_with_one_uuid_none_is_reported_and_that_is_said_once() -> 
         bench.see(WEB, DB, after_ns=AGAIN_NS)
     assert bench.written() == {"node-3"}
     why = "which machine it is cannot be told by its UUID, so nothing is reported of it"
-    assert bench.told == [f"node-1: {why}", f"node-2: {why}"]
+    assert bench.found[1:] == [f"node-1: {why}", f"node-2: {why}"]
 
 
 def test_a_machine_that_is_listed_no_more_has_its_condition_removed_but_not_while_its_hypervisor_is_silent() -> None:
@@ -110,6 +111,19 @@ def test_a_machine_that_is_listed_no_more_has_its_condition_removed_but_not_whil
     assert bench.written() == {"node-2"}
 
 
+def test_the_condition_of_a_machine_that_is_gone_is_removed_also_if_nodes_are_listed_again_before() -> None:
+    bench = Bench(node("node-1", WEB.uuid))
+    bench.list(WEB)
+    bench.see(WEB)
+    bench.cluster.trouble = KubernetesError("the API server refused the connection")
+    bench.list(DB)
+    bench.see(DB, after_ns=AGAIN_NS)
+    bench.cluster.trouble = None
+    bench.see(DB, after_ns=LONGEST_NS)
+    assert bench.cluster.calls.count("nodes") == 3
+    assert bench.written() == set()
+
+
 def test_a_machine_that_migrates_between_two_watched_hosts_keeps_its_condition() -> None:
     bench = Bench(node("node-1", WEB.uuid))
     bench.sink.surveyed([Listed("a", [replace(WEB, connection="a")]), Listed("b")])
@@ -121,7 +135,7 @@ def test_a_machine_that_migrates_between_two_watched_hosts_keeps_its_condition()
 
 def test_a_cluster_whose_nodes_may_not_be_listed_is_told_once() -> None:
     bench = Bench(node("node-1", WEB.uuid))
-    bench.cluster.trouble = KubernetesError("forbidden to list nodes", lasting=True)
+    bench.cluster.trouble = KubernetesError("forbidden to list nodes", lasting=True, status=403)
     bench.list(WEB, DB, OTHER)
     for _ in range(60):
         bench.see(WEB, DB, OTHER, after_ns=10 * SECOND_NS)
@@ -196,4 +210,4 @@ def test_what_a_watcher_corrects_is_an_event_on_its_node_and_its_condition_is_in
     assert event.message.startswith("clock stepped by +30.00")
     assert {one.problem.reason for one in cluster.by_name.values() if one.problem} == {"ClockInBounds"}
     assert metrics.registry.get_sample_value("clockstep_kubernetes_up") == 1
-    assert not [text for text in said if "Kubernetes" in text]
+    assert [text for text in said if "Kubernetes" in text] == ["2 of 2 machines are Nodes of the Kubernetes cluster"]

@@ -22,7 +22,8 @@ from core.test_condition import BEHIND, TEN_MS, look
 from core.test_kube_events import STEP, corrected
 
 AWAY = KubernetesError("the API server refused the connection")
-FORBIDDEN = KubernetesError("forbidden to patch nodes/status", lasting=True)
+FORBIDDEN = KubernetesError("forbidden to patch nodes/status", lasting=True, status=403)
+LAPSED = KubernetesError("the API server refuses the credentials", lasting=True, status=401)
 GOOD = look(Verdict.GOOD, Offset(0, 1000))
 BAD = look(Verdict.BAD, BEHIND)
 UNREAD = look(Verdict.UNREACHABLE)
@@ -205,6 +206,19 @@ def test_two_writers_that_began_at_once_agree_on_one() -> None:
         wrote.append(writer_of(bench.said("node-1")))
     assert len(set(wrote[30:])) == 1
     assert second.up
+
+
+def test_credentials_that_are_refused_for_a_while_cost_no_event() -> None:
+    bench = Bench("node-1", "node-2")
+    bench.cluster.trouble = LAPSED
+    for _ in range(60):
+        for node in ("node-1", "node-2"):
+            bench.see(node, corrected(STEP), new=True)
+        bench.go_on(10 * SECOND_NS)
+    assert len(bench.cluster.calls) < 8
+    bench.cluster.trouble = None
+    bench.go_on(10 * MINUTE_NS)
+    assert sorted((one.node, one.count) for one in bench.cluster.events) == [("node-1", 60), ("node-2", 60)]
 
 
 @pytest.mark.parametrize("message", ["offset within ± 10 ms (clockstep watch@kvm2)", "the ntp service is down", ""])

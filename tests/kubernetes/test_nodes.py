@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clockstep.kubernetes.nodes import CORDONED, LONGEST_TEXT, MOST, read_condition, read_lease, read_node
+from clockstep.kubernetes.fields import LONGEST_TEXT, MOST
+from clockstep.kubernetes.nodes import CORDONED, read_condition, read_lease, read_node
 from clockstep.kubernetes.times import moment_ns, text_of
 from clockstep.model import CLOCK_PROBLEM, KubeCondition
 

@@ -20,6 +20,7 @@ from clockstep_lab import lab as labs
 from clockstep_lab.cache import UNUSED_S, forget_unused
 from clockstep_lab.domain import witness_socket
 from clockstep_lab.errors import LabError
+from clockstep_lab.kubernetes.moment import KEPT, restore_plane
 from clockstep_lab.moments import WITHIN_NS, State, correct, whole
 from clockstep_lab.places import account, cache_dir
 from clockstep_lab.saved import UnusableError, digest, rewrite
@@ -179,6 +180,19 @@ def test_a_record_that_is_none_is_of_no_use(tmp_path: Path, text: str) -> None:
     (tmp_path / "kept.json").write_text(text)
     with pytest.raises(UnusableError):
         whole(tmp_path)
+
+
+@pytest.mark.parametrize("lost", KEPT)
+def test_a_control_plane_that_is_half_deleted_is_of_no_use(tmp_path: Path, lost: str) -> None:
+    kept, home = tmp_path / "kept", tmp_path / "home"
+    for name in KEPT:
+        (kept / name).mkdir(parents=True)
+        (kept / name / "file").write_text(name)
+    restore_plane(kept, home)
+    assert [(home / name / "file").read_text() for name in KEPT] == list(KEPT)
+    shutil.rmtree(kept / lost)
+    with pytest.raises(UnusableError, match="not whole"):
+        restore_plane(kept, home)
 
 
 def test_a_cache_that_was_moved_is_as_good(lab_name: str, cache: Path) -> None:

@@ -64,7 +64,7 @@ def named(world: World, wanted: Wanted, guests: Sequence[Guest] | None = None) -
     if not (patterns or wanted.selector):
         return wanted
     names = look_up(patterns, wanted.selector, guests, _nodes_of(world.kubernetes, patterns, world.tell))
-    if left := names.left_out(wanted.chosen):
+    if left := names.left_out((*wanted.chosen, *(wanted.cluster.nodes if wanted.cluster else ()))):
         world.tell("", f"left out, because no machine here is known to be the Node: {', '.join(left)}")
     return replace(wanted, node_names=names)
 

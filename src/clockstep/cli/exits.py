@@ -14,6 +14,7 @@ from clockstep.errors import (
     UsageError,
 )
 from clockstep.model import (
+    AftermathReport,
     ClusterOutcome,
     ClusterState,
     DoctorReport,
@@ -22,6 +23,7 @@ from clockstep.model import (
     Level,
     Report,
     SetReport,
+    State,
     Verdict,
 )
 
@@ -48,10 +50,11 @@ MEANING = {
     Exit.GOOD: "every clock is proven to be within tolerance, and everything that was asked for was done",
     Exit.UNPROVEN: (
         "a clock is bad or unsure, or the Kubernetes cluster did not work by its deadline; or `doctor` found an error, "
-        "or `setup check` something to change"
+        "`aftermath` something broken, or `setup check` something to change"
     ),
     Exit.USAGE: "the command line, a name, an address or the configuration is invalid; nothing was changed",
-    Exit.UNREACHABLE: "a node, a hypervisor or the Kubernetes cluster could not be reached",
+    Exit.UNREACHABLE: "a node, a hypervisor or the Kubernetes cluster could not be reached, or `aftermath` could not "
+    "look everywhere",
     Exit.BUG: "internal error; if it happened on one node, the others were finished and reported",
     Exit.LOCKED: "a node is locked by another clockstep",
     Exit.REFUSED: "refused, answered with no, or not carried out on every node, as a revert that is not complete",
@@ -141,6 +144,14 @@ def of_doctor(report: DoctorReport) -> Exit:
     unread = Exit.UNREACHABLE if any(issue.check == "reach" and issue.level is Level.ERROR for issue in found) else None
     errors = Exit.UNPROVEN if any(issue.level is Level.ERROR for issue in found) else Exit.GOOD
     return unread or errors
+
+
+def of_aftermath(report: AftermathReport) -> Exit:
+    """Return what a look at the aftermath ends with: what was found counts before what could not be looked at."""
+    states = {check.state for check in report.checks}
+    if State.BROKEN in states:
+        return Exit.UNPROVEN
+    return Exit.UNREACHABLE if State.NOT_LOOKED in states else Exit.GOOD
 
 
 def of_setup(report: SetupReport, *, strict: bool) -> Exit:

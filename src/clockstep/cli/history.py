@@ -52,7 +52,8 @@ def command(context: click.Context, /, names: tuple[str, ...], *, since: int | N
 
     try:
         read = [history.read(since or 0) for history in histories()]
+        repairs = [] if names else [one for history in histories() for one in history.repairs(since or 0)]
     except OSError as error:
         raise ClockstepError(f"the history cannot be read: {error}", "allow reading it") from error
-    printed(context, merged(read, names), history_page)
+    printed(context, merged(read, names, repairs), history_page)
     return 0

@@ -241,7 +241,7 @@ def _reported(world: "World", configured: _Configured, warn: "Tell") -> "tuple[l
     from clockstep.sinks.kubernetes import KubernetesSink, MachineNodes
     from clockstep.sinks.reporter import Reporter
 
-    finder = MachineNodes(world.kubernetes, world.clock, warn)
+    finder = MachineNodes(world.kubernetes, world.clock, world.tell)
     reporter = Reporter(world.kubernetes, writer(), world.clock, world.reference, warn, finder)
     reporter.start()
     return [KubernetesSink(reporter, finder, configured.tolerance_ns)], lambda: reporter.up

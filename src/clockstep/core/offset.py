@@ -51,3 +51,8 @@ def aged(offset: Offset, elapsed_ns: int) -> Offset:
     That is as far as the kernel lets a daemon go with the length of a tick (adjtimex(2), ADJ_TICK).
     """
     return Offset(offset.value_ns, offset.error_ns + -(-elapsed_ns // 10))
+
+
+def widened(offset: Offset, by_ns: int) -> Offset:
+    """Return an offset whose error is larger by that."""
+    return Offset(offset.value_ns, offset.error_ns + by_ns)

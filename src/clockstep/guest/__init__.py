@@ -4,6 +4,7 @@ A program includes another as its own language would: `. step/x.sh`, `require "s
 A word such as `__LEASE__` is a placeholder. Lines that begin with `##` or `# shellcheck` are not sent to a node.
 """
 
+import pkgutil
 import re
 from functools import cache
 from pathlib import Path
@@ -27,7 +28,10 @@ def program(name: str, /, **values: object) -> str:
 
 @cache
 def _text(name: str) -> str:
-    text = NOTE.sub("", (FOLDER / name).read_text(encoding="utf-8"))
+    found = pkgutil.get_data(__name__, name)  # a zipapp has no folder
+    if found is None:
+        raise FileNotFoundError(name)
+    text = NOTE.sub("", found.decode())
     return INCLUSION.sub(lambda found: _text(_included(found)), text)
 
 

@@ -16,9 +16,13 @@ CHUNK_BYTES = 65_536
 
 
 def output(
-    argv: Sequence[str], within_s: float, folder: Path | None = None, environment: Mapping[str, str] | None = None
+    argv: Sequence[str],
+    within_s: float,
+    folder: Path | None = None,
+    environment: Mapping[str, str] | None = None,
+    stdin: int = subprocess.DEVNULL,
 ) -> "subprocess.CompletedProcess[str]":
-    """Return what a program printed that nobody can answer; what it has started ends with it.
+    """Return what a program printed that reads `stdin`, by default nothing; what it has started ends with it.
 
     Raises OSError where it cannot be started or prints more than `MOST_BYTES`, and TimeoutExpired when it has not ended
     within so many seconds.
@@ -27,7 +31,7 @@ def output(
         argv,
         cwd=folder,
         env=environment,
-        stdin=subprocess.DEVNULL,
+        stdin=stdin,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         start_new_session=True,

@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from clockstep.errors import KubernetesError, cut
-from clockstep.kubernetes.nodes import CORDONED, Lease, read_condition, read_lease, read_node
+from clockstep.kubernetes.nodes import CORDONED, Lease, read_condition, read_lease, read_node, read_version
 from clockstep.kubernetes.times import text_of
 from clockstep.model import CLOCK_PROBLEM, KubeAccess, KubeCondition, KubeEvent, KubeNode
 
@@ -124,7 +124,7 @@ class KubernetesApi:
             found = self._node(name)
             if not fits(read_node(found)):
                 return False
-            metadata = {**change["metadata"], "resourceVersion": found["metadata"]["resourceVersion"]}
+            metadata = {**change["metadata"], "resourceVersion": read_version(found)}
             try:
                 self._ask(f"patch node {name}", partial(_change_node, name, {**change, "metadata": metadata}))
             except KubernetesError as error:

@@ -30,6 +30,10 @@ NOT_YET_VALID, EXPIRED = 9, 10
 """X509_V_ERR_CERT_NOT_YET_VALID and X509_V_ERR_CERT_HAS_EXPIRED of OpenSSL's x509_vfy.h."""
 RUNS = "check that it runs, and that the kubeconfig has its address"
 CLOCKS = "check this host's clock, and when the certificate was made"
+RENEW = (
+    "check this host's clock; if that is correct, on the control plane: kubeadm certs renew all, then restart its "
+    "static pods; k3s and RKE2 renew it when their service is restarted"
+)
 CERTIFICATES = "check the certificates of the kubeconfig"
 LOGIN = "log in again, or choose another --context"
 RIGHTS = "use an account with that right, or grant it: deploy/kubernetes has the roles"
@@ -82,7 +86,7 @@ def _of_tls(error: ssl.SSLError, server: str) -> KubernetesError:
     if code == NOT_YET_VALID:
         return KubernetesError(f"the certificate of the API server {server} is not yet valid", CLOCKS)
     if code == EXPIRED:
-        return KubernetesError(f"the certificate of the API server {server} has expired", CLOCKS)
+        return KubernetesError(f"the certificate of the API server {server} has expired", RENEW)
     return KubernetesError(
         f"no trusted connection to the API server {server}: {said}", "check the kubeconfig's certificates"
     )

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from clockstep.model.aftermath import Repair
 from clockstep.model.clock import Episode
 
 
@@ -15,8 +16,12 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """What `history` prints, oldest first; `skipped` is how many lines of its files could not be read."""
+    """What `history` prints, oldest first; `skipped` is how many lines of its files could not be read.
+
+    `repairs` are those of the aftermath, twice if they were proven: as they were begun, and as they ended.
+    """
 
     entries: tuple[Entry, ...]
     skipped: int = 0
+    repairs: tuple[Repair, ...] = ()
     schema_version: int = 2

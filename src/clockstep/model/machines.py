@@ -89,11 +89,16 @@ class What(Enum):
     ANSWERS = "agent-answers"
     PAUSED = "paused"
     STOPPED = "stopped"
+    SET = "set-by-other"
+    DIVERGED = "diverged"
 
 
 @dataclass(frozen=True, slots=True)
 class Happening:
-    """Something that happened to a guest of a connection, at `at_ns` of the host's monotonic clock."""
+    """Something that happened to a guest of a connection, at `at_ns` of the monotonic clock of who has noticed it.
+
+    What a node notices itself has no UUID and no connection.
+    """
 
     uuid: str
     what: What

@@ -3,7 +3,8 @@
 from clockstep.ports.clock import Clock
 from clockstep.ports.daemons import Daemon
 from clockstep.ports.journal import Cordons, Journal
-from clockstep.ports.kubernetes import KubeCordons, KubeNodes, KubeReports, Kubernetes
+from clockstep.ports.kernel import Kernel
+from clockstep.ports.kubernetes import Healing, KubeCordons, KubeDamage, KubeNodes, KubeRepairs, KubeReports, Kubernetes
 from clockstep.ports.locks import Locks
 from clockstep.ports.machines import (
     Definition,
@@ -28,13 +29,17 @@ __all__ = [
     "Daemon",
     "Definition",
     "Events",
+    "Healing",
     "Hypervisor",
     "Inside",
     "Instant",
     "Inventory",
     "Journal",
+    "Kernel",
     "KubeCordons",
+    "KubeDamage",
     "KubeNodes",
+    "KubeRepairs",
     "KubeReports",
     "Kubernetes",
     "Listed",

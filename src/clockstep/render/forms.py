@@ -6,7 +6,17 @@ from typing import Any
 from clockstep.config import ConfigReport
 from clockstep.core.setup import SetupReport
 from clockstep.host.systemd_unit import ServiceStatus
-from clockstep.model import DoctorReport, Episode, History, Report, Selection, SetReport, SnapshotList
+from clockstep.model import (
+    AftermathReport,
+    AgentReport,
+    DoctorReport,
+    Episode,
+    History,
+    Report,
+    Selection,
+    SetReport,
+    SnapshotList,
+)
 from clockstep.render.text import Page
 from clockstep.render.words import cause_text
 from clockstep.units import show_duration, show_moment
@@ -74,9 +84,11 @@ NAMES: dict[type, Callable[[Any], Iterable[str]]] = {
     SetReport: lambda report: (member.node for member in report.members),
     Selection: lambda selection: (one.guest.name for one in selection.nodes),
     DoctorReport: lambda report: (one.node for one in report.nodes),
+    AftermathReport: lambda report: (str(one.on) for check in report.checks for one in check.broken),
     SetupReport: lambda report: (node.node for node in report.nodes),
     SnapshotList: lambda listed: (one.name for one in listed.snapshots),
     History: lambda history: dict.fromkeys(one.episode.node for one in history.entries),
     ConfigReport: lambda report: (report.path,) if report.path else (),
+    AgentReport: lambda report: (one.signal for one in report.signals),
     ServiceStatus: lambda status: (status.unit,),
 }

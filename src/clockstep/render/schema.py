@@ -9,6 +9,8 @@ from clockstep.core.setup import SetupReport
 from clockstep.host.systemd_unit import ServiceStatus
 from clockstep.model import (
     Action,
+    AftermathReport,
+    AgentReport,
     DoctorReport,
     ErrorReport,
     History,
@@ -24,12 +26,14 @@ PRINTED = (
     Selection,
     Report,
     DoctorReport,
+    AftermathReport,
     SetupReport,
     SetReport,
     SnapshotList,
     History,
     ConfigReport,
     ServiceStatus,
+    AgentReport,
     History,
     ErrorReport,
 )

@@ -9,6 +9,7 @@ from clockstep.core.selection import Cluster
 from clockstep.host.systemd_unit import ServiceStatus
 from clockstep.model import (
     Action,
+    AgentReport,
     DoctorReport,
     Episode,
     Freeze,
@@ -32,7 +33,8 @@ from clockstep.model import (
 )
 from clockstep.render import kubernetes
 from clockstep.render.cluster import cluster_lines, lapse_lines
-from clockstep.render.words import WORDS, cause_text
+from clockstep.render.repairs import repair_line
+from clockstep.render.words import WORDS, agent_head, agent_others, cause_text
 from clockstep.units import show_bound, show_duration, show_moment, show_offset, show_shift
 
 ORDINARY = ("Normal", "0")
@@ -138,9 +140,10 @@ def history_page(history: History) -> Page:
         )
         for e in (entry.episode for entry in history.entries)
     )
-    empty = () if rows else ("no entries",)
+    empty = () if rows or history.repairs else ("no entries",)
     skipped = (f"damaged lines skipped: {history.skipped}",) if history.skipped else ()
-    return Page((), header, rows, (*empty, *skipped))
+    repairs = (f"{show_moment(one.at_ns or 0)}  {repair_line(one)}" for one in history.repairs)
+    return Page((), header, rows, (*empty, *repairs, *skipped))
 
 
 def set_page(report: SetReport) -> Page:
@@ -315,6 +318,14 @@ def _setting(name: str, value: int | bool | None) -> str:
     if value is None:
         return ""
     return show_duration(value).replace(" ", "") if name.endswith("_ns") else str(value).lower()
+
+
+def agent_page(report: AgentReport) -> Page:
+    """Say what an agent on this machine can see, and what it goes by."""
+    header = ("SIGNAL", "STATE", "SEES", "BLIND TO")
+    rows = tuple((one.signal, "up" if one.up else "down", one.sees, one.blind) for one in report.signals)
+    down = tuple(f"{one.signal}: {one.trouble}" for one in report.signals if not one.up)
+    return Page(agent_head(report), header, rows, (*down, *agent_others(report)))
 
 
 def service_page(status: ServiceStatus) -> Page:

@@ -3,12 +3,13 @@
 from enum import Enum
 
 from clockstep.core.setup import SetupOutcome
-from clockstep.model import Cause, ClusterOutcome, ControlPlane, Freshness, Outcome, Thaw
+from clockstep.model import AgentReport, Cause, ClusterOutcome, ControlPlane, Freshness, Outcome, Thaw
 
 CAUSES = {
     "agent-answers": "guest agent connected",
     "asked": "requested",
     "booted": "booted",
+    "diverged": "apart from the hypervisor's clock",
     "found": "found by the periodic check",
     "host-clock-set": "the host's clock was set",
     "host-woke": "the host woke from sleep",
@@ -81,3 +82,14 @@ def cause_text(cause: Cause) -> str:
     """Return a cause in words, or its token where there are none, with the name of its snapshot where that is known."""
     text = CAUSES.get(cause.kind, cause.kind)
     return f"{text} ({cause.detail})" if cause.detail else text
+
+
+def agent_head(report: AgentReport) -> tuple[str, ...]:
+    """Return what an agent on this machine goes by, in sentences."""
+    steps = "yes" if report.steps else "no, without CAP_SYS_TIME, or only observing"
+    return f"compared with: {report.clock}", f"time daemon: {report.daemon or 'none'}", f"steps: {steps}"
+
+
+def agent_others(report: AgentReport) -> tuple[str, ...]:
+    """Return who else sets this machine's clock."""
+    return tuple(f"also sets this clock: {text}" for text in report.others)

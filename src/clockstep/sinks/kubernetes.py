@@ -35,9 +35,13 @@ class MachineNodes(Finder):
         self._names.pop(machine, None)
 
     def _list(self) -> None:
-        """List the Nodes, the more rarely the longer that brings nothing new."""
-        matching = match(self.guests, self._cluster.nodes())
-        names = {uuid: node.name for (_, uuid), node in matching.by_key.items()}
+        """List the Nodes, the more rarely the longer that brings nothing new; a machine that is gone keeps its name."""
+        guests = self.guests
+        matching, there = match(guests, self._cluster.nodes()), {guest.uuid for guest in guests}
+        names = {uuid: name for uuid, name in self._names.items() if uuid not in there}
+        names |= {uuid: node.name for (_, uuid), node in matching.by_key.items()}
+        if self._next_ns == 0:
+            self._tell("", f"{len(names)} of {len(there)} machines are Nodes of the Kubernetes cluster")
         self._wait_ns = AGAIN_NS if names != self._names else min(2 * self._wait_ns, LONGEST_NS)
         self._names, self._next_ns = names, self._clock.monotonic_ns() + self._wait_ns
         for name in sorted({node.name for node in matching.doubtful} - self._doubtful):

@@ -20,6 +20,8 @@ from clockstep.units import SECOND_NS
 
 REFUSALS = 3
 """Of how many Nodes anything may be refused in a row before all writing rests for a while."""
+OF_ALL = {0, 401}
+"""With these HTTP statuses not one Node was refused but everything: nothing was answered, or the credentials."""
 EVERYTHING = ""
 """The machine that stands for all of them."""
 LAST_S = 3.0
@@ -64,26 +66,29 @@ class _Health:
         if self._said.pop(EVERYTHING, None):
             self._tell("", "reporting to Kubernetes works again")
 
-    def failed(self, machine: str, of: int, error: KubernetesError, now_ns: int, chance: float) -> None:
-        """Take that something was not, one of so many machines; all rests if nothing is answered, or all is refused."""
-        if error.lasting:
-            self._refused.add(machine)
-        rests = not error.lasting or len(self._refused) >= REFUSALS
-        if rests or len(self._refused) >= of:
-            self.up = False
-        if rests:
-            self._failures += 1
-            self.rests_until_ns = now_ns + patience(self._failures, chance)
-        self._say(EVERYTHING if rests else machine, f"reporting to Kubernetes: {error.message}; trying again")
+    def refused(self, machine: str, of: int, why: str, now_ns: int, chance: float) -> None:
+        """Take that something was refused of a machine, one of so many; all rests if it is refused of several."""
+        self._refused.add(machine)
+        if len(self._refused) >= REFUSALS:
+            self.failed(why, now_ns, chance)
+        else:
+            self.up = self.up if len(self._refused) < of else False
+            self._say(machine, why)
+
+    def failed(self, why: str, now_ns: int, chance: float) -> None:
+        """Take that nothing can be reported of any machine; all rests for a while."""
+        self.up, self._failures = False, self._failures + 1
+        self.rests_until_ns = now_ns + patience(self._failures, chance)
+        self._say(EVERYTHING, why)
 
     def forget(self, machine: str) -> None:
         """Take that nothing will be reported of a machine any more."""
         self._said.pop(machine, None)
 
-    def _say(self, about: str, text: str) -> None:
-        if text != self._said.get(about):
-            self._said[about] = text
-            self._tell("", text)
+    def _say(self, about: str, why: str) -> None:
+        if why != self._said.get(about):
+            self._said[about] = why
+            self._tell("", f"reporting to Kubernetes: {why}; trying again")
 
 
 class Reporter:
@@ -189,9 +194,12 @@ class Reporter:
         except Absent as absent:
             self._absent(machine, absent.until_ns)
         except KubernetesError as error:
-            self._failed(machine, error)
+            if error.lasting and error.status not in OF_ALL:
+                self._refused(machine, error.message)
+            else:
+                self._health.failed(error.message, self._clock.monotonic_ns(), self._chance())
         except Exception as error:  # noqa: BLE001 - a bug costs what it was about, and no more
-            self._failed(machine, KubernetesError(InternalError(error).message, lasting=True))
+            self._refused(machine, InternalError(error).message)
         else:
             self._health.succeeded(machine)
 
@@ -231,6 +239,7 @@ class Reporter:
         node = self._finder.node(machine)
         remove_own(self._reports, node, self._writer)
         self._forget(machine)
+        self._finder.lose(machine)
 
     def _record(self, machine: str) -> None:
         node = self._finder.node(machine)
@@ -257,11 +266,10 @@ class Reporter:
             self._gone.discard(machine)
             self._events.forget(machine)
 
-    def _failed(self, machine: str, error: KubernetesError) -> None:
-        """Try it again later; a machine of which something is refused may be another Node by then."""
+    def _refused(self, machine: str, why: str) -> None:
+        """Try it again later: the machine may be another Node by then."""
         now_ns, chance = self._clock.monotonic_ns(), self._chance()
-        if error.lasting:
-            self._change(machine, lambda due: failed(due, now_ns, chance))
-            self._finder.lose(machine)
-            self._forget(machine)
-        self._health.failed(machine, len(self._due), error, now_ns, chance)
+        self._change(machine, lambda due: failed(due, now_ns, chance))
+        self._finder.lose(machine)
+        self._forget(machine)
+        self._health.refused(machine, len(self._due), why, now_ns, chance)

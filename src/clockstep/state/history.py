@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from clockstep.model import Entry, Episode, Verdict
+from clockstep.model import Entry, Episode, Repair, Verdict
 from clockstep.wire import decoded, encoded
 
 MOST = 1_000_000
@@ -36,8 +36,25 @@ class FileHistory:
             return f"the history was not kept: {self._path}: {error}"
         return ""
 
+    def add_repair(self, repair: Repair) -> str:
+        """Keep what was done about the aftermath; return why that was not possible, or an empty text."""
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._append(encoded(repair) + b"\n")
+        except (OSError, UnicodeError) as error:
+            return f"the history was not kept: {self._path}: {error}"
+        return ""
+
+    def repairs(self, since_ns: int = 0) -> list[Repair]:
+        """Return what is kept of repairs that began since then, oldest first. Raises OSError."""
+        found = (decoded(line, Repair) for path in (self._before, self._path) for line in _lines(path))
+        return sorted((one for one in found if one and (one.at_ns or 0) >= since_ns), key=lambda one: one.at_ns or 0)
+
     def _add(self, entries: Sequence[Entry]) -> None:
-        lines = b"".join(encoded(replace(one, episode=trimmed(one.episode))) + b"\n" for one in entries)
+        self._append(b"".join(encoded(replace(one, episode=trimmed(one.episode))) + b"\n" for one in entries))
+
+    def _append(self, lines: bytes) -> None:
+        """Write whole lines behind those that are there. Raises OSError."""
         file = self._locked(len(lines))
         try:
             _append(file, lines)
@@ -54,7 +71,7 @@ class FileHistory:
         for line in (line for path in (self._before, self._path) for line in _lines(path)):
             entry = decoded(line, Entry)
             if entry is None:
-                skipped += 1
+                skipped += decoded(line, Repair) is None
             elif entry.episode.started_at_ns >= since_ns:
                 found.append(entry)
         return sorted(found, key=lambda one: one.episode.started_at_ns), skipped

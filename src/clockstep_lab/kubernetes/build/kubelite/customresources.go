@@ -21,13 +21,18 @@ import (
 )
 
 // custom resources: upstream's server, unchanged
-func customResources(cfg *genericapiserver.Config, etcd *options.EtcdOptions, shared informers.SharedInformerFactory, namer *openapinamer.DefinitionNamer) (*apiext.CustomResourceDefinitions, error) {
+func customResources(
+	cfg *genericapiserver.Config, etcd *options.EtcdOptions, shared informers.SharedInformerFactory,
+	namer *openapinamer.DefinitionNamer,
+) (*apiext.CustomResourceDefinitions, error) {
 	crdConfig := *cfg
 	crdConfig.PostStartHooks = map[string]genericapiserver.PostStartHookConfigEntry{}
 	crdConfig.SkipOpenAPIInstallation = false
 	crdConfig.RESTOptionsGetter = nil
 	crdEtcd := *etcd
-	crdEtcd.StorageConfig.Codec = apiext.Codecs.LegacyCodec(apiextv1beta1.SchemeGroupVersion, apiextv1.SchemeGroupVersion)
+	crdEtcd.StorageConfig.Codec = apiext.Codecs.LegacyCodec(
+		apiextv1beta1.SchemeGroupVersion, apiextv1.SchemeGroupVersion,
+	)
 	crdEtcd.SkipHealthEndpoints = true
 	if err := crdEtcd.ApplyTo(&crdConfig); err != nil {
 		return nil, err
@@ -37,19 +42,29 @@ func customResources(cfg *genericapiserver.Config, etcd *options.EtcdOptions, sh
 	crdConfig.OpenAPIConfig = genericapiserver.DefaultOpenAPIConfig(definitions, namer)
 	crdConfig.OpenAPIV3Config = genericapiserver.DefaultOpenAPIV3Config(definitions, namer)
 	return (&apiext.Config{
-		GenericConfig: &genericapiserver.RecommendedConfig{Config: crdConfig, SharedInformerFactory: shared, ClientConfig: cfg.LoopbackClientConfig},
+		GenericConfig: &genericapiserver.RecommendedConfig{
+			Config: crdConfig, SharedInformerFactory: shared, ClientConfig: cfg.LoopbackClientConfig,
+		},
 		ExtraConfig: apiext.ExtraConfig{
-			CRDRESTOptionsGetter: apiextoptions.NewCRDRESTOptionsGetter(*etcd, crdConfig.ResourceTransformers, crdConfig.StorageObjectCountTracker),
-			MasterCount:          1,
-			ServiceResolver:      webhook.NewDefaultServiceResolver(),
-			AuthResolverWrapper:  webhook.NewDefaultAuthenticationInfoResolverWrapper(nil, nil, cfg.LoopbackClientConfig, noop.NewTracerProvider()),
+			CRDRESTOptionsGetter: apiextoptions.NewCRDRESTOptionsGetter(
+				*etcd, crdConfig.ResourceTransformers, crdConfig.StorageObjectCountTracker,
+			),
+			MasterCount:     1,
+			ServiceResolver: webhook.NewDefaultServiceResolver(),
+			AuthResolverWrapper: webhook.NewDefaultAuthenticationInfoResolverWrapper(
+				nil, nil, cfg.LoopbackClientConfig, noop.NewTracerProvider(),
+			),
 		},
 	}).Complete().New(genericapiserver.NewEmptyDelegate())
 }
 
-func publishOpenAPI(server *genericapiserver.GenericAPIServer, crds *apiext.CustomResourceDefinitions, cfg *genericapiserver.Config) error {
+func publishOpenAPI(
+	server *genericapiserver.GenericAPIServer, crds *apiext.CustomResourceDefinitions, cfg *genericapiserver.Config,
+) error {
 	for _, ws := range server.Handler.GoRestfulContainer.RegisteredWebServices() {
-		spec, err := builder3.BuildOpenAPISpecFromRoutes(restfuladapter.AdaptWebServices([]*restful.WebService{ws}), cfg.OpenAPIV3Config)
+		spec, err := builder3.BuildOpenAPISpecFromRoutes(
+			restfuladapter.AdaptWebServices([]*restful.WebService{ws}), cfg.OpenAPIV3Config,
+		)
 		if err != nil {
 			return err
 		}

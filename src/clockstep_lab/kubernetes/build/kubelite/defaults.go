@@ -47,7 +47,8 @@ func defaultPodSpec(s *corev1.PodSpec) {
 			setString(&c.TerminationMessagePath, corev1.TerminationMessagePathDefault)
 			setString(&c.TerminationMessagePolicy, corev1.TerminationMessageReadFile)
 			policy := corev1.PullIfNotPresent
-			if tail := c.Image[strings.LastIndex(c.Image, "/")+1:]; !strings.Contains(tail, ":") || strings.HasSuffix(tail, ":latest") {
+			tail := c.Image[strings.LastIndex(c.Image, "/")+1:]
+			if !strings.Contains(tail, ":") || strings.HasSuffix(tail, ":latest") {
 				policy = corev1.PullAlways
 			}
 			setString(&c.ImagePullPolicy, policy)
@@ -125,14 +126,18 @@ func registerDefaults() {
 		hooks := o.(*admregv1.ValidatingWebhookConfiguration).Webhooks
 		for i := range hooks {
 			w := &hooks[i]
-			defaultHook(&w.FailurePolicy, &w.MatchPolicy, &w.NamespaceSelector, &w.ObjectSelector, &w.TimeoutSeconds, w.Rules)
+			defaultHook(
+				&w.FailurePolicy, &w.MatchPolicy, &w.NamespaceSelector, &w.ObjectSelector, &w.TimeoutSeconds, w.Rules,
+			)
 		}
 	})
 	add(&admregv1.MutatingWebhookConfiguration{}, func(o any) {
 		hooks := o.(*admregv1.MutatingWebhookConfiguration).Webhooks
 		for i := range hooks {
 			w := &hooks[i]
-			defaultHook(&w.FailurePolicy, &w.MatchPolicy, &w.NamespaceSelector, &w.ObjectSelector, &w.TimeoutSeconds, w.Rules)
+			defaultHook(
+				&w.FailurePolicy, &w.MatchPolicy, &w.NamespaceSelector, &w.ObjectSelector, &w.TimeoutSeconds, w.Rules,
+			)
 			set(&w.ReinvocationPolicy, admregv1.NeverReinvocationPolicy)
 		}
 	})
@@ -145,10 +150,16 @@ func registerDefaults() {
 		}
 	}
 	add(&rbacv1.RoleBinding{}, func(o any) { b := o.(*rbacv1.RoleBinding); subjects(&b.RoleRef, b.Subjects) })
-	add(&rbacv1.ClusterRoleBinding{}, func(o any) { b := o.(*rbacv1.ClusterRoleBinding); subjects(&b.RoleRef, b.Subjects) })
+	add(&rbacv1.ClusterRoleBinding{}, func(o any) {
+		b := o.(*rbacv1.ClusterRoleBinding)
+		subjects(&b.RoleRef, b.Subjects)
+	})
 }
 
-func defaultHook(f **admregv1.FailurePolicyType, m **admregv1.MatchPolicyType, ns, obj **metav1.LabelSelector, timeout **int32, rules []admregv1.RuleWithOperations) {
+func defaultHook(
+	f **admregv1.FailurePolicyType, m **admregv1.MatchPolicyType, ns, obj **metav1.LabelSelector, timeout **int32,
+	rules []admregv1.RuleWithOperations,
+) {
 	set(f, admregv1.Fail)
 	set(m, admregv1.Equivalent)
 	set(ns, metav1.LabelSelector{})

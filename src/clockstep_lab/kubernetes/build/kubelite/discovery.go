@@ -1,7 +1,7 @@
 package main
 
 import (
-	"strings"
+	"slices"
 
 	apiextv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	apiext "k8s.io/apiextensions-apiserver/pkg/apiserver"
@@ -15,7 +15,8 @@ import (
 func discoverCustomResources(server *genericapiserver.GenericAPIServer, crds *apiext.CustomResourceDefinitions) error {
 	server.DiscoveryGroupManager.AddGroup(discoveryGroup(apiextv1.GroupName, []string{"v1"}))
 	list := func() { listGroups(server, crds) }
-	_, err := crds.Informers.Apiextensions().V1().CustomResourceDefinitions().Informer().AddEventHandler(cache.ResourceEventHandlerFuncs{
+	informer := crds.Informers.Apiextensions().V1().CustomResourceDefinitions().Informer()
+	_, err := informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
 		AddFunc:    func(any) { list() },
 		UpdateFunc: func(any, any) { list() },
 		DeleteFunc: func(any) { list() },
@@ -43,7 +44,7 @@ func listGroups(server *genericapiserver.GenericAPIServer, crds *apiext.CustomRe
 	versions := map[string][]string{}
 	for _, c := range all {
 		for _, v := range c.Spec.Versions {
-			if have := strings.Join(versions[c.Spec.Group], " "); v.Served && !strings.Contains(" "+have+" ", " "+v.Name+" ") {
+			if v.Served && !slices.Contains(versions[c.Spec.Group], v.Name) {
 				versions[c.Spec.Group] = append(versions[c.Spec.Group], v.Name)
 			}
 		}

@@ -26,20 +26,20 @@ import (
 	"k8s.io/apiserver/pkg/storage/names"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/klog/v2"
 )
 
 // every built-in kind, at its group and version
 func install(server *genericapiserver.GenericAPIServer, cfg *genericapiserver.Config, crds emptying) error {
 	stores := map[string]*registry.Store{}
 	var infos []*genericapiserver.APIGroupInfo
-	authzReviews, authnReviews := reviews(cfg.Authorization.Authorizer, cfg.Authentication.Authenticator)
 	for _, g := range groups {
 		at := storages(g.gv, g.kinds, cfg.RESTOptionsGetter, stores)
 		switch g.gv.Group {
 		case authnv1.GroupName:
-			at = authnReviews
+			at = identityReviews(cfg.Authentication.Authenticator)
 		case authzv1.GroupName:
-			at = authzReviews
+			at = accessReviews(cfg.Authorization.Authorizer)
 		}
 		info := genericapiserver.NewDefaultAPIGroupInfo(g.gv.Group, scheme, metav1.ParameterCodec, codecs)
 		info.VersionedResourcesStorageMap[g.gv.Version] = at
@@ -58,7 +58,9 @@ func install(server *genericapiserver.GenericAPIServer, cfg *genericapiserver.Co
 }
 
 // the storages of a group's kinds and of their subresources; the stores are noted
-func storages(gv schema.GroupVersion, kinds []kindInfo, getter generic.RESTOptionsGetter, stores map[string]*registry.Store) map[string]rest.Storage {
+func storages(
+	gv schema.GroupVersion, kinds []kindInfo, getter generic.RESTOptionsGetter, stores map[string]*registry.Store,
+) map[string]rest.Storage {
 	at := map[string]rest.Storage{}
 	for _, k := range kinds {
 		st := newStore(gv, k, getter)
@@ -94,7 +96,9 @@ func (e emptying) empty(stores map[string]*registry.Store, namespace string) {
 	in := genericrequest.WithNamespace(context.Background(), namespace)
 	for _, st := range stores {
 		if st.CreateStrategy.NamespaceScoped() {
-			_, err := st.DeleteCollection(in, rest.ValidateAllObjectFunc, metav1.NewDeleteOptions(0), &internalversion.ListOptions{})
+			_, err := st.DeleteCollection(
+				in, rest.ValidateAllObjectFunc, metav1.NewDeleteOptions(0), &internalversion.ListOptions{},
+			)
 			report(err)
 		}
 	}
@@ -103,8 +107,10 @@ func (e emptying) empty(stores map[string]*registry.Store, namespace string) {
 	for _, c := range all {
 		for _, v := range c.Spec.Versions {
 			if c.Spec.Scope == apiextv1.NamespaceScoped && v.Storage && v.Served {
-				kind := e.dyn.Resource(schema.GroupVersionResource{Group: c.Spec.Group, Version: v.Name, Resource: c.Spec.Names.Plural})
-				report(kind.Namespace(namespace).DeleteCollection(context.Background(), metav1.DeleteOptions{}, metav1.ListOptions{}))
+				kind := e.dyn.Resource(
+					schema.GroupVersionResource{Group: c.Spec.Group, Version: v.Name, Resource: c.Spec.Names.Plural},
+				)
+				report(kind.Namespace(namespace).DeleteCollection(in, metav1.DeleteOptions{}, metav1.ListOptions{}))
 			}
 		}
 	}
@@ -112,16 +118,29 @@ func (e emptying) empty(stores map[string]*registry.Store, namespace string) {
 
 // the namespaces that every cluster has, and the role of its administrators
 func firstObjects(client kubernetes.Interface) genericapiserver.PostStartHookFunc {
-	return func(hook genericapiserver.PostStartHookContext) error {
-		return wait.PollUntilContextTimeout(hook, 100*time.Millisecond, time.Minute, true, func(ctx context.Context) (bool, error) {
-			for _, name := range []string{metav1.NamespaceDefault, metav1.NamespaceSystem, metav1.NamespacePublic, corev1.NamespaceNodeLease} {
-				if _, err := client.CoreV1().Namespaces().Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}, metav1.CreateOptions{}); err != nil && !apierrors.IsAlreadyExists(err) {
-					return false, nil
-				}
+	everything := []string{"*"}
+	administrators := &rbacv1.ClusterRole{
+		ObjectMeta: metav1.ObjectMeta{Name: "cluster-admin"},
+		Rules: []rbacv1.PolicyRule{
+			{Verbs: everything, APIGroups: everything, Resources: everything},
+			{Verbs: everything, NonResourceURLs: everything},
+		},
+	}
+	namespaces := []string{
+		metav1.NamespaceDefault, metav1.NamespaceSystem, metav1.NamespacePublic, corev1.NamespaceNodeLease,
+	}
+	there := func(err error) bool { return err == nil || apierrors.IsAlreadyExists(err) }
+	create := func(ctx context.Context) (bool, error) {
+		for _, name := range namespaces {
+			namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}
+			if _, err := client.CoreV1().Namespaces().Create(ctx, namespace, metav1.CreateOptions{}); !there(err) {
+				return false, nil
 			}
-			_, err := client.RbacV1().ClusterRoles().Create(ctx, &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: "cluster-admin"}, Rules: []rbacv1.PolicyRule{
-				{Verbs: []string{"*"}, APIGroups: []string{"*"}, Resources: []string{"*"}}, {Verbs: []string{"*"}, NonResourceURLs: []string{"*"}}}}, metav1.CreateOptions{})
-			return err == nil || apierrors.IsAlreadyExists(err), nil
-		})
+		}
+		_, err := client.RbacV1().ClusterRoles().Create(ctx, administrators, metav1.CreateOptions{})
+		return there(err), nil
+	}
+	return func(hook genericapiserver.PostStartHookContext) error {
+		return wait.PollUntilContextTimeout(hook, 100*time.Millisecond, time.Minute, true, create)
 	}
 }

@@ -47,7 +47,6 @@ type kindInfo struct {
 	plural string
 	flags  int
 	obj    runtime.Object
-	list   runtime.Object
 	short  []string
 }
 
@@ -57,78 +56,78 @@ var groups = []struct {
 	kinds []kindInfo
 }{
 	{corev1.SchemeGroupVersion, corev1.AddToScheme, []kindInfo{
-		{"namespaces", hasStatus | keepStatus, &corev1.Namespace{}, &corev1.NamespaceList{}, []string{"ns"}},
-		{"nodes", hasStatus | keepStatus, &corev1.Node{}, &corev1.NodeList{}, []string{"no"}},
-		{"pods", namespaced | hasStatus | hasGeneration, &corev1.Pod{}, &corev1.PodList{}, []string{"po"}},
-		{"events", namespaced, &corev1.Event{}, &corev1.EventList{}, []string{"ev"}},
-		{"configmaps", namespaced, &corev1.ConfigMap{}, &corev1.ConfigMapList{}, []string{"cm"}},
-		{"secrets", namespaced, &corev1.Secret{}, &corev1.SecretList{}, nil},
-		{"serviceaccounts", namespaced, &corev1.ServiceAccount{}, &corev1.ServiceAccountList{}, []string{"sa"}},
-		{"services", namespaced | hasStatus, &corev1.Service{}, &corev1.ServiceList{}, []string{"svc"}},
-		{"endpoints", namespaced, &corev1.Endpoints{}, &corev1.EndpointsList{}, []string{"ep"}},
-		{"persistentvolumes", hasStatus, &corev1.PersistentVolume{}, &corev1.PersistentVolumeList{}, []string{"pv"}},
-		{"persistentvolumeclaims", namespaced | hasStatus, &corev1.PersistentVolumeClaim{}, &corev1.PersistentVolumeClaimList{}, []string{"pvc"}},
-		{"replicationcontrollers", namespaced | hasStatus | hasGeneration, &corev1.ReplicationController{}, &corev1.ReplicationControllerList{}, []string{"rc"}},
-		{"limitranges", namespaced, &corev1.LimitRange{}, &corev1.LimitRangeList{}, nil},
-		{"resourcequotas", namespaced | hasStatus, &corev1.ResourceQuota{}, &corev1.ResourceQuotaList{}, nil},
+		{"namespaces", hasStatus | keepStatus, &corev1.Namespace{}, []string{"ns"}},
+		{"nodes", hasStatus | keepStatus, &corev1.Node{}, []string{"no"}},
+		{"pods", namespaced | hasStatus | hasGeneration, &corev1.Pod{}, []string{"po"}},
+		{"events", namespaced, &corev1.Event{}, []string{"ev"}},
+		{"configmaps", namespaced, &corev1.ConfigMap{}, []string{"cm"}},
+		{"secrets", namespaced, &corev1.Secret{}, nil},
+		{"serviceaccounts", namespaced, &corev1.ServiceAccount{}, []string{"sa"}},
+		{"services", namespaced | hasStatus, &corev1.Service{}, []string{"svc"}},
+		{"endpoints", namespaced, &corev1.Endpoints{}, []string{"ep"}},
+		{"persistentvolumes", hasStatus, &corev1.PersistentVolume{}, []string{"pv"}},
+		{"persistentvolumeclaims", namespaced | hasStatus, &corev1.PersistentVolumeClaim{}, []string{"pvc"}},
+		{"replicationcontrollers", namespaced | hasStatus | hasGeneration, &corev1.ReplicationController{}, []string{"rc"}},
+		{"limitranges", namespaced, &corev1.LimitRange{}, nil},
+		{"resourcequotas", namespaced | hasStatus, &corev1.ResourceQuota{}, nil},
 	}},
 	{appsv1.SchemeGroupVersion, appsv1.AddToScheme, []kindInfo{
-		{"deployments", namespaced | hasStatus | hasGeneration, &appsv1.Deployment{}, &appsv1.DeploymentList{}, []string{"deploy"}},
-		{"daemonsets", namespaced | hasStatus | hasGeneration, &appsv1.DaemonSet{}, &appsv1.DaemonSetList{}, []string{"ds"}},
-		{"statefulsets", namespaced | hasStatus | hasGeneration, &appsv1.StatefulSet{}, &appsv1.StatefulSetList{}, []string{"sts"}},
-		{"replicasets", namespaced | hasStatus | hasGeneration, &appsv1.ReplicaSet{}, &appsv1.ReplicaSetList{}, []string{"rs"}},
-		{"controllerrevisions", namespaced, &appsv1.ControllerRevision{}, &appsv1.ControllerRevisionList{}, nil},
+		{"deployments", namespaced | hasStatus | hasGeneration, &appsv1.Deployment{}, []string{"deploy"}},
+		{"daemonsets", namespaced | hasStatus | hasGeneration, &appsv1.DaemonSet{}, []string{"ds"}},
+		{"statefulsets", namespaced | hasStatus | hasGeneration, &appsv1.StatefulSet{}, []string{"sts"}},
+		{"replicasets", namespaced | hasStatus | hasGeneration, &appsv1.ReplicaSet{}, []string{"rs"}},
+		{"controllerrevisions", namespaced, &appsv1.ControllerRevision{}, nil},
 	}},
 	{batchv1.SchemeGroupVersion, batchv1.AddToScheme, []kindInfo{
-		{"jobs", namespaced | hasStatus | hasGeneration, &batchv1.Job{}, &batchv1.JobList{}, nil},
-		{"cronjobs", namespaced | hasStatus | hasGeneration, &batchv1.CronJob{}, &batchv1.CronJobList{}, []string{"cj"}},
+		{"jobs", namespaced | hasStatus | hasGeneration, &batchv1.Job{}, nil},
+		{"cronjobs", namespaced | hasStatus | hasGeneration, &batchv1.CronJob{}, []string{"cj"}},
 	}},
 	{coordv1.SchemeGroupVersion, coordv1.AddToScheme, []kindInfo{
-		{"leases", namespaced, &coordv1.Lease{}, &coordv1.LeaseList{}, nil},
+		{"leases", namespaced, &coordv1.Lease{}, nil},
 	}},
 	{discov1.SchemeGroupVersion, discov1.AddToScheme, []kindInfo{
-		{"endpointslices", namespaced | hasGeneration, &discov1.EndpointSlice{}, &discov1.EndpointSliceList{}, nil},
+		{"endpointslices", namespaced | hasGeneration, &discov1.EndpointSlice{}, nil},
 	}},
 	{eventsv1.SchemeGroupVersion, eventsv1.AddToScheme, []kindInfo{
-		{"events", namespaced, &corev1.Event{}, &corev1.EventList{}, []string{"ev"}}, // one store for both, as in kube-apiserver
+		{"events", namespaced, &corev1.Event{}, []string{"ev"}}, // one store for both, as in kube-apiserver
 	}},
 	{netv1.SchemeGroupVersion, netv1.AddToScheme, []kindInfo{
-		{"networkpolicies", namespaced | hasGeneration, &netv1.NetworkPolicy{}, &netv1.NetworkPolicyList{}, []string{"netpol"}},
-		{"ingresses", namespaced | hasStatus | hasGeneration, &netv1.Ingress{}, &netv1.IngressList{}, []string{"ing"}},
-		{"ingressclasses", hasGeneration, &netv1.IngressClass{}, &netv1.IngressClassList{}, nil},
+		{"networkpolicies", namespaced | hasGeneration, &netv1.NetworkPolicy{}, []string{"netpol"}},
+		{"ingresses", namespaced | hasStatus | hasGeneration, &netv1.Ingress{}, []string{"ing"}},
+		{"ingressclasses", hasGeneration, &netv1.IngressClass{}, nil},
 	}},
 	{nodev1.SchemeGroupVersion, nodev1.AddToScheme, []kindInfo{
-		{"runtimeclasses", 0, &nodev1.RuntimeClass{}, &nodev1.RuntimeClassList{}, nil},
+		{"runtimeclasses", 0, &nodev1.RuntimeClass{}, nil},
 	}},
 	{policyv1.SchemeGroupVersion, policyv1.AddToScheme, []kindInfo{
-		{"poddisruptionbudgets", namespaced | hasStatus | hasGeneration, &policyv1.PodDisruptionBudget{}, &policyv1.PodDisruptionBudgetList{}, []string{"pdb"}},
+		{"poddisruptionbudgets", namespaced | hasStatus | hasGeneration, &policyv1.PodDisruptionBudget{}, []string{"pdb"}},
 	}},
 	{rbacv1.SchemeGroupVersion, rbacv1.AddToScheme, []kindInfo{
-		{"roles", namespaced | pathName, &rbacv1.Role{}, &rbacv1.RoleList{}, nil},
-		{"rolebindings", namespaced | pathName, &rbacv1.RoleBinding{}, &rbacv1.RoleBindingList{}, nil},
-		{"clusterroles", pathName, &rbacv1.ClusterRole{}, &rbacv1.ClusterRoleList{}, nil},
-		{"clusterrolebindings", pathName, &rbacv1.ClusterRoleBinding{}, &rbacv1.ClusterRoleBindingList{}, nil},
+		{"roles", namespaced | pathName, &rbacv1.Role{}, nil},
+		{"rolebindings", namespaced | pathName, &rbacv1.RoleBinding{}, nil},
+		{"clusterroles", pathName, &rbacv1.ClusterRole{}, nil},
+		{"clusterrolebindings", pathName, &rbacv1.ClusterRoleBinding{}, nil},
 	}},
 	{admregv1.SchemeGroupVersion, admregv1.AddToScheme, []kindInfo{
-		{"validatingadmissionpolicies", hasStatus | hasGeneration, &admregv1.ValidatingAdmissionPolicy{}, &admregv1.ValidatingAdmissionPolicyList{}, nil},
-		{"validatingadmissionpolicybindings", hasGeneration, &admregv1.ValidatingAdmissionPolicyBinding{}, &admregv1.ValidatingAdmissionPolicyBindingList{}, nil},
-		{"mutatingadmissionpolicies", hasGeneration, &admregv1.MutatingAdmissionPolicy{}, &admregv1.MutatingAdmissionPolicyList{}, nil},
-		{"mutatingadmissionpolicybindings", hasGeneration, &admregv1.MutatingAdmissionPolicyBinding{}, &admregv1.MutatingAdmissionPolicyBindingList{}, nil},
-		{"validatingwebhookconfigurations", hasGeneration, &admregv1.ValidatingWebhookConfiguration{}, &admregv1.ValidatingWebhookConfigurationList{}, nil},
-		{"mutatingwebhookconfigurations", hasGeneration, &admregv1.MutatingWebhookConfiguration{}, &admregv1.MutatingWebhookConfigurationList{}, nil},
+		{"validatingadmissionpolicies", hasStatus | hasGeneration, &admregv1.ValidatingAdmissionPolicy{}, nil},
+		{"validatingadmissionpolicybindings", hasGeneration, &admregv1.ValidatingAdmissionPolicyBinding{}, nil},
+		{"mutatingadmissionpolicies", hasGeneration, &admregv1.MutatingAdmissionPolicy{}, nil},
+		{"mutatingadmissionpolicybindings", hasGeneration, &admregv1.MutatingAdmissionPolicyBinding{}, nil},
+		{"validatingwebhookconfigurations", hasGeneration, &admregv1.ValidatingWebhookConfiguration{}, nil},
+		{"mutatingwebhookconfigurations", hasGeneration, &admregv1.MutatingWebhookConfiguration{}, nil},
 	}},
 	{certsv1.SchemeGroupVersion, certsv1.AddToScheme, []kindInfo{
-		{"certificatesigningrequests", hasStatus, &certsv1.CertificateSigningRequest{}, &certsv1.CertificateSigningRequestList{}, []string{"csr"}},
+		{"certificatesigningrequests", hasStatus, &certsv1.CertificateSigningRequest{}, []string{"csr"}},
 	}},
 	{schedv1.SchemeGroupVersion, schedv1.AddToScheme, []kindInfo{
-		{"priorityclasses", hasGeneration, &schedv1.PriorityClass{}, &schedv1.PriorityClassList{}, []string{"pc"}},
+		{"priorityclasses", hasGeneration, &schedv1.PriorityClass{}, []string{"pc"}},
 	}},
 	{storagev1.SchemeGroupVersion, storagev1.AddToScheme, []kindInfo{
-		{"storageclasses", 0, &storagev1.StorageClass{}, &storagev1.StorageClassList{}, []string{"sc"}},
-		{"csidrivers", 0, &storagev1.CSIDriver{}, &storagev1.CSIDriverList{}, nil},
-		{"csinodes", 0, &storagev1.CSINode{}, &storagev1.CSINodeList{}, nil},
-		{"volumeattachments", hasStatus, &storagev1.VolumeAttachment{}, &storagev1.VolumeAttachmentList{}, nil},
-		{"csistoragecapacities", namespaced, &storagev1.CSIStorageCapacity{}, &storagev1.CSIStorageCapacityList{}, nil},
+		{"storageclasses", 0, &storagev1.StorageClass{}, []string{"sc"}},
+		{"csidrivers", 0, &storagev1.CSIDriver{}, nil},
+		{"csinodes", 0, &storagev1.CSINode{}, nil},
+		{"volumeattachments", hasStatus, &storagev1.VolumeAttachment{}, nil},
+		{"csistoragecapacities", namespaced, &storagev1.CSIStorageCapacity{}, nil},
 	}},
 	{authnv1.SchemeGroupVersion, authnv1.AddToScheme, nil},
 	{authzv1.SchemeGroupVersion, authzv1.AddToScheme, nil},
@@ -141,20 +140,27 @@ func registerTypes() {
 		utilruntime.Must(g.add(scheme))
 		utilruntime.Must(scheme.SetVersionPriority(g.gv))
 		for kind, t := range scheme.KnownTypes(g.gv) {
-			if g.gv == eventsv1.SchemeGroupVersion && strings.HasPrefix(kind, "Event") { // one store for both kinds of event
-				t = map[string]reflect.Type{"Event": reflect.TypeFor[corev1.Event](), "EventList": reflect.TypeFor[corev1.EventList]()}[kind]
+			if g.gv == eventsv1.SchemeGroupVersion && strings.HasPrefix(kind, "Event") { // one store for both kinds
+				t = map[string]reflect.Type{
+					"Event": reflect.TypeFor[corev1.Event](), "EventList": reflect.TypeFor[corev1.EventList](),
+				}[kind]
 			}
 			if strings.HasPrefix(t.PkgPath(), "k8s.io/api/") {
-				scheme.AddKnownTypeWithName(schema.GroupVersionKind{Group: g.gv.Group, Version: runtime.APIVersionInternal, Kind: kind}, reflect.New(t).Interface().(runtime.Object))
+				scheme.AddKnownTypeWithName(
+					schema.GroupVersionKind{Group: g.gv.Group, Version: runtime.APIVersionInternal, Kind: kind},
+					reflect.New(t).Interface().(runtime.Object),
+				)
 			}
 		}
 		for _, k := range g.kinds {
 			gvk := g.gv.WithKind(reflect.TypeOf(k.obj).Elem().Name())
 			utilruntime.Must(scheme.AddFieldLabelConversionFunc(gvk, func(label, value string) (string, string, error) {
 				if g.gv == eventsv1.SchemeGroupVersion {
-					label = strings.Replace(strings.Replace(label, "regarding.", "involvedObject.", 1), "reportingController", "reportingComponent", 1)
+					label = strings.Replace(label, "regarding.", "involvedObject.", 1)
+					label = strings.Replace(label, "reportingController", "reportingComponent", 1)
 				}
-				if _, known := selectable(k.obj.DeepCopyObject())[label]; known || label == "metadata.name" || label == "metadata.namespace" {
+				_, known := selectable(k.obj.DeepCopyObject())[label]
+				if known || label == "metadata.name" || label == "metadata.namespace" {
 					return label, value, nil
 				}
 				return "", "", fmt.Errorf("field label not supported: %s", label)
@@ -165,17 +171,25 @@ func registerTypes() {
 
 func registerEvents() {
 	toCore := func(e *eventsv1.Event, c *corev1.Event) {
-		*c = corev1.Event{ObjectMeta: e.ObjectMeta, InvolvedObject: e.Regarding, Reason: e.Reason, Message: e.Note, Source: e.DeprecatedSource, FirstTimestamp: e.DeprecatedFirstTimestamp,
-			LastTimestamp: e.DeprecatedLastTimestamp, Count: e.DeprecatedCount, Type: e.Type, EventTime: e.EventTime, Action: e.Action, Related: e.Related,
-			ReportingController: e.ReportingController, ReportingInstance: e.ReportingInstance}
+		*c = corev1.Event{
+			ObjectMeta: e.ObjectMeta, InvolvedObject: e.Regarding, Reason: e.Reason, Message: e.Note,
+			Source: e.DeprecatedSource, FirstTimestamp: e.DeprecatedFirstTimestamp,
+			LastTimestamp: e.DeprecatedLastTimestamp, Count: e.DeprecatedCount, Type: e.Type, EventTime: e.EventTime,
+			Action: e.Action, Related: e.Related, ReportingController: e.ReportingController,
+			ReportingInstance: e.ReportingInstance,
+		}
 		if e.Series != nil {
 			c.Series = &corev1.EventSeries{Count: e.Series.Count, LastObservedTime: e.Series.LastObservedTime}
 		}
 	}
 	toEvents := func(c *corev1.Event, e *eventsv1.Event) {
-		*e = eventsv1.Event{ObjectMeta: c.ObjectMeta, Regarding: c.InvolvedObject, Reason: c.Reason, Note: c.Message, DeprecatedSource: c.Source, DeprecatedFirstTimestamp: c.FirstTimestamp,
-			DeprecatedLastTimestamp: c.LastTimestamp, DeprecatedCount: c.Count, Type: c.Type, EventTime: c.EventTime, Action: c.Action, Related: c.Related,
-			ReportingController: c.ReportingController, ReportingInstance: c.ReportingInstance}
+		*e = eventsv1.Event{
+			ObjectMeta: c.ObjectMeta, Regarding: c.InvolvedObject, Reason: c.Reason, Note: c.Message,
+			DeprecatedSource: c.Source, DeprecatedFirstTimestamp: c.FirstTimestamp,
+			DeprecatedLastTimestamp: c.LastTimestamp, DeprecatedCount: c.Count, Type: c.Type, EventTime: c.EventTime,
+			Action: c.Action, Related: c.Related, ReportingController: c.ReportingController,
+			ReportingInstance: c.ReportingInstance,
+		}
 		if c.Series != nil {
 			e.Series = &eventsv1.EventSeries{Count: c.Series.Count, LastObservedTime: c.Series.LastObservedTime}
 		}
@@ -183,8 +197,16 @@ func registerEvents() {
 	add := func(from, to any, f conversion.ConversionFunc) {
 		utilruntime.Must(scheme.AddConversionFunc(from, to, f))
 	}
-	add((*eventsv1.Event)(nil), (*corev1.Event)(nil), func(a, b any, _ conversion.Scope) error { toCore(a.(*eventsv1.Event), b.(*corev1.Event)); return nil })
-	add((*corev1.Event)(nil), (*eventsv1.Event)(nil), func(a, b any, _ conversion.Scope) error { toEvents(a.(*corev1.Event), b.(*eventsv1.Event)); return nil })
+	add(
+		(*eventsv1.Event)(nil),
+		(*corev1.Event)(nil),
+		func(a, b any, _ conversion.Scope) error { toCore(a.(*eventsv1.Event), b.(*corev1.Event)); return nil },
+	)
+	add(
+		(*corev1.Event)(nil),
+		(*eventsv1.Event)(nil),
+		func(a, b any, _ conversion.Scope) error { toEvents(a.(*corev1.Event), b.(*eventsv1.Event)); return nil },
+	)
 	add((*eventsv1.EventList)(nil), (*corev1.EventList)(nil), func(a, b any, _ conversion.Scope) error {
 		in, out := a.(*eventsv1.EventList), b.(*corev1.EventList)
 		out.ListMeta, out.Items = in.ListMeta, make([]corev1.Event, len(in.Items))

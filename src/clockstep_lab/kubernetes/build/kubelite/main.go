@@ -1,14 +1,14 @@
-// kubelite: an API server for tests, linked from the k8s.io/apiserver and k8s.io/apiextensions-apiserver of Debian unstable
+// kubelite: an API server for tests, linked from Debian unstable's k8s.io/apiserver and k8s.io/apiextensions-apiserver
 // (Kubernetes 1.36). No package has the rest of kube-apiserver, so this is not it.
 //
-// Real: transport, storage in etcd, watch, all patches and server-side apply, strict decoding, discovery, OpenAPI v3, audit,
-// dry run, custom resources with CEL, ValidatingAdmissionPolicy, MutatingAdmissionPolicy, webhooks.
+// Real: transport, storage in etcd, watch, all patches and server-side apply, strict decoding, discovery, OpenAPI v3,
+// audit, dry run, custom resources with CEL, ValidatingAdmissionPolicy, MutatingAdmissionPolicy, webhooks.
 //
-// Short, and written here: validation and defaults of the built-in types, RBAC, eviction under budgets, approval of signing
-// requests, graceful deletion of pods.
+// Short, and written here: validation and defaults of the built-in types, RBAC, eviction under budgets, approval of
+// signing requests, graceful deletion of pods.
 //
-// Missing: tokens of service accounts (there is a token file), node authorizer, NodeRestriction, aggregation, scale, logs,
-// exec, priority and fairness, controllers.
+// Missing: tokens of service accounts (there is a token file), node authorizer, NodeRestriction, aggregation, scale,
+// logs, exec, priority and fairness, controllers.
 package main
 
 import (
@@ -58,8 +58,10 @@ func main() {
 		versions = append(versions, g.gv)
 	}
 	o := flags{
-		run:       options.NewServerRunOptions(),
-		etcd:      options.NewEtcdOptions(storagebackend.NewDefaultConfig("/registry", codecs.LegacyCodec(versions...))),
+		run: options.NewServerRunOptions(),
+		etcd: options.NewEtcdOptions(
+			storagebackend.NewDefaultConfig("/registry", codecs.LegacyCodec(versions...)),
+		),
 		serving:   options.NewSecureServingOptions().WithLoopback(),
 		audit:     options.NewAuditOptions(),
 		admission: options.NewAdmissionOptions(),
@@ -73,7 +75,9 @@ func main() {
 	fs.StringVar(&o.tokens, "token-auth-file", "", "tokens: lines of token,user,uid,\"group,...\"")
 	fs.StringVar(&o.clientCA, "client-ca-file", "", "the authorities whose client certificates are believed")
 	fs.StringVar(&o.mode, "authorization-mode", "RBAC", "RBAC or AlwaysAllow")
-	fs.BoolVar(&o.anonymous, "anonymous-auth", true, "whether requests without credentials are served as system:anonymous")
+	fs.BoolVar(
+		&o.anonymous, "anonymous-auth", true, "whether requests without credentials are served as system:anonymous",
+	)
 	if err := fs.Parse(os.Args[1:]); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(2)
@@ -106,11 +110,15 @@ func serve(ctx context.Context, o flags) error {
 		return err
 	}
 	o.authorize(cfg, shared)
-	if err := errors.Join(o.audit.ApplyTo(cfg), o.admission.ApplyTo(cfg, shared, client, dyn, cfg.FeatureGate, cfg.EffectiveVersion)); err != nil {
+	if err := errors.Join(
+		o.audit.ApplyTo(cfg), o.admission.ApplyTo(cfg, shared, client, dyn, cfg.FeatureGate, cfg.EffectiveVersion),
+	); err != nil {
 		return err
 	}
 	namer := openapinamer.NewDefinitionNamer(scheme, apiext.Scheme, clientscheme.Scheme)
-	cfg.OpenAPIV3Config = genericapiserver.DefaultOpenAPIV3Config(openapi.GetOpenAPIDefinitionsWithoutDisabledFeatures(generatedopenapi.GetOpenAPIDefinitions), namer)
+	cfg.OpenAPIV3Config = genericapiserver.DefaultOpenAPIV3Config(
+		openapi.GetOpenAPIDefinitionsWithoutDisabledFeatures(generatedopenapi.GetOpenAPIDefinitions), namer,
+	)
 	cfg.OpenAPIV3Config.Info.Title = "kubelite"
 	cfg.SkipOpenAPIInstallation = true // the server of the custom resources publishes it for both
 	crds, err := customResources(cfg, o.etcd, shared, namer)
@@ -142,8 +150,16 @@ func (o flags) check() error {
 	if o.serving.BindAddress == nil || o.serving.BindAddress.IsUnspecified() {
 		o.serving.BindAddress = net.IPv4(127, 0, 0, 1)
 	}
-	if err := o.serving.MaybeDefaultWithSelfSignedCerts("localhost", []string{"kubernetes.default.svc", "kubernetes"}, []net.IP{net.IPv4(127, 0, 0, 1), o.serving.BindAddress}); err != nil {
+	if err := o.serving.MaybeDefaultWithSelfSignedCerts(
+		"localhost",
+		[]string{"kubernetes.default.svc", "kubernetes"},
+		[]net.IP{net.IPv4(127, 0, 0, 1), o.serving.BindAddress},
+	); err != nil {
 		return err
 	}
-	return errors.Join(slices.Concat(o.run.Validate(), o.etcd.Validate(), o.serving.Validate(), o.audit.Validate(), o.admission.Validate())...)
+	return errors.Join(
+		slices.Concat(
+			o.run.Validate(), o.etcd.Validate(), o.serving.Validate(), o.audit.Validate(), o.admission.Validate(),
+		)...,
+	)
 }

@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 	policyv1 "k8s.io/api/policy/v1"
@@ -42,7 +44,9 @@ type binding struct{ pods *registry.Store }
 
 func (binding) New() runtime.Object { return &corev1.Binding{} }
 func (binding) Destroy()            {}
-func (b binding) Create(ctx context.Context, name string, o runtime.Object, check rest.ValidateObjectFunc, opts *metav1.CreateOptions) (runtime.Object, error) {
+func (b binding) Create(
+	ctx context.Context, name string, o runtime.Object, check rest.ValidateObjectFunc, opts *metav1.CreateOptions,
+) (runtime.Object, error) {
 	bind := o.(*corev1.Binding)
 	if check != nil {
 		if err := check(ctx, o.DeepCopyObject()); err != nil {
@@ -51,10 +55,16 @@ func (b binding) Create(ctx context.Context, name string, o runtime.Object, chec
 	}
 	bare := *b.pods // the pod's spec is fixed for everybody else
 	bare.UpdateStrategy = unchecked{b.pods.UpdateStrategy}
-	_, _, err := bare.Update(ctx, name, rest.DefaultUpdatedObjectInfo(nil, func(_ context.Context, _, old runtime.Object) (runtime.Object, error) {
+	_, _, err := bare.Update(ctx, name, rest.DefaultUpdatedObjectInfo(nil, func(
+		_ context.Context, _, old runtime.Object,
+	) (runtime.Object, error) {
 		pod := old.DeepCopyObject().(*corev1.Pod)
 		if pod.Spec.NodeName != "" {
-			return nil, apierrors.NewConflict(corev1.Resource("pods/binding"), name, fmt.Errorf("pod %v is already assigned to node %q", name, pod.Spec.NodeName))
+			return nil, apierrors.NewConflict(
+				corev1.Resource("pods/binding"),
+				name,
+				fmt.Errorf("pod %v is already assigned to node %q", name, pod.Spec.NodeName),
+			)
 		}
 		pod.Spec.NodeName = bind.Target.Name
 		return pod, nil
@@ -75,7 +85,9 @@ func (eviction) Destroy()            {}
 func (eviction) GroupVersionKind(schema.GroupVersion) schema.GroupVersionKind {
 	return policyv1.SchemeGroupVersion.WithKind("Eviction")
 }
-func (e eviction) Create(ctx context.Context, name string, o runtime.Object, check rest.ValidateObjectFunc, opts *metav1.CreateOptions) (runtime.Object, error) {
+func (e eviction) Create(
+	ctx context.Context, name string, o runtime.Object, check rest.ValidateObjectFunc, opts *metav1.CreateOptions,
+) (runtime.Object, error) {
 	if check != nil {
 		if err := check(ctx, o.DeepCopyObject()); err != nil {
 			return nil, err
@@ -99,25 +111,40 @@ func (e eviction) Create(ctx context.Context, name string, o runtime.Object, che
 	}
 	var match []policyv1.PodDisruptionBudget
 	for _, b := range budgets.(*policyv1.PodDisruptionBudgetList).Items {
-		if sel, err := metav1.LabelSelectorAsSelector(b.Spec.Selector); err == nil && sel.Matches(labels.Set(pod.Labels)) {
+		sel, err := metav1.LabelSelectorAsSelector(b.Spec.Selector)
+		if err == nil && sel.Matches(labels.Set(pod.Labels)) {
 			match = append(match, b)
 		}
 	}
-	free := pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed || pod.Status.Phase == corev1.PodPending || pod.DeletionTimestamp != nil
+	idle := []corev1.PodPhase{corev1.PodSucceeded, corev1.PodFailed, corev1.PodPending}
+	free := slices.Contains(idle, pod.Status.Phase) || pod.DeletionTimestamp != nil
 	if len(match) > 1 && !free {
-		return nil, apierrors.NewInternalError(fmt.Errorf("this pod has more than one PodDisruptionBudget, which the eviction subresource does not support"))
+		return nil, apierrors.NewInternalError(errors.New(
+			"this pod has more than one PodDisruptionBudget, which the eviction subresource does not support",
+		))
 	}
 	if len(match) == 1 && !free {
 		if b := match[0]; b.Status.DisruptionsAllowed <= 0 || b.Status.ObservedGeneration < b.Generation {
-			refused := apierrors.NewTooManyRequests("Cannot evict pod as it would violate the pod's disruption budget.", 0)
-			refused.ErrStatus.Details.Causes = append(refused.ErrStatus.Details.Causes, metav1.StatusCause{Type: policyv1.DisruptionBudgetCause,
-				Message: fmt.Sprintf("The disruption budget %s needs %d healthy pods and has %d currently", b.Name, b.Status.DesiredHealthy, b.Status.CurrentHealthy)})
+			refused := apierrors.NewTooManyRequests(
+				"Cannot evict pod as it would violate the pod's disruption budget.", 0,
+			)
+			why := fmt.Sprintf(
+				"The disruption budget %s needs %d healthy pods and has %d currently",
+				b.Name, b.Status.DesiredHealthy, b.Status.CurrentHealthy,
+			)
+			cause := metav1.StatusCause{Type: policyv1.DisruptionBudgetCause, Message: why}
+			refused.ErrStatus.Details.Causes = append(refused.ErrStatus.Details.Causes, cause)
 			return nil, refused
 		}
 		if len(del.DryRun) == 0 {
 			st := *e.budgets
-			st.UpdateStrategy = strategy{scheme, names.SimpleNameGenerator, kindInfo{flags: namespaced | hasStatus, obj: &policyv1.PodDisruptionBudget{}}, status}
-			if _, _, err := st.Update(ctx, match[0].Name, rest.DefaultUpdatedObjectInfo(nil, func(_ context.Context, _, old runtime.Object) (runtime.Object, error) {
+			st.UpdateStrategy = strategy{
+				scheme, names.SimpleNameGenerator,
+				kindInfo{flags: namespaced | hasStatus, obj: &policyv1.PodDisruptionBudget{}}, status,
+			}
+			if _, _, err := st.Update(ctx, match[0].Name, rest.DefaultUpdatedObjectInfo(nil, func(
+				_ context.Context, _, old runtime.Object,
+			) (runtime.Object, error) {
 				b := old.DeepCopyObject().(*policyv1.PodDisruptionBudget)
 				b.Status.DisruptionsAllowed--
 				if b.Status.DisruptedPods == nil {

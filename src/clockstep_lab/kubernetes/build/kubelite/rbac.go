@@ -40,8 +40,9 @@ func (r rbac) Authorize(_ context.Context, a authorizer.Attributes) (authorizer.
 			}
 		}
 	}
-	if self := a.GetAPIGroup(); a.IsResourceRequest() && in[user.AllAuthenticated] && a.GetVerb() == "create" &&
-		((self == authzv1.GroupName && strings.HasPrefix(a.GetResource(), "selfsubject")) || (self == authnv1.GroupName && a.GetResource() == "selfsubjectreviews")) {
+	reviews := a.GetAPIGroup() == authzv1.GroupName || a.GetAPIGroup() == authnv1.GroupName
+	ofSelf := a.IsResourceRequest() && reviews && strings.HasPrefix(a.GetResource(), "selfsubject")
+	if ofSelf && in[user.AllAuthenticated] && a.GetVerb() == "create" {
 		return authorizer.DecisionAllow, "", nil
 	}
 	l := r.informers.Rbac().V1()
@@ -105,7 +106,9 @@ func allowed(a authorizer.Attributes, rules []rbacv1.PolicyRule) bool {
 		}
 		if !a.IsResourceRequest() {
 			for _, p := range r.NonResourceURLs {
-				if p == a.GetPath() || (strings.HasSuffix(p, "*") && strings.HasPrefix(a.GetPath(), strings.TrimSuffix(p, "*"))) {
+				if p == a.GetPath() || (strings.HasSuffix(p, "*") && strings.HasPrefix(
+					a.GetPath(), strings.TrimSuffix(p, "*"),
+				)) {
 					return true
 				}
 			}

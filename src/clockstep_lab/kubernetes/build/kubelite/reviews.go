@@ -31,7 +31,9 @@ func (r review) NamespaceScoped() bool { return r.scope }
 func (r review) GetSingularName() string {
 	return strings.ToLower(reflect.TypeOf(r.kind).Elem().Name())
 }
-func (r review) Create(ctx context.Context, o runtime.Object, check rest.ValidateObjectFunc, _ *metav1.CreateOptions) (runtime.Object, error) {
+func (r review) Create(
+	ctx context.Context, o runtime.Object, check rest.ValidateObjectFunc, _ *metav1.CreateOptions,
+) (runtime.Object, error) {
 	if check != nil {
 		if err := check(ctx, o.DeepCopyObject()); err != nil {
 			return nil, err
@@ -40,10 +42,16 @@ func (r review) Create(ctx context.Context, o runtime.Object, check rest.Validat
 	return o, r.run(ctx, o)
 }
 
-func answer(ctx context.Context, a authorizer.Authorizer, u user.Info, res *authzv1.ResourceAttributes, non *authzv1.NonResourceAttributes, st *authzv1.SubjectAccessReviewStatus) error {
+func answer(
+	ctx context.Context, a authorizer.Authorizer, u user.Info, res *authzv1.ResourceAttributes,
+	non *authzv1.NonResourceAttributes, st *authzv1.SubjectAccessReviewStatus,
+) error {
 	q := authorizer.AttributesRecord{User: u}
 	if res != nil {
-		q.ResourceRequest, q.Verb, q.Namespace, q.APIGroup, q.APIVersion, q.Resource, q.Subresource, q.Name = true, res.Verb, res.Namespace, res.Group, res.Version, res.Resource, res.Subresource, res.Name
+		q = authorizer.AttributesRecord{
+			User: u, ResourceRequest: true, Verb: res.Verb, Namespace: res.Namespace, APIGroup: res.Group,
+			APIVersion: res.Version, Resource: res.Resource, Subresource: res.Subresource, Name: res.Name,
+		}
 	} else if non != nil {
 		q.Verb, q.Path = non.Verb, non.Path
 	} else {
@@ -57,49 +65,61 @@ func answer(ctx context.Context, a authorizer.Authorizer, u user.Info, res *auth
 	return nil
 }
 
-func reviews(a authorizer.Authorizer, authn authenticator.Request) (authz, auth map[string]rest.Storage) {
-	self := func(ctx context.Context) user.Info { u, _ := genericrequest.UserFrom(ctx); return u }
-	subject := func(name, uid string, groups []string) user.Info {
-		return &user.DefaultInfo{Name: name, UID: uid, Groups: groups}
+// what somebody may do
+func accessReviews(a authorizer.Authorizer) map[string]rest.Storage {
+	ask := func(ctx context.Context, s authzv1.SubjectAccessReviewSpec, st *authzv1.SubjectAccessReviewStatus) error {
+		subject := &user.DefaultInfo{Name: s.User, UID: s.UID, Groups: s.Groups}
+		return answer(ctx, a, subject, s.ResourceAttributes, s.NonResourceAttributes, st)
 	}
-	authz = map[string]rest.Storage{
-		"subjectaccessreviews": review{&authzv1.SubjectAccessReview{}, false, func(ctx context.Context, o runtime.Object) error {
-			r := o.(*authzv1.SubjectAccessReview)
-			return answer(ctx, a, subject(r.Spec.User, r.Spec.UID, r.Spec.Groups), r.Spec.ResourceAttributes, r.Spec.NonResourceAttributes, &r.Status)
-		}},
-		"localsubjectaccessreviews": review{&authzv1.LocalSubjectAccessReview{}, true, func(ctx context.Context, o runtime.Object) error {
-			r := o.(*authzv1.LocalSubjectAccessReview)
-			return answer(ctx, a, subject(r.Spec.User, r.Spec.UID, r.Spec.Groups), r.Spec.ResourceAttributes, r.Spec.NonResourceAttributes, &r.Status)
-		}},
-		"selfsubjectaccessreviews": review{&authzv1.SelfSubjectAccessReview{}, false, func(ctx context.Context, o runtime.Object) error {
-			r := o.(*authzv1.SelfSubjectAccessReview)
-			return answer(ctx, a, self(ctx), r.Spec.ResourceAttributes, r.Spec.NonResourceAttributes, &r.Status)
-		}},
+	anybody := func(ctx context.Context, o runtime.Object) error {
+		r := o.(*authzv1.SubjectAccessReview)
+		return ask(ctx, r.Spec, &r.Status)
 	}
-	info := func(u user.Info) authnv1.UserInfo {
-		extra := map[string]authnv1.ExtraValue{}
-		for k, v := range u.GetExtra() {
-			extra[k] = v
+	local := func(ctx context.Context, o runtime.Object) error {
+		r := o.(*authzv1.LocalSubjectAccessReview)
+		return ask(ctx, r.Spec, &r.Status)
+	}
+	oneself := func(ctx context.Context, o runtime.Object) error {
+		r := o.(*authzv1.SelfSubjectAccessReview)
+		u, _ := genericrequest.UserFrom(ctx)
+		return answer(ctx, a, u, r.Spec.ResourceAttributes, r.Spec.NonResourceAttributes, &r.Status)
+	}
+	return map[string]rest.Storage{
+		"subjectaccessreviews":      review{&authzv1.SubjectAccessReview{}, false, anybody},
+		"localsubjectaccessreviews": review{&authzv1.LocalSubjectAccessReview{}, true, local},
+		"selfsubjectaccessreviews":  review{&authzv1.SelfSubjectAccessReview{}, false, oneself},
+	}
+}
+
+// who somebody is
+func identityReviews(authn authenticator.Request) map[string]rest.Storage {
+	oneself := func(ctx context.Context, o runtime.Object) error {
+		u, _ := genericrequest.UserFrom(ctx)
+		o.(*authnv1.SelfSubjectReview).Status.UserInfo = userInfo(u)
+		return nil
+	}
+	token := func(ctx context.Context, o runtime.Object) error {
+		r := o.(*authnv1.TokenReview)
+		req := &http.Request{Header: http.Header{"Authorization": {"Bearer " + r.Spec.Token}}}
+		resp, ok, err := authn.AuthenticateRequest(req.WithContext(ctx))
+		r.Status.Authenticated = ok
+		if err != nil {
+			r.Status.Error = err.Error()
+		} else if ok {
+			r.Status.User = userInfo(resp.User)
 		}
-		return authnv1.UserInfo{Username: u.GetName(), UID: u.GetUID(), Groups: u.GetGroups(), Extra: extra}
+		return nil
 	}
-	auth = map[string]rest.Storage{
-		"selfsubjectreviews": review{&authnv1.SelfSubjectReview{}, false, func(ctx context.Context, o runtime.Object) error {
-			o.(*authnv1.SelfSubjectReview).Status.UserInfo = info(self(ctx))
-			return nil
-		}},
-		"tokenreviews": review{&authnv1.TokenReview{}, false, func(ctx context.Context, o runtime.Object) error {
-			r := o.(*authnv1.TokenReview)
-			req := &http.Request{Header: http.Header{"Authorization": {"Bearer " + r.Spec.Token}}}
-			resp, ok, err := authn.AuthenticateRequest(req.WithContext(ctx))
-			r.Status.Authenticated = ok
-			if err != nil {
-				r.Status.Error = err.Error()
-			} else if ok {
-				r.Status.User = info(resp.User)
-			}
-			return nil
-		}},
+	return map[string]rest.Storage{
+		"selfsubjectreviews": review{&authnv1.SelfSubjectReview{}, false, oneself},
+		"tokenreviews":       review{&authnv1.TokenReview{}, false, token},
 	}
-	return authz, auth
+}
+
+func userInfo(u user.Info) authnv1.UserInfo {
+	extra := map[string]authnv1.ExtraValue{}
+	for k, v := range u.GetExtra() {
+		extra[k] = v
+	}
+	return authnv1.UserInfo{Username: u.GetName(), UID: u.GetUID(), Groups: u.GetGroups(), Extra: extra}
 }

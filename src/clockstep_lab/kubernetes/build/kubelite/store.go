@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 
 	certsv1 "k8s.io/api/certificates/v1"
@@ -23,6 +24,12 @@ import (
 	"sigs.k8s.io/structured-merge-diff/v6/fieldpath"
 )
 
+// what `kubectl get all` shows
+var inAll = []string{
+	"pods", "services", "daemonsets", "deployments", "replicasets", "statefulsets", "jobs", "cronjobs",
+	"replicationcontrollers",
+}
+
 // the stored kinds
 type store struct {
 	*registry.Store
@@ -31,7 +38,7 @@ type store struct {
 
 func (s *store) ShortNames() []string { return s.short }
 func (s *store) Categories() []string {
-	if strings.Contains(" pods services daemonsets deployments replicasets statefulsets jobs cronjobs replicationcontrollers ", " "+s.DefaultQualifiedResource.Resource+" ") {
+	if slices.Contains(inAll, s.DefaultQualifiedResource.Resource) {
 		return []string{"all"}
 	}
 	return nil
@@ -47,7 +54,10 @@ func (s *subresource) Destroy()            {}
 func (s *subresource) Get(ctx context.Context, name string, opts *metav1.GetOptions) (runtime.Object, error) {
 	return s.of.Get(ctx, name, opts)
 }
-func (s *subresource) Update(ctx context.Context, name string, info rest.UpdatedObjectInfo, create rest.ValidateObjectFunc, update rest.ValidateObjectUpdateFunc, _ bool, opts *metav1.UpdateOptions) (runtime.Object, bool, error) {
+func (s *subresource) Update(
+	ctx context.Context, name string, info rest.UpdatedObjectInfo, create rest.ValidateObjectFunc,
+	update rest.ValidateObjectUpdateFunc, _ bool, opts *metav1.UpdateOptions,
+) (runtime.Object, bool, error) {
 	return s.of.Update(ctx, name, info, create, update, false, opts)
 }
 func (s *subresource) GetResetFields() map[fieldpath.APIVersion]*fieldpath.Set {
@@ -71,14 +81,17 @@ func attrs(o runtime.Object) (labels.Set, fields.Set, error) {
 
 func newStore(gv schema.GroupVersion, k kindInfo, getter generic.RESTOptionsGetter) *registry.Store {
 	s := strategy{scheme, names.SimpleNameGenerator, k, whole}
+	internal, kind := schema.GroupVersion{
+		Group: gv.Group, Version: runtime.APIVersionInternal,
+	}, reflect.TypeOf(k.obj).Elem().Name()
 	st := &registry.Store{
-		NewFunc:     func() runtime.Object { return reflect.New(reflect.TypeOf(k.obj).Elem()).Interface().(runtime.Object) },
-		NewListFunc: func() runtime.Object { return reflect.New(reflect.TypeOf(k.list).Elem()).Interface().(runtime.Object) },
+		NewFunc:     func() runtime.Object { return sure(scheme.New(internal.WithKind(kind))) },
+		NewListFunc: func() runtime.Object { return sure(scheme.New(internal.WithKind(kind + "List"))) },
 		PredicateFunc: func(l labels.Selector, f fields.Selector) storage.SelectionPredicate {
 			return storage.SelectionPredicate{Label: l, Field: f, GetAttrs: attrs}
 		},
 		DefaultQualifiedResource:  gv.WithResource(k.plural).GroupResource(),
-		SingularQualifiedResource: gv.WithResource(strings.ToLower(reflect.TypeOf(k.obj).Elem().Name())).GroupResource(),
+		SingularQualifiedResource: gv.WithResource(strings.ToLower(kind)).GroupResource(),
 		CreateStrategy:            s, UpdateStrategy: s, DeleteStrategy: s, ResetFieldsStrategy: s,
 		TableConvertor: rest.NewDefaultTableConvertor(gv.WithResource(k.plural).GroupResource()),
 	}
@@ -97,8 +110,11 @@ func newStore(gv schema.GroupVersion, k kindInfo, getter generic.RESTOptionsGett
 func selectable(o runtime.Object) fields.Set {
 	switch o := o.(type) {
 	case *corev1.Pod:
-		return fields.Set{"spec.nodeName": o.Spec.NodeName, "status.phase": string(o.Status.Phase), "spec.restartPolicy": string(o.Spec.RestartPolicy),
-			"spec.schedulerName": o.Spec.SchedulerName, "spec.serviceAccountName": o.Spec.ServiceAccountName, "status.podIP": o.Status.PodIP}
+		return fields.Set{
+			"spec.nodeName": o.Spec.NodeName, "spec.restartPolicy": string(o.Spec.RestartPolicy),
+			"spec.schedulerName": o.Spec.SchedulerName, "spec.serviceAccountName": o.Spec.ServiceAccountName,
+			"status.phase": string(o.Status.Phase), "status.podIP": o.Status.PodIP,
+		}
 	case *corev1.Node:
 		return fields.Set{"spec.unschedulable": fmt.Sprint(o.Spec.Unschedulable)}
 	case *corev1.Namespace:
@@ -107,8 +123,11 @@ func selectable(o runtime.Object) fields.Set {
 		return fields.Set{"type": string(o.Type)}
 	case *corev1.Event:
 		i := o.InvolvedObject
-		return fields.Set{"involvedObject.kind": i.Kind, "involvedObject.namespace": i.Namespace, "involvedObject.name": i.Name, "involvedObject.uid": string(i.UID),
-			"involvedObject.apiVersion": i.APIVersion, "reason": o.Reason, "type": o.Type, "source": o.Source.Component, "reportingComponent": o.ReportingController}
+		return fields.Set{
+			"involvedObject.kind": i.Kind, "involvedObject.namespace": i.Namespace, "involvedObject.name": i.Name,
+			"involvedObject.uid": string(i.UID), "involvedObject.apiVersion": i.APIVersion, "reason": o.Reason,
+			"type": o.Type, "source": o.Source.Component, "reportingComponent": o.ReportingController,
+		}
 	case *certsv1.CertificateSigningRequest:
 		return fields.Set{"spec.signerName": o.Spec.SignerName}
 	}

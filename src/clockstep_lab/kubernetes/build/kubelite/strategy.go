@@ -82,7 +82,8 @@ func (s strategy) PrepareForCreate(ctx context.Context, o runtime.Object) {
 		o.Status.Phase = corev1.PodPending
 	case *certsv1.CertificateSigningRequest:
 		if u, ok := genericrequest.UserFrom(ctx); ok {
-			o.Spec.Username, o.Spec.UID, o.Spec.Groups, o.Spec.Extra = u.GetName(), u.GetUID(), u.GetGroups(), map[string]certsv1.ExtraValue{}
+			o.Spec.Username, o.Spec.UID, o.Spec.Groups = u.GetName(), u.GetUID(), u.GetGroups()
+			o.Spec.Extra = map[string]certsv1.ExtraValue{}
 			for k, v := range u.GetExtra() {
 				o.Spec.Extra[k] = v
 			}
@@ -103,7 +104,9 @@ func (s strategy) PrepareForUpdate(ctx context.Context, o, old runtime.Object) {
 		}
 		if s.has(hasGeneration) {
 			n := sure(meta.Accessor(old)).GetGeneration()
-			if spec := member(o, "Spec"); spec.IsValid() && !equality.Semantic.DeepEqual(spec.Interface(), member(old, "Spec").Interface()) {
+			if spec := member(o, "Spec"); spec.IsValid() && !equality.Semantic.DeepEqual(
+				spec.Interface(), member(old, "Spec").Interface(),
+			) {
 				n++
 			}
 			sure(meta.Accessor(o)).SetGeneration(n)

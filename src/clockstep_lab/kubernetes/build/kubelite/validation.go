@@ -56,14 +56,13 @@ func (s strategy) Validate(ctx context.Context, o runtime.Object) field.ErrorLis
 				errs = append(errs, field.TooLong(field.NewPath(name), value, limit))
 			}
 		}
-		if o.EventTime.IsZero() {
-			if about != ns && !(about == "" && ns == metav1.NamespaceDefault) {
-				errs = append(errs, field.Invalid(field.NewPath("involvedObject", "namespace"), about, "does not match event.namespace"))
-			}
-		} else {
-			if about != ns && !(about == "" && (ns == metav1.NamespaceDefault || ns == metav1.NamespaceSystem)) {
-				errs = append(errs, field.Invalid(field.NewPath("involvedObject", "namespace"), about, "does not match event.namespace"))
-			}
+		newer := !o.EventTime.IsZero() // that is one of events.k8s.io
+		home := ns == metav1.NamespaceDefault || (newer && ns == metav1.NamespaceSystem)
+		if about != ns && !(about == "" && home) {
+			at := field.NewPath("involvedObject", "namespace")
+			errs = append(errs, field.Invalid(at, about, "does not match event.namespace"))
+		}
+		if newer {
 			need("reportingController", o.ReportingController, 128)
 			need("reportingInstance", o.ReportingInstance, 128)
 			need("action", o.Action, 128)
@@ -86,13 +85,27 @@ func (s strategy) Validate(ctx context.Context, o runtime.Object) field.ErrorLis
 			errs = append(errs, field.Invalid(spec.Child("request"), "", err.Error()))
 		}
 		if !strings.Contains(o.Spec.SignerName, "/") {
-			errs = append(errs, field.Invalid(spec.Child("signerName"), o.Spec.SignerName, "must be a fully qualified domain and path of the form 'example.com/signer-name'"))
+			errs = append(
+				errs,
+				field.Invalid(
+					spec.Child("signerName"),
+					o.Spec.SignerName,
+					"must be a fully qualified domain and path of the form 'example.com/signer-name'",
+				),
+			)
 		}
 		if len(o.Spec.Usages) == 0 {
 			errs = append(errs, field.Required(spec.Child("usages"), "usages must not be empty"))
 		}
 		if e := o.Spec.ExpirationSeconds; e != nil && *e < 600 {
-			errs = append(errs, field.Invalid(spec.Child("expirationSeconds"), *e, "may not specify a duration less than 600 seconds (10 minutes)"))
+			errs = append(
+				errs,
+				field.Invalid(
+					spec.Child("expirationSeconds"),
+					*e,
+					"may not specify a duration less than 600 seconds (10 minutes)",
+				),
+			)
 		}
 	case *admregv1.ValidatingAdmissionPolicy:
 		errs = append(errs, validatePolicy(o)...)
@@ -112,7 +125,9 @@ func (s strategy) Validate(ctx context.Context, o runtime.Object) field.ErrorLis
 func validatePolicy(p *admregv1.ValidatingAdmissionPolicy) field.ErrorList {
 	var errs field.ErrorList
 	spec := field.NewPath("spec")
-	compiler, err := celplugin.NewCompositedCompiler(environment.MustBaseEnvSet(environment.DefaultCompatibilityVersion()))
+	compiler, err := celplugin.NewCompositedCompiler(
+		environment.MustBaseEnvSet(environment.DefaultCompatibilityVersion()),
+	)
 	if err != nil {
 		return field.ErrorList{field.InternalError(spec, err)}
 	}
@@ -123,20 +138,40 @@ func validatePolicy(p *admregv1.ValidatingAdmissionPolicy) field.ErrorList {
 		}
 	}
 	for i, v := range p.Spec.Variables {
-		report(spec.Child("variables").Index(i).Child("expression"), compiler.CompileAndStoreVariable(&validating.Variable{Name: v.Name, Expression: v.Expression}, decl, environment.NewExpressions))
+		report(
+			spec.Child("variables").Index(i).Child("expression"),
+			compiler.CompileAndStoreVariable(
+				&validating.Variable{Name: v.Name, Expression: v.Expression}, decl, environment.NewExpressions,
+			),
+		)
 	}
 	for i, v := range p.Spec.MatchConditions {
-		report(spec.Child("matchConditions").Index(i).Child("expression"), compiler.CompileCELExpression((*matchconditions.MatchCondition)(&v), decl, environment.NewExpressions))
+		report(
+			spec.Child("matchConditions").Index(i).Child("expression"),
+			compiler.CompileCELExpression((*matchconditions.MatchCondition)(&v), decl, environment.NewExpressions),
+		)
 	}
 	for i, v := range p.Spec.Validations {
-		report(spec.Child("validations").Index(i).Child("expression"), compiler.CompileCELExpression(&validating.ValidationCondition{Expression: v.Expression}, decl, environment.NewExpressions))
+		report(
+			spec.Child("validations").Index(i).Child("expression"),
+			compiler.CompileCELExpression(
+				&validating.ValidationCondition{Expression: v.Expression}, decl, environment.NewExpressions,
+			),
+		)
 		if v.MessageExpression != "" {
 			report(spec.Child("validations").Index(i).Child("messageExpression"),
-				compiler.CompileCELExpression(&validating.MessageExpressionCondition{MessageExpression: v.MessageExpression}, celplugin.OptionalVariableDeclarations{HasParams: decl.HasParams}, environment.NewExpressions))
+				compiler.CompileCELExpression(
+					&validating.MessageExpressionCondition{MessageExpression: v.MessageExpression},
+					celplugin.OptionalVariableDeclarations{HasParams: decl.HasParams},
+					environment.NewExpressions,
+				))
 		}
 	}
 	if len(p.Spec.Validations) == 0 && len(p.Spec.AuditAnnotations) == 0 {
-		errs = append(errs, field.Required(spec.Child("validations"), "validations or auditAnnotations must contain at least one item"))
+		errs = append(
+			errs,
+			field.Required(spec.Child("validations"), "validations or auditAnnotations must contain at least one item"),
+		)
 	}
 	if p.Spec.MatchConstraints == nil || len(p.Spec.MatchConstraints.ResourceRules) == 0 {
 		errs = append(errs, field.Required(spec.Child("matchConstraints", "resourceRules"), ""))
@@ -145,7 +180,9 @@ func validatePolicy(p *admregv1.ValidatingAdmissionPolicy) field.ErrorList {
 }
 
 func (s strategy) ValidateUpdate(ctx context.Context, o, old runtime.Object) field.ErrorList {
-	errs := apivalidation.ValidateObjectMetaAccessorUpdate(sure(meta.Accessor(o)), sure(meta.Accessor(old)), field.NewPath("metadata"))
+	errs := apivalidation.ValidateObjectMetaAccessorUpdate(
+		sure(meta.Accessor(o)), sure(meta.Accessor(old)), field.NewPath("metadata"),
+	)
 	if s.part != whole {
 		return errs
 	}
@@ -153,16 +190,25 @@ func (s strategy) ValidateUpdate(ctx context.Context, o, old runtime.Object) fie
 	switch o := o.(type) {
 	case *corev1.Pod: // of a pod's spec only images, the deadline, tolerations and scheduling gates may change
 		was := old.(*corev1.Pod).DeepCopy().Spec
-		for _, pair := range [][2][]corev1.Container{{was.Containers, o.Spec.Containers}, {was.InitContainers, o.Spec.InitContainers}} {
+		for _, pair := range [][2][]corev1.Container{
+			{was.Containers, o.Spec.Containers}, {was.InitContainers, o.Spec.InitContainers},
+		} {
 			for i := range pair[0] {
 				if i < len(pair[1]) {
 					pair[0][i].Image = pair[1][i].Image
 				}
 			}
 		}
-		was.ActiveDeadlineSeconds, was.Tolerations, was.SchedulingGates = o.Spec.ActiveDeadlineSeconds, o.Spec.Tolerations, o.Spec.SchedulingGates
+		was.ActiveDeadlineSeconds = o.Spec.ActiveDeadlineSeconds
+		was.Tolerations, was.SchedulingGates = o.Spec.Tolerations, o.Spec.SchedulingGates
 		if !equality.Semantic.DeepEqual(was, o.Spec) {
-			errs = append(errs, field.Forbidden(field.NewPath("spec"), "of a pod only images, activeDeadlineSeconds, tolerations and schedulingGates may be changed"))
+			errs = append(
+				errs,
+				field.Forbidden(
+					field.NewPath("spec"),
+					"of a pod only images, activeDeadlineSeconds, tolerations and schedulingGates may be changed",
+				),
+			)
 		}
 	case *rbacv1.ClusterRoleBinding:
 		if o.RoleRef != old.(*rbacv1.ClusterRoleBinding).RoleRef {

@@ -1,0 +1,135 @@
+"""`clockstep aftermath`."""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from clockstep.cli.options import examples, limited, nodes, shared, ways, yes
+from clockstep.core.aftermath.every import CHECKS, REMEDIES
+from clockstep.errors import HypervisorError, UsageError
+
+if TYPE_CHECKING:
+    from clockstep.core.selection import Wanted
+    from clockstep.flows.aftermath import Scene
+    from clockstep.model import AftermathReport, KubeAccess, Repair
+    from clockstep.ports import Tell
+
+EXAMPLES = examples("aftermath", "aftermath --only CS-SERVING --repair", "aftermath --no-wait -o json")
+CODES = [check.code for check in CHECKS]
+
+
+@click.command("aftermath", epilog=EXAMPLES)
+@nodes
+@click.option("--only", multiple=True, type=click.Choice(CODES), metavar="CODE", help="Look for this (repeatable).")
+@click.option(
+    "--except", "without", multiple=True, type=click.Choice(CODES), metavar="CODE", help="Skip this (repeatable)."
+)
+@click.option("--wait/--no-wait", default=True, help="Wait for what may heal by itself, up to 2 min.  [default: wait]")
+@click.option("--repair", is_flag=True, help="Carry out the cures, after they have been shown and confirmed.")
+@yes
+@limited("30s")
+@ways
+@shared
+@click.pass_context
+def command(
+    context: click.Context,
+    /,
+    names: tuple[str, ...],
+    *,
+    everything: bool,
+    only: tuple[str, ...],
+    without: tuple[str, ...],
+    wait: bool,
+    repair: bool,
+    **options: Any,
+) -> int:
+    """Find what a wrong time has broken in a Kubernetes cluster: certificates, tokens, leases, stuck pods.
+
+    Waits for what heals by itself. Nodes are also looked into, if their machines can be reached. Without --repair
+    nothing is changed.
+    """
+    from clockstep.cli.exits import of_aftermath
+    from clockstep.cli.session import printed, progress
+    from clockstep.core.aftermath.checking import at_once, chosen
+    from clockstep.flows.aftermath import aftermath, planned
+    from clockstep.flows.aftermath import repair as repaired
+    from clockstep.render.aftermath import aftermath_page
+
+    checks = chosen(CHECKS if wait else at_once(CHECKS), only, without)
+    if not checks:
+        raise UsageError("--only and --except leave no check", "leave one of them out")
+    with progress(context) as story, _scene(context, names, everything, story.tell) as scene:
+        report, seen = aftermath(scene, checks)
+    if repair and any(check.broken for check in report.checks):
+        plan = planned(report, REMEDIES, seen)
+        _confirm(context, plan, yes=options["yes"])
+        with progress(context) as story, _scene(context, names, everything, story.tell) as scene:
+            report = repaired(scene, checks, REMEDIES, plan.repairs)
+    printed(context, report, aftermath_page)
+    return of_aftermath(report)
+
+
+def _confirm(context: click.Context, plan: "AftermathReport", *, yes: bool) -> None:
+    """Show what would be done, and ask."""
+    from clockstep.cli.context import as_json
+    from clockstep.cli.options import confirmed
+    from clockstep.cli.session import shown
+    from clockstep.render.aftermath import repairs_page
+
+    acts = [one.act for one in plan.repairs if one.act]
+    if not as_json(context):
+        shown(context, repairs_page(plan))
+    if acts:
+        confirmed(f"carry out {len(acts)} cures", yes=yes)
+
+
+@contextmanager
+def _scene(context: click.Context, names: Sequence[str], everything: bool, tell: "Tell") -> "Iterator[Scene]":
+    """Give whom to ask: the cluster, and the nodes if they can be reached."""
+    from clockstep.cli.session import asked, history
+    from clockstep.flows.aftermath import Scene
+    from clockstep.host.clock import SystemClock
+    from clockstep.host.reference import HostReference
+    from clockstep.kubernetes.aftermath import AftermathApi
+
+    wanted = asked(context, names, everything=everything)
+    cluster = AftermathApi(_access(context, wanted), os.environ)
+
+    def kept(repair: "Repair") -> None:
+        if trouble := history().add_repair(repair):
+            tell("", trouble)
+
+    with _inside(context, wanted, tell) as inside:
+        yield Scene(cluster, inside, HostReference(), SystemClock(), tell, kept)
+
+
+def _access(context: click.Context, wanted: "Wanted") -> "KubeAccess":
+    """Return which cluster is meant: of the options, the configuration, KUBECONFIG or ~/.kube/config."""
+    from clockstep.cli.cluster import access_of
+    from clockstep.model import KubeAccess
+
+    if context.params["kubernetes"] is False:
+        raise UsageError("--no-kubernetes leaves no cluster to look at", "leave it out")
+    return access_of(context.params, wanted) or KubeAccess()
+
+
+@contextmanager
+def _inside(context: click.Context, wanted: "Wanted", tell: "Tell") -> "Iterator[Callable[..., Any]]":
+    """Give how to look from the nodes; unless nodes were named, it is no failure that there are none."""
+    from clockstep.cli.session import opened, selected
+    from clockstep.flows.damaged_nodes import inside, unseen
+    from clockstep.flows.step import nodes as ways_to
+
+    try:
+        world = opened(context, wanted, tell)
+        guests = selected(world, wanted, changing=False)
+    except (HypervisorError, UsageError) as error:
+        if wanted.chosen or wanted.cluster or wanted.project:
+            raise
+        yield unseen(error.message)
+        return
+    with ways_to(world, guests) as node:
+        yield inside(world, guests, node, context.params["deadline"])

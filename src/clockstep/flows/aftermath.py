@@ -1,0 +1,175 @@
+"""What a wrong time has broken in a cluster: looked at, waited for, and cured one after the other.
+
+Nothing is kept here of what was done: it is in the cluster, on the objects themselves. So a run that was killed is gone
+on with by the next one.
+"""
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from clockstep.core.aftermath.checking import Check, Remedy, inputs, look
+from clockstep.core.aftermath.planning import one_repair, plan
+from clockstep.errors import KubernetesError
+from clockstep.model import Act, AftermathReport, Broken, Healed, Input, Looked, Repair, Seen, Unread
+from clockstep.ports import Clock, Healing, Reference, Tell
+from clockstep.units import SECOND_NS, show_duration
+
+AGAIN_NS = 3 * SECOND_NS
+PROOF_NS = 180 * SECOND_NS
+"""How long a cure may take until a look no longer finds what it was for."""
+Checks = Sequence[Check[Seen]]
+Inside = Callable[[Collection[Input], Seen], Seen]
+"""Adds what is seen from the nodes, of these inputs, or why that is missing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """Whom to ask: the cluster, its nodes from `inside`, the reference; and whom to tell.
+
+    `kept` gets each act as it is done, and what came of it, for the history. `again_ns` is how long after a look
+    there is another one, while something may heal.
+    """
+
+    cluster: Healing
+    inside: Inside
+    reference: Reference
+    clock: Clock
+    tell: Tell
+    kept: Callable[[Repair], None] = lambda _repair: None
+    again_ns: int = AGAIN_NS
+
+    @property
+    def now_ns(self) -> int:
+        """The reference's time, in nanoseconds since 1970."""
+        return self.reference.now().at_ns
+
+
+def gathered(scene: Scene, wanted: Collection[Input], before: Seen | None = None) -> Seen:
+    """Return what is there now, with what was seen before of all that is not wanted. Raises KubernetesError."""
+    fields, unread = scene.cluster.gather(wanted)
+    before = before or Seen(0)
+    kept = {one: why for one, why in before.unread.items() if one not in wanted}
+    changes: dict[str, Any] = {**fields, "now_ns": scene.now_ns, "unread": {**kept, **unread}}
+    seen = replace(before, **changes)
+    if Input.PROBES in wanted:
+        seen = _probed(scene, seen)
+    return scene.inside(wanted, seen)
+
+
+def _probed(scene: Scene, seen: Seen) -> Seen:
+    """Add what comes of calling webhooks; if none could be called, why not."""
+    if why := seen.unread.get(Input.WEBHOOKS):
+        return replace(seen, unread={**seen.unread, Input.PROBES: why})
+    probes = scene.cluster.probe(seen.webhooks)
+    if probes and all(one.skipped for one in probes):
+        why = Unread(f"no webhook could be called by a dry run: {probes[0].name}: {probes[0].skipped}")
+        return replace(seen, probes=probes, unread={**seen.unread, Input.PROBES: why})
+    return replace(seen, probes=probes)
+
+
+def aftermath(scene: Scene, checks: Checks) -> tuple[AftermathReport, Seen]:
+    """Look, and again while what was found may heal by itself. Raises KubernetesError."""
+    seen = gathered(scene, inputs(checks))
+    looked = look(checks, seen)
+    since_ns: dict[str, int] = {}
+    while waiting := _waiting(scene, checks, looked, since_ns):
+        scene.clock.sleep_ns(scene.again_ns)
+        seen = gathered(scene, inputs(waiting), seen)
+        looked = look(checks, seen)
+    now_ns = scene.clock.monotonic_ns()
+    waited = tuple(replace(one, waited_ns=now_ns - since_ns.get(one.code, now_ns)) for one in looked)
+    return AftermathReport(seen.now_ns, waited), seen
+
+
+def _waiting(scene: Scene, checks: Checks, looked: Sequence[Looked], since_ns: dict[str, int]) -> list[Check[Seen]]:
+    """Return the checks whose findings may still heal, and tell of each."""
+    now_ns, waiting = scene.clock.monotonic_ns(), []
+    for check, found in zip(checks, looked, strict=True):
+        if not found.broken or not check.patience_ns:
+            continue
+        left_ns = since_ns.setdefault(check.code, now_ns) + check.patience_ns - now_ns
+        hopeless = all(one.heals_ns is not None and one.heals_ns - scene.now_ns > left_ns for one in found.broken)
+        if left_ns > 0 and not hopeless:
+            text = (
+                f"{found.broken[0].on}: {found.broken[0].text}; it may heal within {show_duration(check.patience_ns)}"
+            )
+            scene.tell(check.code, text)
+            waiting.append(check)
+    return waiting
+
+
+def planned(report: AftermathReport, remedies: Sequence[Remedy[Seen]], seen: Seen) -> AftermathReport:
+    """Return a report with what would be done about each finding."""
+    return replace(report, repairs=plan(report.checks, remedies, seen))
+
+
+def repair(scene: Scene, checks: Checks, remedies: Sequence[Remedy[Seen]], plans: Sequence[Repair]) -> AftermathReport:
+    """Carry out what was planned, one after the other, and look at all again."""
+    done = tuple(_repaired(scene, checks, remedies, one) if one.act else one for one in plans)
+    try:
+        seen = gathered(scene, inputs(checks))
+    except KubernetesError as error:  # what was done is reported all the same
+        unread = {one: Unread(error.message) for one in Input}
+        seen = Seen(scene.now_ns, unread)
+    return AftermathReport(seen.now_ns, look(checks, seen), done)
+
+
+def _repaired(scene: Scene, checks: Checks, remedies: Sequence[Remedy[Seen]], plan: Repair) -> Repair:
+    """Cure one finding, if it is there still and may be cured still."""
+    check = next(one for one in checks if one.code == plan.broken.code)
+    try:
+        seen = gathered(scene, inputs([check]))
+        broken = _found(check, plan.broken, seen)
+        if broken is None:
+            return replace(plan, act=None, outcome=Healed.HEALED, proven_ns=seen.now_ns, why="it has healed by itself")
+        now = one_repair(broken, remedies, seen)
+        gaps = look([check], seen)[0].why
+        return _done(scene, check, now, now.act, gaps) if now.act else now
+    except KubernetesError as error:
+        return replace(plan, outcome=Healed.NOT_HEALED, why=error.message)
+
+
+def _done(scene: Scene, check: Check[Seen], now: Repair, act: Act, gaps: str) -> Repair:
+    """Do it, and wait for the proof; `gaps` is what could not be looked at before either."""
+    at_ns = scene.now_ns
+    scene.tell(check.code, f"{act.deed.value} {act.on}{': begun already' if act.begun else ''}")
+    why = "" if act.begun else scene.cluster.perform(act, at_ns)
+    if why:
+        return replace(now, outcome=Healed.SKIPPED, why=why)
+    if not act.begun:
+        scene.kept(replace(now, outcome=Healed.NOT_HEALED, at_ns=at_ns, why="it was begun"))
+        _note(scene, act, f"{act.deed.value} because of {now.broken.code}: {now.broken.text}", at_ns)
+    proven = _proven(scene, check, replace(now, at_ns=at_ns), gaps)
+    scene.kept(proven)
+    return proven
+
+
+def _note(scene: Scene, act: Act, text: str, at_ns: int) -> None:
+    try:
+        scene.cluster.note(act, text, at_ns)
+    except KubernetesError as error:
+        scene.tell(act.code, f"no Event was recorded: {error.message}")
+
+
+def _proven(scene: Scene, check: Check[Seen], repair: Repair, gaps: str) -> Repair:
+    """Look until what was found is found no more."""
+    until_ns = scene.clock.monotonic_ns() + max(PROOF_NS, check.patience_ns)
+    while scene.clock.monotonic_ns() < until_ns:
+        scene.clock.sleep_ns(scene.again_ns)
+        try:
+            seen = gathered(scene, inputs([check]))
+        except KubernetesError:
+            continue  # it may be away for a moment because of the cure
+        looked = look([check], seen)[0]
+        if looked.why in {"", gaps} and _among(repair.broken, looked.broken) is None:
+            return replace(repair, outcome=Healed.HEALED, proven_ns=seen.now_ns)
+    return replace(repair, outcome=Healed.NOT_HEALED, why=f"it is found still after {show_duration(PROOF_NS)}")
+
+
+def _found(check: Check[Seen], broken: Broken, seen: Seen) -> Broken | None:
+    return _among(broken, look([check], seen)[0].broken)
+
+
+def _among(broken: Broken, found: Sequence[Broken]) -> Broken | None:
+    return next((one for one in found if one.key == broken.key), None)
