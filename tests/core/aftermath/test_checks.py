@@ -295,3 +295,19 @@ def test_a_check_does_not_look_while_one_before_it_finds_something() -> None:
 def test_every_check_has_its_section_and_there_is_no_other() -> None:
     page = (Path(__file__).parents[3] / "docs/aftermath.md").read_text()
     assert re.findall(r"^## (CS-[A-Z-]+)$", page, re.MULTILINE) == [check.code for check in CHECKS]
+
+
+@pytest.mark.parametrize("code", ["CS-SERVING", "CS-SECRET", "CS-CA"])
+def test_what_is_said_of_apiservices_is_said_only_if_they_were_read(code: str) -> None:
+    forbidden = seen(unread={Input.APISERVICES: Unread("forbidden to list apiservices")})
+    (one,) = look([BY_CODE[code]], forbidden)
+    assert (one.state, one.why) == (State.NOT_LOOKED, "forbidden to list apiservices")
+
+
+def test_an_apiservice_that_is_away_and_was_not_dialled_is_a_gap() -> None:
+    other = KubeRef("Service", "metrics", "monitoring")
+    away = Endpoint(API.ref, API.name, other, available=False)
+    (one,) = look([BY_CODE["CS-SERVING"]], seen(apiservices=(away,)))
+    assert (one.state, one.why) == (State.NOT_LOOKED, f"{API.name}: neither dialled from a node nor called")
+    (one,) = look([BY_CODE["CS-SERVING"]], seen(apiservices=(API,)))
+    assert one.state is State.CLEAN
