@@ -120,15 +120,17 @@ def _repaired(scene: Scene, checks: Checks, remedies: Sequence[Remedy[Seen]], pl
     check = next(one for one in checks if one.code == plan.broken.code)
     try:
         seen = gathered(scene, inputs([check]))
-        broken = _found(check, plan.broken, seen)
+        looked = look([check], seen)[0]
+        broken = _among(plan.broken, looked.broken)
+        if broken is None and looked.why:
+            return replace(plan, act=None, outcome=Healed.SKIPPED, why=f"could not look again: {looked.why}")
         if broken is None:
             return replace(plan, act=None, outcome=Healed.HEALED, proven_ns=seen.now_ns, why="it has healed by itself")
         now = one_repair(broken, remedies, seen)
         if now.act and not _is_shown(plan.act, now.act):
             why = "what it would be done to has changed since it was shown: run it again"
             return replace(now, act=None, outcome=Healed.SKIPPED, why=why)
-        gaps = look([check], seen)[0].why
-        return _done(scene, check, now, now.act, gaps) if now.act else now
+        return _done(scene, check, now, now.act, looked.why) if now.act else now
     except ClockstepError as error:
         return replace(plan, outcome=Healed.NOT_HEALED, why=error.message)
 
@@ -175,10 +177,6 @@ def _proven(scene: Scene, check: Check[Seen], repair: Repair, gaps: str) -> Repa
         if looked.why in {"", gaps} and _among(repair.broken, looked.broken) is None:
             return replace(repair, outcome=Healed.HEALED, proven_ns=seen.now_ns)
     return replace(repair, outcome=Healed.NOT_HEALED, why=f"it is found still after {show_duration(PROOF_NS)}")
-
-
-def _found(check: Check[Seen], broken: Broken, seen: Seen) -> Broken | None:
-    return _among(broken, look([check], seen)[0].broken)
 
 
 def _among(broken: Broken, found: Sequence[Broken]) -> Broken | None:

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from clockstep.core.aftermath.checking import look
+from clockstep.core.aftermath.checking import inputs, look
 from clockstep.core.aftermath.every import CHECKS, REMEDIES
 from clockstep.model import (
     Ceph,
@@ -311,3 +311,14 @@ def test_an_apiservice_that_is_away_and_was_not_dialled_is_a_gap() -> None:
     assert (one.state, one.why) == (State.NOT_LOOKED, f"{API.name}: neither dialled from a node nor called")
     (one,) = look([BY_CODE["CS-SERVING"]], seen(apiservices=(API,)))
     assert one.state is State.CLEAN
+
+
+def test_what_is_dialled_from_a_node_is_known_by_webhooks_apiservices_and_nodes() -> None:
+    assert {Input.WEBHOOKS, Input.APISERVICES, Input.NODES} <= inputs([BY_CODE["CS-STALE"]])
+    for code in ("CS-SERVING", "CS-KUBELET", "CS-CONTROL-PLANE", "CS-TOKEN"):
+        assert Input.NODES in inputs([BY_CODE[code]])
+
+
+def test_a_service_that_showed_nothing_may_show_an_older_certificate() -> None:
+    (one,) = look([BY_CODE["CS-STALE"]], seen(served=(Served(SERVICE, 443, trouble="192.0.2.7:443 is silent"),)))
+    assert (one.state, one.why) == (State.NOT_LOOKED, "cert-manager/service/webhook: 192.0.2.7:443 is silent")

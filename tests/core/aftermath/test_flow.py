@@ -184,3 +184,11 @@ def test_what_was_done_is_reported_also_if_the_hypervisor_answers_no_more() -> N
     report = repair(replace(there, inside=gone), STUCK, REMEDIES, plan(look(STUCK, stuck("a")), REMEDIES, stuck("a")))
     assert (report.repairs[0].outcome, len(cluster.acts)) == (Healed.NOT_HEALED, 1)
     assert (report.checks[0].state, report.checks[0].why) == (State.NOT_LOOKED, "libvirt is away")
+
+
+def test_what_is_not_found_by_a_look_that_could_not_see_it_has_not_healed() -> None:
+    blind = seen(unread={Input.PODS: Unread("forbidden")}, pods=())
+    cluster = Changing([stuck("a"), blind])
+    cluster.gathered = 1
+    report = repaired(cluster)
+    assert (report.repairs[0].outcome, report.repairs[0].why) == (Healed.SKIPPED, "could not look again: forbidden")
