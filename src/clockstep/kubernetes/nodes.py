@@ -44,7 +44,7 @@ def read_node(found: Mapping[str, Any], leases: Mapping[str, Lease] = NONE, leas
 
 def read_version(found: Mapping[str, Any]) -> str:
     """Return which version of itself an object is; a change that names it is refused once there is a newer one."""
-    return _text(_mapping(found.get("metadata")).get("resourceVersion"), LONGEST)
+    return text(mapping(found.get("metadata")).get("resourceVersion"), LONGEST)
 
 
 def read_condition(node: Mapping[str, Any], kind: str) -> KubeCondition | None:
