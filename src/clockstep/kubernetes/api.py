@@ -160,10 +160,6 @@ def client_needed() -> Iterator[None]:
         raise KubernetesError(f"no client for Kubernetes: {error}", INSTALL, lasting=True) from error
 
 
-def _read_leases(requests: "Requests") -> dict[str, Lease]:
-    return dict(map(read_lease, requests.leases()))
-
-
 def _change_node(name: str, change: Mapping[str, Any], requests: "Requests") -> None:
     requests.change_node(name, change)
 
