@@ -162,7 +162,9 @@ def test_a_configuration_that_takes_its_time_holds_up_no_clock(tmp_path: Path) -
             if episode.node == "web" and episode.actions:
                 answered.set()
 
-    watcher = Watcher(world, Orders(lambda _guest: True, Policy()), [Corrected()], FileSightings(tmp_path), load, manager)
+    watcher = Watcher(
+        world, Orders(lambda _guest: True, Policy()), [Corrected()], FileSightings(tmp_path), load, manager
+    )
     watcher.run(SECOND, UntilTold(manager, "configuration reloaded"))
     assert watcher.orders is second
 
