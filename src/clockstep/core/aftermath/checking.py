@@ -11,6 +11,7 @@ from typing import Generic, TypeVar
 from clockstep.model import Act, Broken, Input, Looked, Seen, State, Unread
 
 F = TypeVar("F")
+FROM_NODES = {Input.SERVED, Input.FILES, Input.TOKENS}
 MOST_GAPS = 3
 """How many gaps are named."""
 
@@ -36,8 +37,9 @@ class Check(Generic[F]):
 
     @property
     def inputs(self) -> tuple[Input, ...]:
-        """All that is gathered for it."""
-        return (*self.needs, *self.any_of)
+        """All that is gathered for it; what is seen from nodes takes knowing which machine is which Node."""
+        named = (*self.needs, *self.any_of)
+        return (*named, Input.NODES) if FROM_NODES & set(named) else named
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,8 @@ from clockstep.units import MINUTE_NS, SECOND_NS, show_duration, show_moment
 
 RESTARTED = ("Deployment", "StatefulSet", "DaemonSet")
 """What kubectl rollout restart knows."""
+REMADE = (*RESTARTED, "ReplicaSet", "ReplicationController")
+"""Whose pods are made again for certain. An evicted pod may fail a Job, and is a machine that dies in KubeVirt."""
 SYSTEM = "kube-system"
 LATELY_NS = 10 * MINUTE_NS
 """A restart that is older than that is not taken for a try to cure what began nobody knows when."""
@@ -84,19 +86,20 @@ def _once(workload: KubeWorkload, broken: Broken, now_ns: int) -> Act | str:
     return replace(act, begun=True)
 
 
-def renew(broken: Broken, pod: KubePod | None, now_ns: int, waits_ns: int) -> Act | str:
-    """Return the eviction of a pod whose node keeps one, unless it was made again lately.
+def renew(seen: Seen, broken: Broken, pod: KubePod | None, waits_ns: int) -> Act | str:
+    """Return the eviction of a pod whose node keeps one, unless it was made again lately, or since the damage was seen.
 
     `waits_ns` is how long it takes until one sees whether a new pod has helped.
     """
-    if pod is None or pod.created_ns is None or now_ns - pod.created_ns > LATELY_NS:
-        return evict(broken, pod)
-    if now_ns - pod.created_ns > waits_ns:
+    since_ns = min(seen.now_ns - LATELY_NS, broken.since_ns or seen.now_ns)
+    if pod is None or pod.created_ns is None or pod.created_ns < since_ns:
+        return evict(seen, broken, pod)
+    if seen.now_ns - pod.created_ns > waits_ns:
         return f"it was made again at {show_moment(pod.created_ns)}, which did not help"
     return Act(Deed.EVICT, pod.ref, broken.code, pod.uid, begun=True)
 
 
-def evict(broken: Broken, pod: KubePod | None) -> Act | str:
+def evict(seen: Seen, broken: Broken, pod: KubePod | None) -> Act | str:
     """Return the eviction of a pod that is made again, or why there is none."""
     if pod is None:
         return "the pod is not known"
@@ -104,6 +107,10 @@ def evict(broken: Broken, pod: KubePod | None) -> Act | str:
         return "it is a static pod: its node's kubelet alone restarts it"
     if pod.owner is None:
         return "nobody would make this pod again"
+    if pod.owner.kind not in REMADE:
+        return f"{pod.owner} may not make this pod again"
+    if (workload := workload_of(seen, pod)) and workload.paused:
+        return f"{workload.ref} is paused"
     return Act(Deed.EVICT, pod.ref, broken.code, pod.uid, pod.deleting)
 
 

@@ -37,5 +37,5 @@ CHECK = Check(
     CODE,
     "TLS Secrets of webhooks and APIServices",
     find,
-    (Input.SECRETS, Input.PODS, Input.SERVICES, Input.WEBHOOKS),
+    (Input.SECRETS, Input.PODS, Input.SERVICES, Input.WEBHOOKS, Input.APISERVICES),
 )
