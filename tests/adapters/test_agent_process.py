@@ -10,13 +10,15 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from clockstep.agent import listener as listening
 from clockstep.agent.explain import may_step
 from clockstep.agent.lines import json_line, text_line
 from clockstep.agent.listener import Listener, parse_address
@@ -152,6 +154,44 @@ def test_whoever_connects_and_says_nothing_holds_up_nobody() -> None:
     host, port = parse_address(address)
     with socket.create_connection((host, port)):
         assert get(address, "/metrics") == (200, "metrics")
+    listener.close()
+
+
+def test_more_connections_than_a_few_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listening, "TAKES_S", 10 * PATIENCE_S)
+    listener = Listener("0", lambda: "metrics", lambda: True)
+    address = parse_address(listener.address.removeprefix("http://").removesuffix("/metrics"))
+    with ExitStack() as connections:
+        mute = [connections.enter_context(socket.create_connection(address)) for _ in range(100)]
+        for one in mute[listening.AT_ONCE :]:
+            one.settimeout(PATIENCE_S)
+            with suppress(ConnectionResetError):
+                assert one.recv(1) == b""
+        for one in mute[: listening.AT_ONCE]:
+            one.setblocking(False)
+            with pytest.raises(BlockingIOError):
+                one.recv(1)
+    listener.close()
+
+
+def test_whoever_says_little_at_a_time_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listening, "TAKES_S", 1)
+    listener = Listener("0", lambda: "metrics", lambda: True)
+    cut_off = threading.Event()
+    with socket.create_connection(parse_address(listener.address.removeprefix("http://")[: -len("/metrics")])) as slow:
+        slow.settimeout(PATIENCE_S)
+
+        def drip() -> None:
+            with suppress(OSError):
+                while not cut_off.wait(0.1):
+                    slow.sendall(b"x")
+
+        dripping = threading.Thread(target=drip, daemon=True)
+        dripping.start()
+        with suppress(ConnectionResetError):
+            assert slow.recv(1) == b""
+        cut_off.set()
+        dripping.join()
     listener.close()
 
 
