@@ -4,7 +4,8 @@
 
 The API server is real (kubelite, 1.36): each Node has fifty images, as many as a kubelet reports, and a lease. The
 machines are the stand-in's of scale.py, all sound; half of the Nodes show their UUIDs in the other byte order. Each run
-is a process of its own, from its start to its end; the stand-in's memory is in what it comes to.
+is a process of its own, from its start to its end; the stand-in's memory is in what it comes to. Beside that the same
+without a cluster, which is what the clocks take.
 """
 
 import argparse
@@ -66,9 +67,10 @@ def node(name: str, uuid: str) -> dict[str, Any]:
     return {"metadata": {"name": name, "labels": labels}, "status": status}
 
 
-def run_once(part: str, nodes: int, kubeconfig: str) -> dict[str, Any]:
+def run_once(part: str, nodes: int, kubeconfig: str | None) -> dict[str, Any]:
     """Run a command over all, and return what it came to."""
-    words = command(standin(nodes, 0, 0), "-o", "json", part, "--all", "--kubeconfig", kubeconfig)
+    cluster = ("--kubeconfig", kubeconfig) if kubeconfig else ()
+    words = command(standin(nodes, 0, 0), "-o", "json", part, "--all", *cluster)
     began, printed = time.monotonic(), io.StringIO()
     with redirect_stdout(printed):
         cli.run(words)
@@ -79,14 +81,15 @@ def run_once(part: str, nodes: int, kubeconfig: str) -> dict[str, Any]:
     return {"took_s": took_s, "rss_mb": rss_mb, "matched": matched}
 
 
-def measured(part: str, nodes: int, kubeconfig: Path) -> dict[str, Any]:
+def measured(part: str, nodes: int, kubeconfig: Path | None) -> dict[str, Any]:
     """Measure in a process of its own."""
+    cluster = ["--kubeconfig", str(kubeconfig)] if kubeconfig else []
     with tempfile.TemporaryDirectory() as folder:
-        words = [sys.executable, __file__, "--child", part, "--nodes", str(nodes), "--kubeconfig", str(kubeconfig)]
+        words = [sys.executable, __file__, "--child", part, "--nodes", str(nodes), *cluster]
         environment = {**os.environ, "CLOCKSTEP_STATE": folder}
         done = subprocess.run(words, capture_output=True, text=True, env=environment, cwd=folder, check=True)
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    assert found["matched"] == nodes, found
+    assert found["matched"] == (nodes if kubeconfig else 0), found
     return found
 
 
@@ -110,7 +113,9 @@ def main() -> None:
             fill(cluster, options.nodes)
             for part in COMMANDS:
                 runs = [measured(part, options.nodes, cluster.kubeconfig) for _ in range(options.runs)]
+                alone = [measured(part, options.nodes, None) for _ in range(options.runs)]
                 label = f"clockstep {part}, {options.nodes} Nodes"
+                results.add(label, "without the cluster", [run["took_s"] for run in alone])
                 results.add(label, "the whole command", [run["took_s"] for run in runs])
                 results.add(label, "memory, stand-in too", [run["rss_mb"] for run in runs], "MB")
                 took.append(median([run["took_s"] for run in runs]))

@@ -1,5 +1,6 @@
 """The client against servers that are away, slow, silent or wrong: every call ends in its time, with what to do."""
 
+import gzip
 import json
 import socket
 import subprocess
@@ -165,15 +166,19 @@ def huge(handler: Handler) -> None:
         handler.wfile.write(chunk)
 
 
-def packed(handler: Handler) -> None:
-    handler.send(b"x", content_encoding="gzip")
+def packed(body: bytes, by: str = "gzip") -> Answer:
+    return lambda handler: handler.send(body, content_encoding=by)
 
 
 @pytest.mark.parametrize(
     ("answer", "said"),
     [
         (huge, "the answer is longer than 64 MiB"),
-        (packed, "the answer is compressed, which nobody asked for"),
+        (packed(gzip.compress(bytes(MOST_BYTES + 1))), "the answer is longer than 64 MiB"),
+        (packed(b"no such thing"), "the answer cannot be unpacked"),
+        (packed(gzip.compress(json.dumps(EMPTY).encode())[:-9]), "the answer ends in the middle"),
+        (packed(gzip.compress(json.dumps(EMPTY).encode()) + b"more"), "the answer goes on after its end"),
+        (packed(b"{}", "br"), "the answer is packed by br, which nobody asked for"),
         (lambda handler: handler.send(b"<html>"), "cannot be understood"),
         (lambda handler: handler.send(b"[" * 100_000), "cannot be understood"),
         (says([]), "cannot be understood"),
@@ -196,6 +201,15 @@ def test_an_answer_that_makes_no_sense_is_an_error_of_one_line(lab: Lab, answer:
     error = refused(made)
     assert said in error.message
     assert error.message.isprintable()
+
+
+def test_an_answer_may_be_packed(lab: Lab) -> None:
+    def answer(handler: Handler) -> None:
+        assert handler.headers["accept-encoding"] == "gzip"
+        items = [] if "leases" in handler.path else [node(f"w{number}") for number in range(200)]
+        handler.send(gzip.compress(json.dumps(EMPTY | {"items": items}).encode()), content_encoding="gzip")
+
+    assert len(lab.api(lab.serve(answer).server_port).nodes()) == 200
 
 
 def test_objects_that_make_no_sense_cost_only_themselves(lab: Lab) -> None:
