@@ -51,5 +51,7 @@ def plan(seen: Seen, broken: Broken) -> Act | str:
     return evict(seen, broken, next((pod for pod in seen.pods if pod.ref == broken.on), None))
 
 
-CHECK = Check(CODE, "Stuck containers", find, (Input.PODS, Input.WORKLOADS), after=("CS-CLOCK",), patience_ns=20 * SECOND_NS)
+CHECK = Check(
+    CODE, "Stuck containers", find, (Input.PODS, Input.WORKLOADS), after=("CS-CLOCK",), patience_ns=20 * SECOND_NS
+)
 REMEDY = Remedy(CODE, plan)
