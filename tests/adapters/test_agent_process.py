@@ -3,21 +3,19 @@
 Each runs without CAP_SYS_TIME, in its bounding set too, and says so.
 """
 
-import http.client
 import json
 import os
 import signal
 import socket
 import subprocess
-import sys
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from adapters.agents import MODULE, PATIENCE_S, get, harmless, line_with, running
 from clockstep.agent import listener as listening
 from clockstep.agent.explain import may_step
 from clockstep.agent.lines import json_line, text_line
@@ -32,43 +30,6 @@ from clockstep.errors import UsageError
 from clockstep.model import Cause, Episode, Facts, Finding, Offset, Reading, Resync, Step, Verdict
 from clockstep.render.output import json_line as as_watch_prints
 from clockstep.sinks.metrics import Metrics
-
-MODULE = [sys.executable, "-m", "clockstep.agent"]
-PATIENCE_S = 30
-
-
-def harmless(command: Sequence[str | Path]) -> list[str | Path]:
-    """Return a command that has no way to set a clock; setpriv(1) needs root to take that from root."""
-    taken = ["--bounding-set=-sys_time", "--inh-caps=-sys_time", "--reuid=65534", "--clear-groups"]
-    as_nobody = ["setpriv", *taken, "--regid=65534"] if os.geteuid() == 0 else []
-    return [*as_nobody, *command]
-
-
-@contextmanager
-def running(*options: str, command: Sequence[str | Path] = MODULE) -> Iterator["subprocess.Popen[str]"]:
-    """Yield an agent that watches already."""
-    words = harmless([*command, *options])
-    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd="/") as agent:
-        try:
-            yield agent
-        finally:
-            agent.kill()
-
-
-def line_with(agent: "subprocess.Popen[str]", text: str) -> str:
-    """Return the first line on stderr that has this in it."""
-    assert agent.stderr
-    for line in agent.stderr:
-        if text in line:
-            return line
-    raise AssertionError(f"ended without {text!r}")
-
-
-def get(address: str, path: str) -> tuple[int, str]:
-    connection = http.client.HTTPConnection(address, timeout=PATIENCE_S)
-    connection.request("GET", path)
-    answer = connection.getresponse()
-    return answer.status, answer.read().decode()
 
 
 def test_an_agent_serves_metrics_and_health_and_ends_at_sigterm() -> None:

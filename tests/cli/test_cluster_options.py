@@ -26,8 +26,9 @@ def test_a_deadline_of_nothing_is_none(capsys: pytest.CaptureFixture[str], words
     assert "--cluster-deadline" in capsys.readouterr().err
 
 
-def test_what_a_killed_run_left_cordoned_is_said_by_whatever_changes_a_node(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+@pytest.mark.parametrize("words", [["status"], ["step", "test"], ["revert", "base", "test", "--yes"]])
+def test_what_a_killed_run_left_cordoned_is_said_by_the_next_one(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, words: list[str]
 ) -> None:
     monkeypatch.setenv("CLOCKSTEP_STATE", str(tmp_path))
     cordons = FileCordons(tmp_path)
@@ -35,7 +36,7 @@ def test_what_a_killed_run_left_cordoned_is_said_by_whatever_changes_a_node(
     host, _, rest = own.split(" ", 2)
     cordons.note(Cordon("k-running", "u", own))
     cordons.note(Cordon("k-ended\x1b[31m", "u", f"{host} 1/0 {rest}"))
-    run(["step", "test", *TEST])
+    run([*words, *TEST])
     said = capsys.readouterr().err
     assert "the Node k-ended\\x1b[31m is still cordoned" in said
     assert "run clockstep kubernetes uncordon" in said

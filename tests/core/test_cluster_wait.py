@@ -194,10 +194,12 @@ def never() -> Iterator[threading.Event]:
 
 def test_a_server_that_never_answers_costs_the_clocks_nothing(lab: Lab, never: threading.Event) -> None:
     taken(lab)
-    before = reverted(lab)
+    corrected: list[bool] = []
 
     class Hanging:
         def nodes(self) -> list[KubeNode]:
+            machines = lab.machines.machines.values()
+            corrected.append(all(machine.running and not abs(machine.offset_ns) > MILLISECOND for machine in machines))
             never.wait()
             return []
 
@@ -207,11 +209,8 @@ def test_a_server_that_never_answers_costs_the_clocks_nothing(lab: Lab, never: t
     assert state.outcome.value == "unknown"
     assert state.trouble
     assert "did not answer within" in state.trouble.text
-    for one, other in zip(before.episodes, report.episodes, strict=True):
-        assert (one.verdict, len(one.actions)) == (other.verdict, len(other.actions))
-        assert one.proven_ns is not None
-        assert other.proven_ns is not None
-        assert other.proven_ns < 2 * one.proven_ns
+    assert all(episode.actions for episode in report.episodes)
+    assert corrected[1:] == [True], "it was waited for before the clocks were corrected"
 
 
 def test_a_snapshot_and_a_step_wait_as_well(lab: Lab) -> None:
@@ -238,7 +237,7 @@ def test_a_step_that_has_nothing_to_do_does_not_wait_for_the_next_renewal(lab: L
 
 
 def test_a_node_whose_clock_cannot_be_proven_is_not_waited_for(lab: Lab) -> None:
-    lab.machines.machines["node2"].deaf = True
+    lab.machines.machines["node2"].running = False
     report = stepped(lab.world, lab.machines.guests(), Policy(), aftercare=WAIT)
     assert report.cluster
     assert states(report.cluster) == [Freshness.FRESH, Freshness.CLOCK_UNPROVEN, Freshness.FRESH]

@@ -141,7 +141,10 @@ def opened(context: click.Context, wanted: Wanted, tell: Tell) -> World:
     locks = DomainLocks(clock, tell, _state() / "locks", {ACCOUNT})
     machines = Several(parts, called)
     context.find_root().call_on_close(machines.close)
-    return World(machines, clock, reference, locks, journal(), tell, asking_ns, cluster_of(context, wanted))
+    world = World(machines, clock, reference, locks, journal(), tell, asking_ns, cluster_of(context, wanted))
+    for left in _left_cordoned(world):
+        tell("", left)
+    return world
 
 
 def _allow_many_files() -> None:
@@ -247,7 +250,7 @@ def selected(world: World, wanted: Wanted, *, changing: bool, held: bool | None 
 def choice(world: World, wanted: Wanted, *, changing: bool, held: bool | None = None) -> Selection:
     """Return what is meant, and why; raises UsageError as `select` does, and KubernetesError as `named`."""
     guests = world.hypervisor.guests()
-    for said in (*world.journal.tidy(guests, addresses(wanted)), *_left_cordoned(world)) if changing else ():
+    for said in world.journal.tidy(guests, addresses(wanted)) if changing else ():
         world.tell("", said)
     wanted = named(world, wanted, guests)
     now = replace(wanted, held=wanted.held | frozenset(world.journal.pauses()))  # written before paused
@@ -255,7 +258,7 @@ def choice(world: World, wanted: Wanted, *, changing: bool, held: bool | None = 
 
 
 def _left_cordoned(world: World) -> list[str]:
-    """Return which Nodes a run has left cordoned that was killed, if they cannot be uncordoned by this one."""
+    """Return which Nodes a run that was killed has left cordoned, unless a Kubernetes cluster is named now."""
     cordons = world.journal.cordons
     left = [] if world.kubernetes else [one for one in cordons.notes() if cordons.is_over(one.mark)]
     return [f"the Node {one.name} is still cordoned ({one.mark}): run clockstep kubernetes uncordon" for one in left]
