@@ -96,3 +96,12 @@ def at_once(checks: Sequence[Check[F]]) -> tuple[Check[F], ...]:
 def chosen(checks: Sequence[Check[F]], only: Collection[str], without: Collection[str]) -> tuple[Check[F], ...]:
     """Return the checks with these codes, or all, without those."""
     return tuple(one for one in checks if (not only or one.code in only) and one.code not in without)
+
+
+def with_earlier(checks: Sequence[Check[F]], wanted: Collection[str]) -> tuple[Check[F], ...]:
+    """Return the checks with these codes, and those before them that must have found nothing."""
+    needed = set(wanted)
+    for one in reversed(checks):
+        if one.code in needed:
+            needed.update(one.after)
+    return tuple(one for one in checks if one.code in needed)

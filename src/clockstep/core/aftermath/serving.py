@@ -93,7 +93,7 @@ CHECK = Check(
     (Input.WEBHOOKS, Input.SERVICES, Input.PODS, Input.WORKLOADS),
     also=(Input.APISERVICES,),
     any_of=(Input.SERVED, Input.PROBES),
-    after=("CS-CONTROL-PLANE",),
+    after=("CS-CLOCK", "CS-CONTROL-PLANE"),
     patience_ns=90 * SECOND_NS,
     gaps=gaps,
 )
