@@ -54,6 +54,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.guests)
 
 
+@pytest.fixture(autouse=True)
+def _same_folder() -> Iterator[None]:
+    """Begin each test in the same folder: a command that is called in this process may have gone to another (-C)."""
+    folder = Path.cwd()
+    yield
+    os.chdir(folder)
+
+
 def quiet(_text: str) -> None:
     """The lab's progress, which nobody reads here."""
 

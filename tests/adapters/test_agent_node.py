@@ -236,6 +236,24 @@ def test_a_phc_that_jumps_by_hours_while_the_sources_disagree_holds_the_steps_un
     assert "clockstep_agent_held 0.0" in node.metrics.text()
 
 
+def test_with_consent_to_step_back_the_sources_are_asked_first_too(node: SimNode) -> None:
+    node.orders = Orders(Policy(resync_idle=False, max_backward_ns=24 * HOUR))
+
+    def jump() -> None:
+        node.phc.ahead -= 3 * HOUR
+
+    (episode, *_) = watched(node, jump, lambda: bool(node.episodes))
+    assert node.steps() == []
+    assert (episode.decision, episode.findings[-1].check) == (Decision.REFUSED, "held")
+
+
+def test_with_consent_and_the_sources_word_a_clock_is_stepped_back(node: SimNode) -> None:
+    node.orders = Orders(Policy(resync_idle=False, max_backward_ns=24 * HOUR))
+    (episode,) = watched(node, lambda: node.kernel.stand_still(-3 * HOUR), lambda: bool(node.episodes))
+    assert episode.verdict is Verdict.GOOD
+    assert len(node.steps()) == 1
+
+
 def test_a_clock_that_is_ahead_is_not_stepped_back_without_consent(node: SimNode) -> None:
     (episode,) = watched(node, lambda: node.kernel.stand_still(-HOUR), lambda: bool(node.episodes))
     assert episode.consent == "--allow-backward"

@@ -3,20 +3,20 @@
 Each runs without CAP_SYS_TIME, in its bounding set too, and says so.
 """
 
-import http.client
 import json
 import os
 import signal
 import socket
 import subprocess
-import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+import threading
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from adapters.agents import MODULE, PATIENCE_S, get, harmless, line_with, running
+from clockstep.agent import listener as listening
 from clockstep.agent.explain import may_step
 from clockstep.agent.lines import json_line, text_line
 from clockstep.agent.listener import Listener, parse_address
@@ -30,43 +30,6 @@ from clockstep.errors import UsageError
 from clockstep.model import Cause, Episode, Facts, Finding, Offset, Reading, Resync, Step, Verdict
 from clockstep.render.output import json_line as as_watch_prints
 from clockstep.sinks.metrics import Metrics
-
-MODULE = [sys.executable, "-m", "clockstep.agent"]
-PATIENCE_S = 30
-
-
-def harmless(command: Sequence[str | Path]) -> list[str | Path]:
-    """Return a command that has no way to set a clock; setpriv(1) needs root to take that from root."""
-    taken = ["--bounding-set=-sys_time", "--inh-caps=-sys_time", "--reuid=65534", "--clear-groups"]
-    as_nobody = ["setpriv", *taken, "--regid=65534"] if os.geteuid() == 0 else []
-    return [*as_nobody, *command]
-
-
-@contextmanager
-def running(*options: str, command: Sequence[str | Path] = MODULE) -> Iterator["subprocess.Popen[str]"]:
-    """Yield an agent that watches already."""
-    words = harmless([*command, *options])
-    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd="/") as agent:
-        try:
-            yield agent
-        finally:
-            agent.kill()
-
-
-def line_with(agent: "subprocess.Popen[str]", text: str) -> str:
-    """Return the first line on stderr that has this in it."""
-    assert agent.stderr
-    for line in agent.stderr:
-        if text in line:
-            return line
-    raise AssertionError(f"ended without {text!r}")
-
-
-def get(address: str, path: str) -> tuple[int, str]:
-    connection = http.client.HTTPConnection(address, timeout=PATIENCE_S)
-    connection.request("GET", path)
-    answer = connection.getresponse()
-    return answer.status, answer.read().decode()
 
 
 def test_an_agent_serves_metrics_and_health_and_ends_at_sigterm() -> None:
@@ -152,6 +115,44 @@ def test_whoever_connects_and_says_nothing_holds_up_nobody() -> None:
     host, port = parse_address(address)
     with socket.create_connection((host, port)):
         assert get(address, "/metrics") == (200, "metrics")
+    listener.close()
+
+
+def test_more_connections_than_a_few_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listening, "TAKES_S", 10 * PATIENCE_S)
+    listener = Listener("0", lambda: "metrics", lambda: True)
+    address = parse_address(listener.address.removeprefix("http://").removesuffix("/metrics"))
+    with ExitStack() as connections:
+        mute = [connections.enter_context(socket.create_connection(address)) for _ in range(100)]
+        for one in mute[listening.AT_ONCE :]:
+            one.settimeout(PATIENCE_S)
+            with suppress(ConnectionResetError):
+                assert one.recv(1) == b""
+        for one in mute[: listening.AT_ONCE]:
+            one.setblocking(False)
+            with pytest.raises(BlockingIOError):
+                one.recv(1)
+    listener.close()
+
+
+def test_whoever_says_little_at_a_time_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listening, "TAKES_S", 1)
+    listener = Listener("0", lambda: "metrics", lambda: True)
+    cut_off = threading.Event()
+    with socket.create_connection(parse_address(listener.address.removeprefix("http://")[: -len("/metrics")])) as slow:
+        slow.settimeout(PATIENCE_S)
+
+        def drip() -> None:
+            with suppress(OSError):
+                while not cut_off.wait(0.1):
+                    slow.sendall(b"x")
+
+        dripping = threading.Thread(target=drip, daemon=True)
+        dripping.start()
+        with suppress(ConnectionResetError):
+            assert slow.recv(1) == b""
+        cut_off.set()
+        dripping.join()
     listener.close()
 
 

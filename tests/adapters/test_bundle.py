@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from adapters.test_agent_process import harmless, line_with, running
+from adapters.agents import harmless, line_with, running
 from clockstep.agent.bundle import PACKAGE, START, bundle
 
 LARGEST = 500_000

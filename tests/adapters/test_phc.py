@@ -88,6 +88,26 @@ def test_a_phc_that_is_gone_is_an_error_and_one_that_is_back_is_read_again(kerne
     assert phc.mode == PRECISE
 
 
+def test_a_number_that_became_another_clocks_is_not_read_any_more(kernel: SimKernel, tmp_path: Path) -> None:
+    root = made_up(tmp_path, "KVM virtual PTP")
+    sim = SimPhc(kernel)
+    phc = Phc(host_devices(root)[0], sim.ioctl)
+    phc.offset()
+    (root / "sys/class/ptp/ptp0/clock_name").write_text("mlx5_ptp\n")  # ptp_kvm was unloaded, a card was plugged in
+    phc.close()
+    with pytest.raises(PhcError, match="it is now mlx5_ptp's"):
+        phc.offset()
+    (root / "sys/class/ptp/ptp0/clock_name").write_text("KVM virtual PTP\n")
+    assert phc.offset().surely_within(10_000)
+
+
+@pytest.mark.parametrize("seconds", [2**62, 2**63 // SECOND + 1, -1])
+def test_what_is_no_time_is_none(kernel: SimKernel, device: Device, seconds: int) -> None:
+    sim = SimPhc(kernel, ahead=seconds * SECOND - kernel.true // SECOND * SECOND)
+    with pytest.raises(PhcError, match="no time between"):
+        Phc(device, sim.ioctl).offset()
+
+
 def test_a_bracket_across_a_step_back_counts_for_nothing(kernel: SimKernel, device: Device) -> None:
     def stepped(_file: int, number: int, buffer: bytearray) -> None:
         if number == MODES[0].number:

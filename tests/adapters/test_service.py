@@ -103,6 +103,7 @@ def test_the_service_is_confined_by_systemds_own_measure(tmp_path: Path) -> None
 def test_the_systems_service_gets_its_kubeconfig_from_systemd_and_a_users_reads_it_where_it_is(tmp_path: Path) -> None:
     system, own = (written(reporting(of_user=of_user), tmp_path).read_text() for of_user in (False, True))
     assert "\nLoadCredential=kubeconfig:/etc/clock step/100%%.kubeconfig\n" in system
+    assert "\nSetCredential=kubeconfig:{}\n" in system  # else a file that is gone would end the service
     assert '--kubeconfig ${CREDENTIALS_DIRECTORY}/kubeconfig --context "prod $$1"\n' in system
     assert "LoadCredential" not in own
     assert '--kubeconfig "/etc/clock step/100%%.kubeconfig" --context "prod $$1"\n' in own

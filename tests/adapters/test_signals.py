@@ -1,10 +1,12 @@
 """By what a node notices that its clock may be off, each at its own interface."""
 
+import ctypes
 import errno
 import os
 import select
 import socket
 import struct
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -197,6 +199,15 @@ def test_the_kernels_timer_is_quiet_as_long_as_nobody_sets_the_clock() -> None:
     signal.close()
 
 
+def test_the_kernels_timer_never_comes_whatever_the_clock_is_set_to() -> None:
+    signal = ClockSetSignal()
+    left = ctypes.create_string_buffer(32)
+    assert ctypes.CDLL(None).timerfd_gettime(signal.wakes(), left) == 0
+    _, _, seconds, _ = struct.unpack("@4l", left.raw)
+    assert time.time() + seconds >= 2**63 // SECOND - 2  # else it would be due at each look, once the clock is there
+    signal.close()
+
+
 def test_a_timer_that_is_cancelled_is_a_step_and_is_armed_again() -> None:
     again: list[int | None] = []
 
@@ -287,6 +298,11 @@ def test_a_page_in_whose_middle_a_writer_is_is_looked_at_in_the_next_tick() -> N
     looks = iter([page(3), page(4, 8), page(6, 9), page(6, 9), page(6, 9)])
     assert consistent(lambda: next(looks)) == page(6, 9)
     assert consistent(lambda: page(3)) is None
+
+
+def test_a_page_that_cannot_be_read_a_second_time_is_looked_at_in_the_next_tick() -> None:
+    looks = iter([page(4, 8), b"", page(6, 9), page(6, 9)])
+    assert consistent(lambda: next(looks)) == page(6, 9)
 
 
 def test_a_writer_that_is_in_the_middle_for_long_delays_one_tick_and_loses_nothing(tmp_path: Path) -> None:

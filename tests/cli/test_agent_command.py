@@ -9,7 +9,7 @@ from dataclasses import fields
 import click
 import pytest
 
-from adapters.test_agent_process import PATIENCE_S, harmless, line_with, running
+from adapters.agents import PATIENCE_S, harmless, line_with, running
 from clockstep.agent.options import Options, parse
 from clockstep.cli.agent import command
 from clockstep.cli.exits import Exit

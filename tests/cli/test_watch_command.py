@@ -19,6 +19,11 @@ from conftest import until
 
 CONFIG = '[cluster.home]\nnodes = ["{nodes}"]\nconnect = "{connect}"\n'
 DRIVER = "test:///default"
+UNREACHABLE = """
+current-context: lab
+contexts: [{name: lab, context: {cluster: lab}}]
+clusters: [{name: lab, cluster: {server: "https://127.0.0.1:9"}}]
+"""
 
 
 class Watch:
@@ -87,6 +92,26 @@ def test_it_reads_its_configuration_again_and_keeps_the_old_one_where_the_new_on
         assert "configuration reloaded" in watch.hears("READY=1")
         watch.process.send_signal(signal.SIGTERM)
         assert watch.process.wait(20) == 0
+
+
+def test_a_service_whose_kubeconfig_is_gone_watches_all_the_same_and_says_so(tmp_path: Path) -> None:
+    with watching(tmp_path, "--kubeconfig", str(tmp_path / "gone")) as watch:
+        assert watch.hears("READY=1") == "READY=1\nSTATUS=watching"
+        assert "gone cannot be read: No such file" in watch.line("reporting to Kubernetes")
+
+
+def test_while_it_is_open_which_nodes_are_meant_none_of_those_is_corrected_that_are_excluded(tmp_path: Path) -> None:
+    config = tmp_path / "kubeconfig"
+    config.write_text(UNREACHABLE)
+    out = tmp_path / "out"
+    words = ["--exclude", "worker-1", "--kubeconfig", str(config), "-o", "json"]
+    with watching(tmp_path, *words, out=str(out)) as watch:
+        watch.hears("READY=1")
+        said = "there is no machine 'worker-1', and whether it is a Node is unknown: the API server https://127.0.0.1:9"
+        assert said in watch.line("configuration not reloaded")
+        watch.process.send_signal(signal.SIGTERM)
+        assert watch.process.wait(20) == 0
+    assert out.read_text() == ""
 
 
 def test_metrics_are_served_while_it_watches(tmp_path: Path) -> None:

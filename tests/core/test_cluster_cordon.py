@@ -287,15 +287,16 @@ def test_what_a_killed_revert_has_cordoned_the_next_one_uncordons(
 
 
 @pytest.mark.parametrize("kind", [Ended, OfAnother])
+@pytest.mark.parametrize("aftercare", [WAIT, ClusterPolicy(cordon=True, wait=False)])
 def test_a_mark_that_comes_back_with_a_snapshot_is_undone_by_whoever_reverts(
-    tmp_path: Path, kind: type[FileCordons]
+    tmp_path: Path, kind: type[FileCordons], aftercare: ClusterPolicy
 ) -> None:
     lab = made(tmp_path, "node1")
     taken(by(lab, tmp_path, kind), CORDON)
     assert lab.cordoned() == {}
     kept: Sequence[str] = [name for name, node in lab.cluster.kept["base"].items() if node.unschedulable]
     assert kept == NODES
-    assert reverted(lab).complete
+    assert reverted(lab, aftercare).complete
     assert lab.cordoned() == {}
     assert [text.partition(",")[0] for text in lab.told if text.startswith("uncordoned")] == [
         f"uncordoned {name}" for name in NODES

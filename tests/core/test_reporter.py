@@ -312,6 +312,24 @@ def test_an_account_that_may_nothing_is_no_storm() -> None:
     assert {bench.said(name).reason for name in names} == {"ClockOutOfBounds"}
 
 
+def test_an_account_that_may_not_record_events_keeps_every_condition_at_once() -> None:
+    class Silent(SimulatedKubernetes):
+        def record(self, event: KubeEvent) -> None:
+            raise KubernetesError("forbidden to create events in default", lasting=True, status=403)
+
+    bench, names = Bench(), [f"node-{number}" for number in range(5)]
+    silent = Silent(KubeNode(name, name, name) for name in names)
+    reporter = bench.writer("watch@kvm1", cluster=silent)
+    for episode, status in ((BAD, "True"), (GOOD, "False"), (UNREAD, "Unknown"), (BAD, "True")):
+        for name in names:
+            bench.see(name, episode, new=True, by=reporter)
+        written = {found.status for node in silent.by_name.values() if (found := node.problem)}
+        assert written == {status}
+        bench.go_on(SECOND_NS)
+    assert reporter.up is True
+    assert bench.told == ["reporting to Kubernetes: forbidden to create events in default; trying again"]
+
+
 def test_a_machine_that_is_no_node_is_asked_for_at_the_finders_pace_and_costs_no_other() -> None:
     bench, asked = Bench("node-1"), list[str]()
 

@@ -3,12 +3,13 @@
 import json
 import threading
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 from clockstep.core.events import FOUND
-from clockstep.errors import UsageError
+from clockstep.errors import KubernetesError, UsageError
 from clockstep.flows.watch.watched import Orders
-from clockstep.flows.watch.watcher import Watcher
+from clockstep.flows.watch.watcher import RELOAD_NS, Watcher
 from clockstep.host.hook import Hook
 from clockstep.host.locks import DomainLocks
 from clockstep.model import Cause, Entry, Episode, Facts, Guest, HostClock, Offset, Policy, Step, Verdict
@@ -75,6 +76,17 @@ class Over:
         return wanted
 
 
+class UntilTold(Over):
+    """A watch that is over once a service manager was told something."""
+
+    def __init__(self, manager: "Manager", said: str) -> None:
+        super().__init__(1000, reload=True)
+        self._manager, self._said = manager, said
+
+    def is_over(self) -> bool:
+        return self._said in self._manager.told or super().is_over()
+
+
 class Manager:
     """A service manager that remembers what it was told."""
 
@@ -124,15 +136,62 @@ def test_the_configuration_is_read_again_by_the_watcher_and_a_broken_one_changes
         return second
 
     watcher = Watcher(world_of(tmp_path, said), first, [], FileSightings(tmp_path), load, manager)
-    watcher.run(SECOND, Over(1, reload=True))
+    watcher.run(SECOND, UntilTold(manager, "configuration reloaded"))
     watcher.sweep(FOUND)
     assert not [text for text in said if "any more" in text]
     assert watcher.orders is second
-    assert manager.told == ["alive", "reloading", "configuration reloaded"]
+    assert manager.told[:2] == ["alive", "reloading"]
     assert sorted(guest.name for guest in given[0]) == ["db", "web"]
-    watcher.reload()
+    watcher.run(SECOND, UntilTold(manager, "configuration not reloaded: a key is wrong; correct it"))
     assert watcher.orders is second
-    assert said[-1] == manager.told[-1] == "configuration not reloaded: a key is wrong; correct it"
+    assert manager.told[-1] in said
+
+
+def test_a_configuration_that_takes_its_time_holds_up_no_clock(tmp_path: Path) -> None:
+    said, manager, answered = list[str](), Manager(), threading.Event()
+    world, second = world_of(tmp_path, said), Orders(lambda _guest: True, Policy())
+    assert isinstance(world.hypervisor, SimHypervisor)
+    world.hypervisor.machines["web"].offset_ns = -30 * SECOND
+
+    def load(_guests: Sequence[Guest]) -> Orders:
+        assert answered.wait(60), "the clock was held up"
+        return second
+
+    class Corrected(Recorder):
+        def seen(self, episode: Episode, *, new: bool) -> None:
+            if episode.node == "web" and episode.actions:
+                answered.set()
+
+    watcher = Watcher(
+        world, Orders(lambda _guest: True, Policy()), [Corrected()], FileSightings(tmp_path), load, manager
+    )
+    watcher.run(SECOND, UntilTold(manager, "configuration reloaded"))
+    assert watcher.orders is second
+
+
+def test_orders_that_are_not_complete_are_read_again_until_they_are_and_a_failure_is_told_once(tmp_path: Path) -> None:
+    said, loads = list[str](), list[int]()
+    world = world_of(tmp_path, said)
+    second = Orders(lambda _guest: True, Policy())
+
+    def load(_guests: Sequence[Guest]) -> Orders:
+        loads.append(world.clock.monotonic_ns())
+        if len(loads) < 4:
+            raise KubernetesError("the API server refused the connection", "check that it runs")
+        return second
+
+    class UntilComplete(Over):
+        def is_over(self) -> bool:
+            world.clock.sleep_ns(SECOND)
+            return watcher.orders.complete or super().is_over()
+
+    first = Orders(lambda _guest: False, Policy(), complete=False)
+    watcher = Watcher(world, first, [], FileSightings(tmp_path), load)
+    watcher.run(SECOND, UntilComplete(1000))
+    assert watcher.orders is second
+    assert min(later - before for before, later in pairwise(loads)) >= RELOAD_NS
+    failure = "configuration not reloaded: the API server refused the connection; check that it runs"
+    assert [text for text in said if text.startswith("configuration")] == [failure, "configuration reloaded"]
 
 
 def test_a_sink_that_hangs_holds_nobody_up_and_what_it_does_not_take_is_counted() -> None:

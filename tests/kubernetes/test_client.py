@@ -320,7 +320,9 @@ def test_a_key_with_a_password_or_no_key_is_refused_without_a_question(lab: Lab,
         ({}, {"token": "bad\ntoken"}, "cannot be"),
         ({}, {"auth-provider": {"name": "gcp"}}, "has 'auth-provider'"),
         ({}, {"as": "somebody"}, "has 'as'"),
-        ({"proxy-url": "nonsense"}, {}, "cannot be"),
+        ({"proxy-url": "nonsense"}, {}, "the proxy 'nonsense' is of a kind that clockstep does not know"),
+        ({"proxy-url": 5}, {}, "the proxy 5 is of a kind"),
+        ({"proxy-url": "socks5://127.0.0.1:1"}, {}, "the proxy 'socks5://127.0.0.1:1' is of a kind"),
     ],
 )
 def test_a_kubeconfig_that_leads_nowhere_is_an_error(

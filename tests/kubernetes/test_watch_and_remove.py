@@ -82,6 +82,27 @@ def test_a_watcher_keeps_the_condition_and_leaves_it_when_it_ends_and_a_command_
     assert clockstep("kubernetes", "remove", "--kubeconfig", server.kubeconfig).returncode == 0
 
 
+def test_a_service_whose_cluster_is_away_at_its_start_learns_later_which_machines_its_nodes_are(
+    server: Kubelite, tmp_path: Path
+) -> None:
+    environ = os.environ | {"NOTIFY_SOCKET": str(tmp_path / "nobody")}
+    words = ["node-1", "--connect", DRIVER, "--kubeconfig", str(server.kubeconfig), "--every", "1s"]
+    command = [sys.executable, "-m", "clockstep", "watch", *words]
+    with server.away():
+        process = subprocess.Popen(command, env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        try:
+            assert process.stderr
+            assert next(line for line in process.stderr if "whether it is a Node is unknown" in line)
+        except BaseException:
+            process.kill()
+            raise
+    with process:
+        try:
+            until(lambda: condition(server) is not None, 90)
+        finally:
+            process.kill()
+
+
 def metric(url: str) -> str:
     """The value of the metric that says whether the cluster takes what is reported; empty while there is none."""
     with urllib.request.urlopen(url, timeout=20) as answer:

@@ -6,17 +6,21 @@ A few lines on socketserver: http.server would take 3 MB more of each node's mem
 import ipaddress
 import socket
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from socketserver import StreamRequestHandler, ThreadingTCPServer
+from typing import Any
 
 from clockstep.errors import UsageError
 
 LOOPBACK = "127.0.0.1"
 TAKES_S = 5
-"""How long one request may take: whoever opens a connection and says nothing holds up nobody."""
-LONGEST, MOST = 4096, 100
-"""Bytes of a request's line, and how many lines it may have."""
+"""How long one request may take in all: whoever opens a connection and says nothing, or little, holds up nobody."""
+AT_ONCE = 16
+"""How many connections are taken at once: each is a thread and a file, which the agent itself needs to read clocks."""
+LONGEST = 1 << 16
+"""Bytes of a request."""
 STATUS = {200: "OK", 404: "Not Found", 503: "Service Unavailable"}
 
 
@@ -56,18 +60,27 @@ class Listener:
 class _Handler(StreamRequestHandler):
     """One connection, one request."""
 
-    timeout = TAKES_S
     server: "_Server"
 
     def handle(self) -> None:
         """Read a request to its empty line, and answer it."""
         with suppress(OSError, ValueError):
-            words = self.rfile.readline(LONGEST).decode("ascii").split()
-            for _ in range(MOST):
-                if not self.rfile.readline(LONGEST).strip():
-                    break
+            words = self._read().partition(b"\n")[0].decode("ascii").split()
             if len(words) == 3 and words[0] == "GET":
                 self.wfile.write(_answer(*self.server.page(words[1])))
+
+    def _read(self) -> bytes:
+        """Return what was said until an empty line, or the end. Raises TimeoutError, and ValueError for too much."""
+        until_s, said = time.monotonic() + TAKES_S, b""
+        while not any(end in said for end in (b"\n\r\n", b"\n\n")):
+            self.connection.settimeout(max(0.001, until_s - time.monotonic()))
+            if not (more := self.connection.recv(4096)):
+                break
+            said += more
+            if len(said) > LONGEST:
+                raise ValueError("longer than any request")
+        self.connection.settimeout(TAKES_S)
+        return said
 
 
 class _Server(ThreadingTCPServer):
@@ -77,7 +90,19 @@ class _Server(ThreadingTCPServer):
     def __init__(self, at: tuple[str, int], metrics: Callable[[], str], healthy: Callable[[], bool]) -> None:
         self.address_family = socket.AF_INET6 if ":" in at[0] else socket.AF_INET
         self._metrics, self._healthy = metrics, healthy
+        self._free = threading.BoundedSemaphore(AT_ONCE)
         super().__init__(at, _Handler)
+
+    def verify_request(self, request: object, client_address: object) -> bool:  # noqa: ARG002 - socketserver's
+        """Take no more connections than a few; what is not taken is closed."""
+        return self._free.acquire(blocking=False)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        """Answer one, on its own thread."""
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._free.release()
 
     def page(self, path: str) -> tuple[int, str]:
         """Return the status and the text of a page."""

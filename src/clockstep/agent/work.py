@@ -180,9 +180,12 @@ class Worker:
         return phc
 
     def _by_phc(self, reference: PhcReference, task: Task) -> Result:
-        """Correct by the hypervisor's clock; a jump that it alone tells of is confirmed first, if it is a long one."""
-        behind_ns = -self._machine.reach(reference).clock().offset.earliest_ns
-        alone = task.what not in WITNESSED and behind_ns > UNWITNESSED_NS
+        """Correct by the hypervisor's clock; a jump that it alone tells of is confirmed first, if it is a long one.
+
+        That counts for both directions: a step back that was consented to is no less a step by that clock alone.
+        """
+        offset = self._machine.reach(reference).clock().offset
+        alone = task.what not in WITNESSED and max(-offset.earliest_ns, offset.latest_ns) > UNWITNESSED_NS
         if not (alone and may_act(self._orders, task.record, task.what, task.at_ns)):
             return self._worked(reference, task, confirmed=False)
         difference = self._difference(reference)

@@ -60,13 +60,20 @@ def named(world: World, wanted: Wanted, guests: Sequence[Guest] | None = None) -
     if world.kubernetes is None or wanted.node_names.known:
         return wanted
     guests = world.hypervisor.guests() if guests is None else guests
-    patterns = unknown(guests, wanted)
-    if not (patterns or wanted.selector):
+    if not is_open(world, wanted, guests):
         return wanted
+    patterns = unknown(guests, wanted)
     names = look_up(patterns, wanted.selector, guests, _nodes_of(world.kubernetes, patterns, world.tell))
     if left := names.left_out((*wanted.chosen, *(wanted.cluster.nodes if wanted.cluster else ()))):
         world.tell("", f"left out, because no machine here is known to be the Node: {', '.join(left)}")
     return replace(wanted, node_names=names)
+
+
+def is_open(world: World, wanted: Wanted, guests: Sequence[Guest]) -> bool:
+    """Whether a Kubernetes cluster is yet to be asked what is wanted: for a name that is no machine's, and labels."""
+    if world.kubernetes is None or wanted.node_names.known:
+        return False
+    return bool(wanted.selector or unknown(guests, wanted))
 
 
 def _nodes_of(kubernetes: Kubernetes, patterns: Sequence[str], tell: Tell) -> list[KubeNode]:

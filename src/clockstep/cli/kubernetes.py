@@ -11,6 +11,7 @@ from clockstep.errors import UsageError, visible
 
 if TYPE_CHECKING:
     from clockstep.kubernetes.api import KubernetesApi
+    from clockstep.model import Cordon
 
 
 @click.group("kubernetes")
@@ -41,7 +42,7 @@ def remove(context: click.Context, /, names: tuple[str, ...], *, any_writer: boo
     """
     from clockstep.cli.cluster import writer
     from clockstep.core.condition import writer_of
-    from clockstep.flows.conditions import remove_own, with_condition
+    from clockstep.flows.conditions import remove_all, with_condition
 
     cluster = _cluster(context)
     found = {node.name: writer_of(node.problem) for node in with_condition(cluster, names) if node.problem}
@@ -53,9 +54,7 @@ def remove(context: click.Context, /, names: tuple[str, ...], *, any_writer: boo
         _tell(context, "there is no condition to remove")
         return 0
     confirmed(f"remove the condition ClockProblem of {visible(', '.join(chosen))}", yes=yes)
-    for node, by in chosen.items():
-        if remove_own(cluster, node, by):
-            _tell(context, f"removed the condition of {node}")
+    remove_all(cluster, chosen, lambda text: _tell(context, text))
     return 0
 
 
@@ -73,7 +72,7 @@ def uncordon(context: click.Context, /, names: tuple[str, ...], *, any_mark: boo
     this host that has ended. Nodes that others cordoned without clockstep are left alone.
     """
     from clockstep.cli.session import journal
-    from clockstep.flows.conditions import called
+    from clockstep.flows.conditions import called, each
     from clockstep.flows.cordon import left_behind, marked, undone
 
     cluster, notes = _cluster(context), journal().cordons
@@ -86,9 +85,12 @@ def uncordon(context: click.Context, /, names: tuple[str, ...], *, any_mark: boo
     if any_mark and others:
         confirmed(f"uncordon {visible(', '.join(one.name for one in others))}", yes=yes)
         chosen += others
-    for one in chosen:
+
+    def undo(one: "Cordon") -> None:
         if undone(cluster, notes, one):
             _tell(context, f"uncordoned {one.name}")
+
+    each(chosen, undo)
     if not chosen:
         _tell(context, "there is no Node to uncordon")
     return 0

@@ -178,7 +178,8 @@ def which_kubernetes(command: F) -> F:
     text = "Use this context of the kubeconfig.  [default: its current one]"
     command = click.option("--context", "kube_context", type=Text(), metavar="NAME", help=text)(command)
     text = "Use the Kubernetes cluster of this kubeconfig."
-    file = click.Path(exists=True, dir_okay=False)
+    is_service = "NOTIFY_SOCKET" in os.environ  # which corrects clocks also without the file
+    file = click.Path(exists=not is_service, dir_okay=False)
     command = click.option("--kubeconfig", type=file, metavar="FILE", help=text)(command)
     text = "Use the Kubernetes cluster of KUBECONFIG or ~/.kube/config, or none."
     return click.option("--kubernetes/--no-kubernetes", default=None, help=text)(command)

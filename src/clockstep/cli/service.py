@@ -1,6 +1,7 @@
 """`clockstep service`: the watcher as a service of systemd."""
 
 import os
+import shlex
 import subprocess
 import sys
 from contextlib import suppress
@@ -12,7 +13,7 @@ import click
 from clockstep.cli import watch
 from clockstep.cli.context import option
 from clockstep.cli.options import between, confirmed, examples, shared, yes
-from clockstep.errors import UsageError
+from clockstep.errors import UsageError, visible
 from clockstep.units import DAY_NS, HOUR_NS, MILLISECOND_NS, MINUTE_NS, SECOND_NS
 
 if TYPE_CHECKING:
@@ -143,8 +144,9 @@ def _forget(context: click.Context, reported: "KubeAccess | None") -> int:
     try:
         remove_all_own(KubernetesApi(reported, os.environ), writer(), lambda text: _tell(context, text))
     except ClockstepError as error:
-        how = f"clockstep kubernetes remove --kubeconfig {reported.kubeconfig} --context {reported.context}"
-        click.echo(f"conditions may be left in the cluster: {error.message}; remove them later: {how}", err=True)
+        where = shlex.join(["--kubeconfig", reported.kubeconfig, "--context", reported.context])
+        text = f"conditions may be left in the cluster: {error.message}; remove them later: "
+        click.echo(visible(f"{text}clockstep kubernetes remove {where}"), err=True)
         return of_error(error)
     return 0
 
@@ -155,7 +157,7 @@ def _of_user(of_user: bool | None) -> bool:
 
 def _tell(context: click.Context, text: str) -> None:
     if not option(context, "quiet"):
-        click.echo(text, err=True)
+        click.echo("\n".join(map(visible, text.splitlines())), err=True)
 
 
 def _service(context: click.Context, wanted: "Wanted", world: "World", *, of_user: bool) -> "Service":

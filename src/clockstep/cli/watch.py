@@ -69,9 +69,9 @@ def command(context: click.Context, /, names: tuple[str, ...], *, everything: bo
 
     SIGHUP makes it read its configuration again.
     """
-    from clockstep.cli.cluster import named
+    from clockstep.cli.cluster import is_open, named
     from clockstep.cli.session import asked, opened, selected, sightings
-    from clockstep.errors import KubernetesError, UsageError
+    from clockstep.errors import UsageError
     from clockstep.flows.watch.watcher import Watcher
     from clockstep.host.sd_notify import Notifier
     from clockstep.model import Guest
@@ -91,13 +91,17 @@ def command(context: click.Context, /, names: tuple[str, ...], *, everything: bo
         lines.err(visible(text))
 
     world = opened(context, wanted, tell)
-    try:
-        wanted = named(world, wanted)
-        selected(world, wanted, changing=True)  # a typing error is reported now
-    except (UsageError, KubernetesError) as error:
-        if not (everything or "NOTIFY_SOCKET" in os.environ):  # a service waits for machines that are not there yet
-            raise
-        tell("", error.message)
+    waits = everything or "NOTIFY_SOCKET" in os.environ  # a service, for machines that are not there yet
+    if waits and world.kubernetes and is_open(world, wanted, world.hypervisor.guests()):
+        tell("", "asking the Kubernetes cluster meanwhile which machines are meant")
+    else:
+        try:
+            wanted = named(world, wanted)
+            selected(world, wanted, changing=True)  # a typing error is reported now
+        except UsageError as error:
+            if not waits:
+                raise
+            tell("", error.message)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda _number, _frame: control.end())
     if not sys.stderr.isatty():  # a terminal that is closed ends it
@@ -150,19 +154,36 @@ class _Configured:
         self._read = partial(_asked_again, context, names, everything=everything)
         self._context = context
 
-    def orders(self) -> "Orders":
-        """Return what a watcher goes by."""
-        return _orders(self._context, self.wanted)
+    def orders(self, guests: "Sequence[Guest] | None" = None) -> "Orders":
+        """Return what a watcher goes by; nothing is chosen while it is open whom --exclude means."""
+        from clockstep.cli.cluster import is_open
+        from clockstep.core.selection import unknown
+
+        orders = _orders(self._context, self.wanted)
+        if self._world.kubernetes is None:
+            return orders
+        guests = self._world.hypervisor.guests() if guests is None else guests
+        if not is_open(self._world, self.wanted, guests):
+            return orders
+        if set(self.wanted.excluded) & set(unknown(guests, self.wanted)):
+            orders = replace(orders, chosen=lambda _guest: False)
+        return replace(orders, complete=False)
 
     def again(self, guests: "Sequence[Guest]") -> "Orders":
         """Return what a watcher of these machines goes by now. Raises UsageError where the configuration is broken."""
-        from clockstep.cli.cluster import named
+        from clockstep.cli.cluster import is_open, named
         from clockstep.core.selection import select
+        from clockstep.errors import UsageError
 
-        wanted = named(self._world, self._read(self.wanted), guests)
-        select(guests, wanted, changing=True)
+        wanted, first = named(self._world, self._read(self.wanted), guests), is_open(self._world, self.wanted, guests)
+        try:
+            select(guests, wanted, changing=True)
+        except UsageError as error:
+            if not first:  # else it is as at the start, and machines may come later
+                raise
+            self._world.tell("", error.message)
         self.wanted = wanted
-        return self.orders()
+        return self.orders(guests)
 
     def tolerance_ns(self) -> int:
         """Return the largest offset that is within tolerance."""

@@ -13,7 +13,7 @@ from typing import Self
 from clockstep.core.cluster import Looks, control_plane, proof_of
 from clockstep.core.matching import match
 from clockstep.errors import ClockstepError, DeadlineError, InternalError, KubernetesError, UsageError
-from clockstep.flows.cordon import Cordoning, clear
+from clockstep.flows.cordon import LATER, Cordoning, clear
 from clockstep.loop.episodes import troubled
 from clockstep.model import (
     ClusterOutcome,
@@ -75,6 +75,7 @@ class Cluster:
         self._before: Listing | None = None
         self._cordoning: Cordoning | None = None
         self._looks = Looks({})
+        self._corrected = False
         self.state: ClusterState | None = None
         """What the cluster was at last; None if it was not to be waited for, and nothing is left to say."""
 
@@ -88,8 +89,7 @@ class Cluster:
         """Uncordon what this run has cordoned, and at its proper end what others have left cordoned."""
         left = self._cordoning.uncordon_all() if self._cordoning else ()
         if kind is None:
-            members = self._looks.names if self._reverting else ()
-            clear(self._world, self._looks.listed, members, self._cordoning.mark if self._cordoning else "")
+            self._clear()
         if left:
             self.state = replace(self.state or ClusterState(ClusterOutcome.NOT_WAITED), cordoned=left)
 
@@ -113,8 +113,20 @@ class Cluster:
         self._cordoning = Cordoning(self._world, self._operation)
         self._cordoning.cordon_all(members)
 
+    def _clear(self) -> None:
+        """Uncordon what others have left cordoned; a run that cordons and does not wait asks for that which it is."""
+        listed = self._looks.listed
+        if not listed and self._corrected and self._cordoning and self._world.kubernetes:
+            try:
+                listed = Listing(self._world.kubernetes).within(FIRST_NS)
+            except ClockstepError as error:
+                self._world.tell("", f"whether Nodes stay cordoned is unknown: {error.message}; {LATER}")
+        members = [node.name for node in match(self._guests, listed).by_key.values()] if self._reverting else ()
+        clear(self._world, listed, members, self._cordoning.mark if self._cordoning else "")
+
     def wait(self, episodes: Sequence[Episode], tolerance_ns: int) -> None:
         """Wait until the Nodes of all proven clocks are fresh, by the deadline; `state` says what that came to."""
+        self._corrected = bool(episodes)
         if not (self._world.kubernetes and self._policy.wait and episodes):
             return
         by_name = {episode.node: episode for episode in episodes}

@@ -8,9 +8,9 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from clockstep.core.aftermath.checking import Check, Remedy, inputs, look
+from clockstep.core.aftermath.checking import Check, Remedy, inputs, look, with_earlier
 from clockstep.core.aftermath.planning import one_repair, plan
-from clockstep.errors import KubernetesError
+from clockstep.errors import ClockstepError
 from clockstep.model import Act, AftermathReport, Broken, Healed, Input, Looked, Repair, Seen, Unread
 from clockstep.ports import Clock, Healing, Reference, Tell
 from clockstep.units import SECOND_NS, show_duration
@@ -104,12 +104,17 @@ def planned(report: AftermathReport, remedies: Sequence[Remedy[Seen]], seen: See
     return replace(report, repairs=plan(report.checks, remedies, seen))
 
 
-def repair(scene: Scene, checks: Checks, remedies: Sequence[Remedy[Seen]], plans: Sequence[Repair]) -> AftermathReport:
-    """Carry out what was planned, one after the other, and look at all again."""
-    done = tuple(_repaired(scene, checks, remedies, one) if one.act else one for one in plans)
+def repair(
+    scene: Scene, checks: Checks, remedies: Sequence[Remedy[Seen]], plans: Sequence[Repair], every: Checks = ()
+) -> AftermathReport:
+    """Carry out what was planned, one after the other, and look at all again.
+
+    `every` are all checks, if only some were chosen: nothing is cured before what must be in order first, as clocks.
+    """
+    done = tuple(_repaired(scene, every or checks, remedies, one) if one.act else one for one in plans)
     try:
         seen = gathered(scene, inputs(checks))
-    except KubernetesError as error:  # what was done is reported all the same
+    except ClockstepError as error:  # what was done is reported all the same
         unread = {one: Unread(error.message) for one in Input}
         seen = Seen(scene.now_ns, unread)
     return AftermathReport(seen.now_ns, look(checks, seen), done)
@@ -117,17 +122,29 @@ def repair(scene: Scene, checks: Checks, remedies: Sequence[Remedy[Seen]], plans
 
 def _repaired(scene: Scene, checks: Checks, remedies: Sequence[Remedy[Seen]], plan: Repair) -> Repair:
     """Cure one finding, if it is there still and may be cured still."""
-    check = next(one for one in checks if one.code == plan.broken.code)
+    *earlier, check = with_earlier(checks, [plan.broken.code])
     try:
-        seen = gathered(scene, inputs([check]))
-        broken = _found(check, plan.broken, seen)
+        seen = gathered(scene, inputs([*earlier, check]))
+        looked = look([*earlier, check], seen)[-1]
+        broken = _among(plan.broken, looked.broken)
+        if broken is None and looked.why:
+            return replace(plan, act=None, outcome=Healed.SKIPPED, why=f"could not look again: {looked.why}")
         if broken is None:
             return replace(plan, act=None, outcome=Healed.HEALED, proven_ns=seen.now_ns, why="it has healed by itself")
         now = one_repair(broken, remedies, seen)
-        gaps = look([check], seen)[0].why
-        return _done(scene, check, now, now.act, gaps) if now.act else now
-    except KubernetesError as error:
+        if now.act and not _is_shown(plan.act, now.act):
+            why = "what it would be done to has changed since it was shown: run it again"
+            return replace(now, act=None, outcome=Healed.SKIPPED, why=why)
+        return _done(scene, check, now, now.act, looked.why) if now.act else now
+    except ClockstepError as error:
         return replace(plan, outcome=Healed.NOT_HEALED, why=error.message)
+
+
+def _is_shown(shown: Act | None, now: Act) -> bool:
+    """Whether an act is the one that was agreed to: the same deed to the same object, and no more than waiting."""
+    if shown is None or (shown.begun and not now.begun):
+        return False
+    return (shown.deed, shown.on, shown.uid) == (now.deed, now.on, now.uid)
 
 
 def _done(scene: Scene, check: Check[Seen], now: Repair, act: Act, gaps: str) -> Repair:
@@ -148,7 +165,7 @@ def _done(scene: Scene, check: Check[Seen], now: Repair, act: Act, gaps: str) ->
 def _note(scene: Scene, act: Act, text: str, at_ns: int) -> None:
     try:
         scene.cluster.note(act, text, at_ns)
-    except KubernetesError as error:
+    except ClockstepError as error:
         scene.tell(act.code, f"no Event was recorded: {error.message}")
 
 
@@ -159,16 +176,12 @@ def _proven(scene: Scene, check: Check[Seen], repair: Repair, gaps: str) -> Repa
         scene.clock.sleep_ns(scene.again_ns)
         try:
             seen = gathered(scene, inputs([check]))
-        except KubernetesError:
+        except ClockstepError:
             continue  # it may be away for a moment because of the cure
         looked = look([check], seen)[0]
         if looked.why in {"", gaps} and _among(repair.broken, looked.broken) is None:
             return replace(repair, outcome=Healed.HEALED, proven_ns=seen.now_ns)
     return replace(repair, outcome=Healed.NOT_HEALED, why=f"it is found still after {show_duration(PROOF_NS)}")
-
-
-def _found(check: Check[Seen], broken: Broken, seen: Seen) -> Broken | None:
-    return _among(broken, look([check], seen)[0].broken)
 
 
 def _among(broken: Broken, found: Sequence[Broken]) -> Broken | None:

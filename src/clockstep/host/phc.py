@@ -27,6 +27,8 @@ SAMPLES = 5
 LONGEST_NAME = 64
 TIME = struct.Struct("=qII")
 """struct ptp_clock_time: seconds, nanoseconds, reserved."""
+LATEST_NS = 2**63
+"""The kernel's own last moment."""
 PRECISE_NS = 1_000
 """How far the two times of PRECISE may be apart: both are computed from one reading of the counter, each rounded."""
 
@@ -85,10 +87,11 @@ class PhcError(ReachError):
 
 
 class Device(NamedTuple):
-    """A PHC: its name by its driver, and its device."""
+    """A PHC: its name by its driver, its device, and the file that has the name."""
 
     name: str
     path: Path
+    named: Path | None = None
 
 
 def host_devices(root: Path = Path("/")) -> list[Device]:
@@ -100,9 +103,15 @@ def all_devices(root: Path = Path("/")) -> list[Device]:
     """Return all PHCs that have a name, also network cards'."""
     found = []
     for folder in (root / "sys/class/ptp").glob("ptp*"):
-        with suppress(OSError), (folder / "clock_name").open(encoding="ascii", errors="replace") as file:
-            found.append(Device(visible(file.read(LONGEST_NAME).strip()), root / "dev" / folder.name))
+        named = folder / "clock_name"
+        with suppress(OSError):
+            found.append(Device(_name(named), root / "dev" / folder.name, named))
     return sorted(found, key=lambda device: (len(device.path.name), device.path.name))
+
+
+def _name(named: Path) -> str:
+    with named.open(encoding="ascii", errors="replace") as file:
+        return visible(file.read(LONGEST_NAME).strip())
 
 
 def kernel_ioctl(file: int, number: int, buffer: bytearray) -> None:
@@ -144,6 +153,7 @@ class Phc:
     def _measured(self, mode: Mode) -> Offset:
         if self._file is None:
             self._file = os.open(self.device.path, os.O_RDONLY | os.O_CLOEXEC)
+            self._check_name()
         buffer = bytearray(mode.size)
         if mode.read is not _precise:
             struct.pack_into("=I", buffer, 0, SAMPLES)
@@ -153,7 +163,16 @@ class Phc:
         ]
         if not offsets:
             raise OSError("the system clock was set meanwhile")
+        if not all(0 <= phc < LATEST_NS for _, phc, _ in mode.read(bytes(buffer))):
+            raise OSError("it reports no time between 1970 and 2262")
         return min(offsets, key=lambda offset: offset.error_ns)
+
+    def _check_name(self) -> None:
+        """Raise OSError where the number is another clock's by now: they are given anew as drivers come and go."""
+        if self.device.named is None:
+            return
+        if (name := _name(self.device.named)) != self.device.name:
+            raise OSError(f"it is now {name}'s")
 
     def close(self) -> None:
         """Close it until its next use."""

@@ -83,7 +83,8 @@ WantedBy={target}
 """
 
 # systemd reads it as root, so that nobody else need be able to (systemd.exec(5), "Credentials").
-CREDENTIAL = "LoadCredential=kubeconfig:{kubeconfig}\n"
+CREDENTIAL = "LoadCredential=kubeconfig:{kubeconfig}\nSetCredential=kubeconfig:{{}}\n"
+"""The second is what the service gets if the file is gone: it corrects clocks all the same (systemd.exec(5))."""
 CREDENTIAL_FILE = "${CREDENTIALS_DIRECTORY}/kubeconfig"
 
 # systemd passes over such a section (systemd.unit(5)): it is for whoever uninstalls the service.

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from clockstep.errors import KubernetesError, cut
+from clockstep.errors import KubernetesError, cut, visible
 from clockstep.kubernetes.nodes import CORDONED, Lease, read_condition, read_lease, read_node, read_version
 from clockstep.kubernetes.times import text_of
 from clockstep.model import CLOCK_PROBLEM, KubeAccess, KubeCondition, KubeEvent, KubeNode
@@ -98,7 +98,7 @@ class KubernetesApi:
 
     def _recorded_again(self, event: KubeEvent) -> bool:
         """Say of an Event that it has happened again; False if the server has forgotten it, as after an hour."""
-        change = {"message": cut(event.message), "lastTimestamp": text_of(event.at_ns), "count": event.count}
+        change = {"message": cut(visible(event.message)), "lastTimestamp": text_of(event.at_ns), "count": event.count}
         try:
             self._ask("patch events in default", lambda requests: requests.change_event(_event_name(event), change))
         except KubernetesError as error:
@@ -160,10 +160,6 @@ def client_needed() -> Iterator[None]:
         raise KubernetesError(f"no client for Kubernetes: {error}", INSTALL, lasting=True) from error
 
 
-def _read_leases(requests: "Requests") -> dict[str, Lease]:
-    return dict(map(read_lease, requests.leases()))
-
-
 def _change_node(name: str, change: Mapping[str, Any], requests: "Requests") -> None:
     requests.change_node(name, change)
 
@@ -189,7 +185,7 @@ def _event(event: KubeEvent) -> dict[str, Any]:
         "involvedObject": {"kind": "Node", "name": event.node, "uid": event.node},
         "type": event.type,
         "reason": event.reason,
-        "message": cut(event.message),
+        "message": cut(visible(event.message)),
         "source": {"component": COMPONENT},
         "firstTimestamp": text_of(event.first_ns),
         "lastTimestamp": text_of(event.at_ns),

@@ -94,7 +94,7 @@ class Connection:
         if found.user.get("exec"):
             self._given = from_plugin(found, self._environ)
             found = found.known_by(self._given.user)
-        proxy = found.cluster.get("proxy-url") or proxy_of(found.server, self._environ)
+        proxy = _usable(found.cluster.get("proxy-url") or proxy_of(found.server, self._environ))
         context = context_of(found.cluster, found.user)
         transport = BoundedTransport(context, proxy, found.cluster.get("tls-server-name"))
         timeout = httpx2.Timeout(EACH_S)
@@ -108,6 +108,14 @@ def _refuse_unknown(found: Target) -> None:
     for key, hint in UNKNOWN.items():
         if found.user.get(key):
             raise KubernetesError(f"the user of the context {found.context!r} has {key!r}", hint, lasting=True)
+
+
+def _usable(proxy: object) -> str | None:
+    """Return a proxy. Raises KubernetesError for one of a kind that is not known here."""
+    if proxy is None or (isinstance(proxy, str) and proxy.lower().startswith(("http://", "https://"))):
+        return proxy
+    hint = "use one by http:// or https://, or an address of the API server that needs none"
+    raise KubernetesError(f"the proxy {proxy!r} is of a kind that clockstep does not know", hint, lasting=True)
 
 
 def _config(found: Target) -> SingleConfig:

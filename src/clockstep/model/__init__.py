@@ -4,35 +4,7 @@ Time is integer nanoseconds. An offset is a node's clock minus the truth, which 
 clockstep; it never travels without its error.
 """
 
-from clockstep.model.aftermath import (
-    Act,
-    AftermathReport,
-    Broken,
-    Ceph,
-    CronJob,
-    Deed,
-    Endpoint,
-    Healed,
-    Input,
-    KubeHappening,
-    KubeLease,
-    KubePod,
-    KubeRef,
-    KubeService,
-    KubeWorkload,
-    Looked,
-    PodToken,
-    Probe,
-    Renewal,
-    Repair,
-    Seen,
-    Served,
-    SigningRequest,
-    State,
-    TlsSecret,
-    Unread,
-    Waiting,
-)
+from clockstep.model.aftermath import Act, AftermathReport, Broken, Deed, Healed, Looked, Repair, State
 from clockstep.model.agent import AgentReport, SignalState
 from clockstep.model.certificates import Certificate, NodeCertificates
 from clockstep.model.clock import (
@@ -60,6 +32,27 @@ from clockstep.model.cluster import (
     ClusterState,
     ControlPlane,
     Freshness,
+)
+from clockstep.model.damage import (
+    Ceph,
+    CronJob,
+    Endpoint,
+    Input,
+    KubeHappening,
+    KubeLease,
+    KubePod,
+    KubeRef,
+    KubeService,
+    KubeWorkload,
+    PodToken,
+    Probe,
+    Renewal,
+    Seen,
+    Served,
+    SigningRequest,
+    TlsSecret,
+    Unread,
+    Waiting,
 )
 from clockstep.model.doctor import (
     Around,

@@ -24,6 +24,8 @@ OF_ALL = {0, 401}
 """With these HTTP statuses not one Node was refused but everything: nothing was answered, or the credentials."""
 EVERYTHING = ""
 """The machine that stands for all of them."""
+EVENTS = "Events"
+"""The machine that stands for their Events, which an account may be refused alone."""
 LAST_S = 3.0
 """How long the end waits for what is still to be written."""
 
@@ -73,19 +75,20 @@ class _Health:
             self.failed(why, now_ns, chance)
         else:
             self.up = self.up if len(self._refused) < of else False
-            self._say(machine, why)
+            self.say(machine, why)
 
     def failed(self, why: str, now_ns: int, chance: float) -> None:
         """Take that nothing can be reported of any machine; all rests for a while."""
         self.up, self._failures = False, self._failures + 1
         self.rests_until_ns = now_ns + patience(self._failures, chance)
-        self._say(EVERYTHING, why)
+        self.say(EVERYTHING, why)
 
     def forget(self, machine: str) -> None:
         """Take that nothing will be reported of a machine any more."""
         self._said.pop(machine, None)
 
-    def _say(self, about: str, why: str) -> None:
+    def say(self, about: str, why: str) -> None:
+        """Tell once what is wrong with a machine, or everything, or Events."""
         if why != self._said.get(about):
             self._said[about] = why
             self._tell("", f"reporting to Kubernetes: {why}; trying again")
@@ -194,10 +197,12 @@ class Reporter:
         except Absent as absent:
             self._absent(machine, absent.until_ns)
         except KubernetesError as error:
-            if error.lasting and error.status not in OF_ALL:
-                self._refused(machine, error.message)
-            else:
+            if not error.lasting or error.status in OF_ALL:
                 self._health.failed(error.message, self._clock.monotonic_ns(), self._chance())
+            elif job == self._record:
+                self._unrecorded(machine, error.message)
+            else:
+                self._refused(machine, error.message)
         except Exception as error:  # noqa: BLE001 - a bug costs what it was about, and no more
             self._refused(machine, InternalError(error).message)
         else:
@@ -265,6 +270,12 @@ class Reporter:
         with self._lock:
             self._gone.discard(machine)
             self._events.forget(machine)
+
+    def _unrecorded(self, machine: str, why: str) -> None:
+        """Let go of Events that are refused, which costs the condition nothing."""
+        with self._lock:
+            self._events.forget(machine)
+        self._health.say(EVENTS, why)
 
     def _refused(self, machine: str, why: str) -> None:
         """Try it again later: the machine may be another Node by then."""

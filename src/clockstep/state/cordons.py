@@ -11,6 +11,7 @@ import socket
 from contextlib import suppress
 from pathlib import Path
 
+from clockstep.errors import cut
 from clockstep.model import Cordon
 from clockstep.state.files import keep
 from clockstep.units import show_moment
@@ -28,8 +29,8 @@ class FileCordons:
         self._folder = folder / "cordoned"
 
     def mark(self, operation: str, at_ns: int) -> str:
-        """Return the mark of what this process cordons."""
-        return f"{socket.gethostname()} {_process(os.getpid())} {show_moment(at_ns)}, {operation}"
+        """Return the mark of what this process cordons, in no more characters than are read of it."""
+        return cut(f"{socket.gethostname()} {_process(os.getpid())} {show_moment(at_ns)}, {operation}")
 
     def is_over(self, mark: str) -> bool:
         """Whether a mark is of a process of this host that has ended."""

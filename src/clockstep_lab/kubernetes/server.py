@@ -8,7 +8,7 @@ from pathlib import Path
 from clockstep_lab.places import Account
 from clockstep_lab.processes import end, of_lab, start, wait_for
 
-READY_S = 120
+READY_S = 300
 """Many times what the slowest takes, for a machine that does much else."""
 Flags = Mapping[str, object]
 

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from clockstep.core.aftermath.checking import look
+from clockstep.core.aftermath.checking import inputs, look
 from clockstep.core.aftermath.every import CHECKS, REMEDIES
 from clockstep.model import (
     Ceph,
@@ -295,3 +295,37 @@ def test_a_check_does_not_look_while_one_before_it_finds_something() -> None:
 def test_every_check_has_its_section_and_there_is_no_other() -> None:
     page = (Path(__file__).parents[3] / "docs/aftermath.md").read_text()
     assert re.findall(r"^## (CS-[A-Z-]+)$", page, re.MULTILINE) == [check.code for check in CHECKS]
+
+
+@pytest.mark.parametrize("code", ["CS-SERVING", "CS-SECRET", "CS-CA"])
+def test_what_is_said_of_apiservices_is_said_only_if_they_were_read(code: str) -> None:
+    forbidden = seen(unread={Input.APISERVICES: Unread("forbidden to list apiservices")})
+    (one,) = look([BY_CODE[code]], forbidden)
+    assert (one.state, one.why) == (State.NOT_LOOKED, "forbidden to list apiservices")
+
+
+def test_an_apiservice_that_is_away_and_was_not_dialled_is_a_gap() -> None:
+    other = KubeRef("Service", "metrics", "monitoring")
+    away = Endpoint(API.ref, API.name, other, available=False)
+    (one,) = look([BY_CODE["CS-SERVING"]], seen(apiservices=(away,)))
+    assert (one.state, one.why) == (State.NOT_LOOKED, f"{API.name}: neither dialled from a node nor called")
+    (one,) = look([BY_CODE["CS-SERVING"]], seen(apiservices=(API,)))
+    assert one.state is State.CLEAN
+
+
+def test_what_is_dialled_from_a_node_is_known_by_webhooks_apiservices_and_nodes() -> None:
+    assert {Input.WEBHOOKS, Input.APISERVICES, Input.NODES} <= inputs([BY_CODE["CS-STALE"]])
+    for code in ("CS-SERVING", "CS-KUBELET", "CS-CONTROL-PLANE", "CS-TOKEN"):
+        assert Input.NODES in inputs([BY_CODE[code]])
+
+
+def test_a_service_that_showed_nothing_may_show_an_older_certificate() -> None:
+    (one,) = look([BY_CODE["CS-STALE"]], seen(served=(Served(SERVICE, 443, trouble="192.0.2.7:443 is silent"),)))
+    assert (one.state, one.why) == (State.NOT_LOOKED, "cert-manager/service/webhook: 192.0.2.7:443 is silent")
+
+
+@pytest.mark.parametrize("code", ["CS-SERVING", "CS-SECRET", "CS-CA", "CS-STALE"])
+def test_a_cluster_without_an_aggregator_is_looked_at_all_the_same(code: str) -> None:
+    without = seen(unread={Input.APISERVICES: Unread("the cluster has no apiservices", absent=True)})
+    (one,) = look([BY_CODE[code]], without)
+    assert one.state is State.CLEAN

@@ -7,12 +7,12 @@ from typing import Any
 from clockstep.core.aftermath.checking import chosen, look
 from clockstep.core.aftermath.every import CHECKS, REMEDIES
 from clockstep.core.aftermath.planning import plan
-from clockstep.errors import KubernetesError
+from clockstep.errors import HypervisorError, KubernetesError
 from clockstep.flows.aftermath import Scene, aftermath, repair
 from clockstep.flows.damaged_nodes import unseen
 from clockstep.model import Act, AftermathReport, Endpoint, Healed, Input, PodToken, Probe, Seen, State, Unread, Waiting
 from clockstep.units import DAY_NS, SECOND_NS
-from core.aftermath.made import NOW, pod, seen
+from core.aftermath.made import NOW, node, pod, seen
 from core.simulation import SimClock
 
 RESERVED = (Waiting("x", "CreateContainerError", "name is reserved for"),)
@@ -159,3 +159,46 @@ def test_what_was_done_is_reported_also_if_nobody_answers_any_more() -> None:
     report = repaired(cluster)
     assert (report.repairs[0].outcome, len(cluster.acts)) == (Healed.NOT_HEALED, 1)
     assert (report.checks[0].state, report.checks[0].why) == (State.NOT_LOOKED, "the API server is away")
+
+
+def test_a_cure_is_not_carried_out_on_another_object_than_the_one_that_was_shown() -> None:
+    shown, other = stuck("a"), seen(pods=(replace(stuck("a").pods[0], uid="another"),))
+    cluster = Changing([shown, other])
+    cluster.gathered = 1
+    there, _ = told(cluster, SimClock())
+    report = repair(there, STUCK, REMEDIES, plan(look(STUCK, shown), REMEDIES, shown))
+    assert cluster.acts == []
+    assert (report.repairs[0].outcome, report.repairs[0].act) == (Healed.SKIPPED, None)
+    assert "has changed since it was shown" in report.repairs[0].why
+
+
+def test_nothing_is_cured_that_was_chosen_alone_while_a_clock_that_comes_first_is_off() -> None:
+    ahead = node(renewed_ns=NOW + DAY_NS)
+    cluster = Changing([replace(stuck("a"), nodes=(ahead,))])
+    there, _ = told(cluster, SimClock())
+    report = repair(there, STUCK, REMEDIES, plan(look(STUCK, stuck("a")), REMEDIES, stuck("a")), CHECKS)
+    assert cluster.acts == []
+    assert (report.repairs[0].outcome, report.repairs[0].act) == (Healed.SKIPPED, None)
+    assert "CS-CLOCK comes first" in report.repairs[0].why
+
+
+def test_what_was_done_is_reported_also_if_the_hypervisor_answers_no_more() -> None:
+    cluster = Changing([stuck("a")])
+    there, _ = told(cluster, SimClock())
+
+    def gone(wanted: Collection[Input], now: Seen) -> Seen:
+        if cluster.acts:
+            raise HypervisorError("libvirt is away")
+        return now
+
+    report = repair(replace(there, inside=gone), STUCK, REMEDIES, plan(look(STUCK, stuck("a")), REMEDIES, stuck("a")))
+    assert (report.repairs[0].outcome, len(cluster.acts)) == (Healed.NOT_HEALED, 1)
+    assert (report.checks[0].state, report.checks[0].why) == (State.NOT_LOOKED, "libvirt is away")
+
+
+def test_what_is_not_found_by_a_look_that_could_not_see_it_has_not_healed() -> None:
+    blind = seen(unread={Input.PODS: Unread("forbidden")}, pods=())
+    cluster = Changing([stuck("a"), blind])
+    cluster.gathered = 1
+    report = repaired(cluster)
+    assert (report.repairs[0].outcome, report.repairs[0].why) == (Healed.SKIPPED, "could not look again: forbidden")

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from clockstep.core.aftermath.checking import chosen, look
+from clockstep.core.aftermath.checking import chosen, inputs, look
 from clockstep.core.aftermath.every import CHECKS, REMEDIES
 from clockstep.core.aftermath.planning import BY_USER, MOST, plan
 from clockstep.core.aftermath.signing import objection
@@ -15,6 +15,7 @@ from clockstep.model import (
     Deed,
     Endpoint,
     Healed,
+    Input,
     KubeHappening,
     KubeRef,
     KubeWorkload,
@@ -23,6 +24,7 @@ from clockstep.model import (
     Repair,
     Seen,
     Served,
+    Unread,
     Waiting,
 )
 from clockstep.units import DAY_NS, HOUR_NS, MINUTE_NS, SECOND_NS
@@ -125,12 +127,56 @@ def test_no_more_is_cured_at_once_than_the_cap() -> None:
 
 @pytest.mark.parametrize(
     ("changes", "why"),
-    [({"owner": None}, "nobody would make this pod again"), ({"mirror": True}, "it is a static pod")],
+    [
+        ({"owner": None}, "nobody would make this pod again"),
+        ({"mirror": True}, "it is a static pod"),
+        ({"owner": KubeRef("Job", "import", "cert-manager")}, "job/import may not make this pod again"),
+        ({"owner": KubeRef("VirtualMachineInstance", "db", "cert-manager")}, "may not make this pod again"),
+        ({"owner": KubeRef("Node", "node-1", "cert-manager")}, "may not make this pod again"),
+    ],
 )
 def test_a_pod_that_nobody_makes_again_is_not_evicted(changes: dict[str, Any], why: str) -> None:
     (one,) = planned("CS-STUCK", seen(pods=(pod(waiting=RESERVED, **changes),)))
     assert one.act is None
-    assert one.why.startswith(why)
+    assert why in one.why
+
+
+def test_a_pod_of_a_paused_workload_is_left() -> None:
+    (one,) = planned("CS-STUCK", seen(pods=(pod(waiting=RESERVED),), workloads=workload(paused=True)))
+    assert (one.act, one.why) == (None, "cert-manager/deployment/webhook is paused")
+    unread = {Input.WORKLOADS: Unread("forbidden")}
+    (one,) = planned("CS-STUCK", seen(pods=(pod(waiting=RESERVED),), workloads=(), unread=unread))
+    assert (one.act, one.why) == (None, "it is not known whether its workload is paused: forbidden")
+    assert Input.WORKLOADS in inputs(chosen(CHECKS, ["CS-STUCK"], []))
+    assert Input.WORKLOADS in inputs(chosen(CHECKS, ["CS-TOKEN"], []))
+
+
+def test_in_kube_system_no_pod_is_made_again_for_its_token() -> None:
+    of_system = pod(namespace="kube-system")
+    (one,) = planned("CS-TOKEN", seen(pods=(of_system,), tokens=(PodToken(of_system.uid, NOW + DAY_NS),)))
+    assert one.act is None
+    assert "is in kube-system" in one.why
+
+
+def test_an_envoy_beside_cilium_is_not_taken_for_the_networks_plugin() -> None:
+    def of(app: str) -> Any:
+        owner = KubeRef("DaemonSet", app, "kube-system")
+        return pod(f"{app}-x", "kube-system", labels={"k8s-app": app}, owner=owner)
+
+    starting = pod("web-0", "shop", ready=False, waiting=(Waiting("web", "ContainerCreating"),))
+    event = KubeHappening(starting.ref, "FailedCreatePodSandBox", "Unauthorized", NOW - SECOND_NS)
+    (one,) = planned("CS-CNI", seen(pods=(of("cilium-envoy"), of("cilium"), starting), events=(event,)))
+    assert one.act and one.act.on.name == "cilium-x"
+
+
+def test_an_event_from_before_the_networks_pod_was_made_again_has_it_made_again_no_more() -> None:
+    owner = KubeRef("DaemonSet", "calico-node", "kube-system")
+    plugin = pod("c", "kube-system", labels={"k8s-app": "calico-node"}, owner=owner, created_ns=NOW - 20 * MINUTE_NS)
+    starting = pod("web-0", "shop", ready=False, waiting=(Waiting("web", "ContainerCreating"),))
+    event = KubeHappening(starting.ref, "FailedCreatePodSandBox", "Unauthorized", NOW - 21 * MINUTE_NS)
+    (one,) = planned("CS-CNI", seen(pods=(plugin, starting), events=(event,)))
+    assert one.act is None
+    assert "which did not help" in one.why
 
 
 def test_a_network_plugin_is_made_again_on_its_own_node_and_once() -> None:

@@ -11,8 +11,11 @@ from clockstep.model import Happening, What
 TFD_NONBLOCK, TFD_CLOEXEC = os.O_NONBLOCK, os.O_CLOEXEC
 TFD_TIMER_ABSTIME, TFD_TIMER_CANCEL_ON_SET = 1, 2
 CLOCK_REALTIME = 0
-NEVER_S = 2**62 // 10**9
-"""In 146 years of 1970: what the timer is set to, and never reaches."""
+NEVER_S = 2**63 - 1
+"""What the timer is set to: the kernel takes it for its last moment, of 2262, which no clock that runs is beyond.
+
+As in systemd's time_change_fd. One that were due would be due at each look from there on.
+"""
 
 
 def armed(file: int | None = None) -> int:
@@ -61,7 +64,7 @@ class ClockSetSignal:
             if error.errno != errno.ECANCELED:
                 self.trouble = f"the timer cannot be read: {error.strerror}"
                 return None
-        self._armed()  # it is cancelled, or the year is 2116
+        self._armed()  # it is cancelled
         return Happening("", What.SET, now_ns)
 
     def close(self) -> None:

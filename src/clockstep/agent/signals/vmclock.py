@@ -64,7 +64,8 @@ def consistent(look: Callable[[], bytes]) -> bytes | None:
         if len(page) < MARKER_AT:
             return page
         (sequence,) = SEQUENCE.unpack_from(page, SEQUENCE_AT)
-        if not sequence % 2 and SEQUENCE.unpack_from(look(), SEQUENCE_AT) == (sequence,):
+        again = look()[SEQUENCE_AT:MARKER_AT]
+        if not sequence % 2 and again == SEQUENCE.pack(sequence):
             return page
     return None
 

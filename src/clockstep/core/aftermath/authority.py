@@ -25,4 +25,11 @@ def find(seen: Seen) -> Iterator[Broken]:
             yield Broken(CODE, one.ref, text, dates(last), CURE, since_ns=since(last, seen.now_ns))
 
 
-CHECK = Check(CODE, "Authorities of webhooks and APIServices", find, (Input.WEBHOOKS,), patience_ns=90 * SECOND_NS)
+CHECK = Check(
+    CODE,
+    "Authorities of webhooks and APIServices",
+    find,
+    (Input.WEBHOOKS,),
+    also=(Input.APISERVICES,),
+    patience_ns=90 * SECOND_NS,
+)

@@ -57,7 +57,7 @@ def plan(seen: Seen, broken: Broken) -> Act | str:
     others = [pod for name, pod in pods.items() if name != broken.part]
     if len(others) < 2 or not all(pod.ready for pod in others):
         return "the other monitors are not all ready, so the quorum would be lost"
-    return renew(broken, pods[broken.part], seen.now_ns, 150 * SECOND_NS)
+    return renew(seen, broken, pods[broken.part], 150 * SECOND_NS)
 
 
 CHECK = Check(CODE, "Ceph", find, (Input.CEPH, Input.PODS), after=("CS-CLOCK",), patience_ns=120 * SECOND_NS)

@@ -14,7 +14,11 @@ from clockstep.units import SECOND_NS
 CODE = "CS-CNI"
 REASON = "FailedCreatePodSandBox"
 REFUSED = ("unauthorized", "token has expired", "not valid yet", "must be logged in")
-PLUGINS = ("calico", "canal", "cilium", "flannel", "weave", "multus", "kube-router", "antrea")
+PLUGINS = {
+    *("calico-node", "canal", "cilium", "flannel", "kube-flannel", "kube-flannel-ds", "weave-net"),
+    *("multus", "kube-multus", "kube-multus-ds", "kube-router", "antrea-agent"),
+}
+"""By their whole names: `cilium-envoy`, say, is a proxy beside the plugin, through which traffic goes."""
 TRIED_NS = 180 * SECOND_NS
 """A kubelet tries a sandbox again after at most 2 min or so: it backs off as for crashes."""
 NAMES = ("k8s-app", "app", "app.kubernetes.io/name", "name", "component")
@@ -46,16 +50,12 @@ def _refused(seen: Seen) -> dict[str, tuple[KubeHappening, int]]:
 def plugin_on(seen: Seen, node: str) -> KubePod | None:
     """Return the pod of the network plugin on a node, a DaemonSet's; None if none is known."""
     on_node = (pod for pod in seen.pods if pod.node == node and pod.owner and pod.owner.kind == "DaemonSet")
-    return next((pod for pod in on_node if any(_is_plugin(pod.labels.get(name, "")) for name in NAMES)), None)
-
-
-def _is_plugin(value: str) -> bool:
-    return any(value.startswith(plugin) for plugin in PLUGINS)
+    return next((pod for pod in on_node if any(pod.labels.get(name) in PLUGINS for name in NAMES)), None)
 
 
 def plan(seen: Seen, broken: Broken) -> Act | str:
     """Have the network's pod on that node made again."""
-    return renew(broken, plugin_on(seen, broken.on.name), seen.now_ns, TRIED_NS)
+    return renew(seen, broken, plugin_on(seen, broken.on.name), TRIED_NS)
 
 
 CHECK = Check(CODE, "Tokens of network plugins", find, (Input.PODS, Input.EVENTS), patience_ns=60 * SECOND_NS)

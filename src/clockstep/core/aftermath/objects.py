@@ -4,11 +4,25 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from clockstep.core.certificates import is_valid
-from clockstep.model import Act, Broken, Certificate, Deed, Endpoint, KubePod, KubeRef, KubeService, KubeWorkload, Seen
+from clockstep.model import (
+    Act,
+    Broken,
+    Certificate,
+    Deed,
+    Endpoint,
+    Input,
+    KubePod,
+    KubeRef,
+    KubeService,
+    KubeWorkload,
+    Seen,
+)
 from clockstep.units import MINUTE_NS, SECOND_NS, show_duration, show_moment
 
 RESTARTED = ("Deployment", "StatefulSet", "DaemonSet")
 """What kubectl rollout restart knows."""
+REMADE = (*RESTARTED, "ReplicaSet", "ReplicationController")
+"""Whose pods are made again for certain. An evicted pod may fail a Job, and is a machine that dies in KubeVirt."""
 SYSTEM = "kube-system"
 LATELY_NS = 10 * MINUTE_NS
 """A restart that is older than that is not taken for a try to cure what began nobody knows when."""
@@ -84,27 +98,43 @@ def _once(workload: KubeWorkload, broken: Broken, now_ns: int) -> Act | str:
     return replace(act, begun=True)
 
 
-def renew(broken: Broken, pod: KubePod | None, now_ns: int, waits_ns: int) -> Act | str:
-    """Return the eviction of a pod whose node keeps one, unless it was made again lately.
+def renew(seen: Seen, broken: Broken, pod: KubePod | None, waits_ns: int) -> Act | str:
+    """Return the eviction of a pod whose node keeps one, unless it was made again lately, or since the damage was seen.
 
     `waits_ns` is how long it takes until one sees whether a new pod has helped.
     """
-    if pod is None or pod.created_ns is None or now_ns - pod.created_ns > LATELY_NS:
-        return evict(broken, pod)
-    if now_ns - pod.created_ns > waits_ns:
+    since_ns = min(seen.now_ns - LATELY_NS, broken.since_ns or seen.now_ns)
+    if pod is None or pod.created_ns is None or pod.created_ns < since_ns:
+        return evict(seen, broken, pod)
+    if seen.now_ns - pod.created_ns > waits_ns:
         return f"it was made again at {show_moment(pod.created_ns)}, which did not help"
     return Act(Deed.EVICT, pod.ref, broken.code, pod.uid, begun=True)
 
 
-def evict(broken: Broken, pod: KubePod | None) -> Act | str:
+def evict(seen: Seen, broken: Broken, pod: KubePod | None) -> Act | str:
     """Return the eviction of a pod that is made again, or why there is none."""
     if pod is None:
         return "the pod is not known"
+    return _unmade(pod) or _paused(seen, pod) or Act(Deed.EVICT, pod.ref, broken.code, pod.uid, pod.deleting)
+
+
+def _unmade(pod: KubePod) -> str:
+    """Return why a pod may not be made again; nothing if it is."""
     if pod.mirror:
         return "it is a static pod: its node's kubelet alone restarts it"
     if pod.owner is None:
         return "nobody would make this pod again"
-    return Act(Deed.EVICT, pod.ref, broken.code, pod.uid, pod.deleting)
+    return "" if pod.owner.kind in REMADE else f"{pod.owner} may not make this pod again"
+
+
+def _paused(seen: Seen, pod: KubePod) -> str:
+    """Return that a pod's workload is paused, or that this is not known; a Deployment alone can be."""
+    if pod.owner is None or pod.owner.kind != "ReplicaSet":
+        return ""
+    if why := seen.unread.get(Input.WORKLOADS):
+        return f"it is not known whether its workload is paused: {why.why}"
+    workload = workload_of(seen, pod)
+    return f"{workload.ref} is paused" if workload and workload.paused else ""
 
 
 def lapse(certificate: Certificate, at_ns: int) -> str:

@@ -38,4 +38,5 @@ CHECK = Check(
     "TLS Secrets of webhooks and APIServices",
     find,
     (Input.SECRETS, Input.PODS, Input.SERVICES, Input.WEBHOOKS),
+    also=(Input.APISERVICES,),
 )

@@ -59,12 +59,12 @@ def _command(on: KubeRef) -> str:
 
 
 def gaps(seen: Seen) -> Iterator[str]:
-    """Say which webhooks were neither dialled nor called. An APIService that is available was called."""
+    """Say which were neither dialled nor called. An APIService that is available was called."""
     dialled = {(one.service, one.port): one.trouble for one in seen.served if not one.certificate}
     shown = {(one.service, one.port) for one in seen.served if one.certificate}
     answered = {(one.ref, one.name) for one in seen.probes if not one.skipped}
     skipped = {(one.ref, one.name): one.skipped for one in seen.probes}
-    for one in seen.webhooks:
+    for one in (*seen.webhooks, *(one for one in seen.apiservices if not one.available)):
         if (one.service, one.port) not in shown and (one.ref, one.name) not in answered:
             why = dialled.get((one.service or one.ref, one.port)) or skipped.get((one.ref, one.name))
             yield f"{one.name}: {why or 'neither dialled from a node nor called'}"
@@ -91,8 +91,9 @@ CHECK = Check(
     "Certificates that webhooks and APIServices serve",
     find,
     (Input.WEBHOOKS, Input.SERVICES, Input.PODS, Input.WORKLOADS),
+    also=(Input.APISERVICES,),
     any_of=(Input.SERVED, Input.PROBES),
-    after=("CS-CONTROL-PLANE",),
+    after=("CS-CLOCK", "CS-CONTROL-PLANE"),
     patience_ns=90 * SECOND_NS,
     gaps=gaps,
 )

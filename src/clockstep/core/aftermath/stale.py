@@ -37,6 +37,11 @@ def _newer(seen: Seen, served: Served) -> TlsSecret | None:
     return next((one for one in newer if begin_ns < one.certificate.not_before_ns <= seen.now_ns), None)
 
 
+def gaps(seen: Seen) -> Iterator[str]:
+    """Say which Services showed no certificate."""
+    return (f"{one.service}: {one.trouble}" for one in seen.served if not one.certificate)
+
+
 def plan(seen: Seen, broken: Broken) -> Act | str:
     """Restart the workload behind the Service."""
     return restart(seen, broken, behind(seen, broken.on))
@@ -46,7 +51,9 @@ CHECK = Check(
     CODE,
     "Renewed Secrets that are not served",
     find,
-    (Input.SERVED, Input.SECRETS, Input.SERVICES, Input.PODS, Input.WORKLOADS),
+    (Input.SERVED, Input.WEBHOOKS, Input.SERVICES, Input.SECRETS, Input.PODS, Input.WORKLOADS),
+    also=(Input.APISERVICES,),
     patience_ns=120 * SECOND_NS,
+    gaps=gaps,
 )
 REMEDY = Remedy(CODE, plan)

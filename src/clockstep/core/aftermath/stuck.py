@@ -48,8 +48,16 @@ def _cure(pod: KubePod) -> str:
 
 def plan(seen: Seen, broken: Broken) -> Act | str:
     """Have the pod made again."""
-    return evict(broken, next((pod for pod in seen.pods if pod.ref == broken.on), None))
+    return evict(seen, broken, next((pod for pod in seen.pods if pod.ref == broken.on), None))
 
 
-CHECK = Check(CODE, "Stuck containers", find, (Input.PODS,), after=("CS-CLOCK",), patience_ns=20 * SECOND_NS)
+CHECK = Check(
+    CODE,
+    "Stuck containers",
+    find,
+    (Input.PODS,),
+    for_cure=(Input.WORKLOADS,),
+    after=("CS-CLOCK",),
+    patience_ns=20 * SECOND_NS,
+)
 REMEDY = Remedy(CODE, plan)

@@ -8,7 +8,7 @@ renewed within a minute of the step (measured: 17 to 59 s).
 from collections.abc import Iterator
 
 from clockstep.core.aftermath.checking import Check, Remedy
-from clockstep.core.aftermath.objects import evict
+from clockstep.core.aftermath.objects import SYSTEM, evict
 from clockstep.model import Act, Broken, Input, KubePod, PodToken, Seen
 from clockstep.units import MINUTE_NS, SECOND_NS, show_duration, show_moment
 
@@ -53,7 +53,9 @@ def plan(seen: Seen, broken: Broken) -> Act | str:
     if broken.heals_ns is not None and broken.heals_ns - seen.now_ns <= WAITED_NS:
         return f"it is valid in {show_duration(max(0, broken.heals_ns - seen.now_ns))}: wait"
     pod: KubePod | None = next((one for one in seen.pods if one.ref == broken.on), None)
-    return evict(broken, pod)
+    if broken.on.namespace == SYSTEM:
+        return f"{broken.on} is in {SYSTEM}, where clockstep makes only the network's pods again, and stuck ones"
+    return evict(seen, broken, pod)
 
 
 CHECK = Check(
@@ -61,6 +63,7 @@ CHECK = Check(
     "Tokens of pods",
     find,
     (Input.TOKENS, Input.PODS),
+    for_cure=(Input.WORKLOADS,),
     after=("CS-CLOCK",),
     patience_ns=WAITED_NS + 30 * SECOND_NS,
     gaps=lambda seen: (f"{node}: {why}" for node, why in seen.unread_tokens.items()),

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from clockstep.core.events import State
+from clockstep.errors import ClockstepError
 from clockstep.model import Guest, Policy
 from clockstep.ports import Reach
 
@@ -40,7 +41,8 @@ class Orders:
     Guests that are `chosen` are corrected; all others that run are looked at, if it `observes_all`, and left alone.
     Nothing is stepped while the host's clock is not one that it `trusts`. With `guards`, each that is chosen is kept
     with one. `synchronised` says whether the host's clock is, now. `matched` returns which of the names that say what
-    is chosen mean one of these machines.
+    is chosen mean one of these machines. Orders that are not `complete` do not know what all names mean; they are read
+    again until they do.
     """
 
     chosen: Callable[[Guest], bool]
@@ -50,10 +52,19 @@ class Orders:
     observes_all: bool = False
     synchronised: Callable[[], bool] = lambda: True
     matched: Callable[[Sequence[Guest]], frozenset[str]] = lambda _guests: frozenset()
+    complete: bool = True
 
     def observed(self, guest: Guest) -> bool:
         """Whether sweeps look at a guest."""
         return self.observes_all or self.chosen(guest)
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What came of reading the configuration again; `asked` is whether somebody wanted that."""
+
+    found: Orders | ClockstepError
+    asked: bool
 
 
 class Control(Protocol):

@@ -7,9 +7,9 @@ from dataclasses import replace
 
 from clockstep.core.events import FOUND, Done, Key, State, Turn, View, ended, happened, listed, migrated, swept
 from clockstep.core.trail import Trail
-from clockstep.errors import ClockstepError
+from clockstep.errors import ClockstepError, InternalError
 from clockstep.flows.watch.host import Host
-from clockstep.flows.watch.watched import Control, Manager, NoManager, Orders, Watched, drop
+from clockstep.flows.watch.watched import Control, Loaded, Manager, NoManager, Orders, Watched, drop
 from clockstep.flows.watch.work import Worker
 from clockstep.model import Cause, Guest, Happening, Verdict, What
 from clockstep.ports import Listed, Sightings, Sink, World
@@ -22,6 +22,8 @@ LATE_NS = MINUTE_NS
 """How long an event counts of a machine that no listing has yet."""
 KEEP_EVERY_NS = MINUTE_NS
 """How often it is written down when clocks were seen within tolerance; a restart of the host takes longer."""
+RELOAD_NS = 10 * SECOND_NS
+"""How soon orders that are not complete are read again."""
 
 Load = Callable[[Sequence[Guest]], Orders]
 """Returns what the configuration says now, for these machines; raises a ClockstepError where it is broken."""
@@ -49,10 +51,13 @@ class Watcher:
         self._kept_ns: int | None = None
         self._unkept = False
         self._load = load
+        self._loading = False
+        self._reload_ns = 0
+        self._said = ""
         self._manager = manager or NoManager()
         self._silent: dict[str, str] = {}
         self._matched: frozenset[str] = frozenset()
-        self._inbox: queue.SimpleQueue[Happening | Done] = queue.SimpleQueue()
+        self._inbox: queue.SimpleQueue[Happening | Done | Loaded] = queue.SimpleQueue()
         self._watched: dict[Key, Watched] = {}
         self._unplaced: list[tuple[Happening, Sequence[State]]] = []
         self._host = Host(world.clock, world.reference, world.tell)
@@ -66,8 +71,7 @@ class Watcher:
         next_ns = self._clock.monotonic_ns() + every_ns
         while not control.is_over():
             self._manager.alive()
-            if control.wants_reload():
-                self.reload()
+            self._reload_if_due(control)
             self.take_in(min(TICK_NS, max(0, next_ns - self._clock.monotonic_ns())))
             found = self.host_changed()
             if found or self._clock.monotonic_ns() >= next_ns:
@@ -78,29 +82,68 @@ class Watcher:
             drop(watched)
         self._each_sink(lambda sink: sink.ended())
 
-    def reload(self) -> None:
-        """Read the configuration again; where it is broken, the orders stay as they are. What came of it is told."""
+    def reload(self, *, asked: bool = True) -> None:
+        """Begin to read the configuration again; it may ask a Kubernetes cluster, which holds up no clock."""
         if self._load is None:
             return
-        self._manager.reloading()
-        try:
-            self.orders = self._load([watched.guest for watched in self._watched.values()])
+        load, guests = self._load, [watched.guest for watched in self._watched.values()]
+
+        def work() -> None:
+            found: Orders | ClockstepError
+            try:
+                found = load(guests)
+            except ClockstepError as error:
+                found = error
+            except Exception as bug:  # noqa: BLE001 - whatever it is, the watch goes on
+                found = InternalError(bug)
+            self._inbox.put(Loaded(found, asked))
+
+        self._loading = True
+        if asked:
+            self._manager.reloading()
+        threading.Thread(target=work, name="reload", daemon=True).start()
+
+    def _reload_if_due(self, control: Control) -> None:
+        if self._loading:
+            return
+        if control.wants_reload():
+            self.reload()
+        elif not self.orders.complete and self._clock.monotonic_ns() >= self._reload_ns:
+            self.reload(asked=False)
+
+    def _loaded(self, loaded: Loaded) -> None:
+        """Go by a configuration that was read; where it is broken, the orders stay as they are. That is told, once."""
+        self._loading, self._reload_ns = False, self._clock.monotonic_ns() + RELOAD_NS
+        if isinstance(loaded.found, ClockstepError):
+            said = f"configuration not reloaded: {loaded.found.message}; {loaded.found.hint}"
+        else:
+            self.orders = loaded.found
             self._matched = frozenset()  # of other names
             said = "configuration reloaded"
-        except ClockstepError as error:
-            said = f"configuration not reloaded: {error.message}; {error.hint}"
-        self._world.tell("", said)
-        self._manager.reloaded(said)
+        if loaded.asked or said != self._said:
+            self._world.tell("", said)
+        self._said = said
+        if loaded.asked:
+            self._manager.reloaded(said)
 
     def take_in(self, within_ns: int) -> None:
         """Take in what comes within that time, and what has come already."""
         try:
             item = self._inbox.get(timeout=within_ns / SECOND_NS)
             while True:
-                self._happened(item) if isinstance(item, Happening) else self._ended(item)
+                self._take(item)
                 item = self._inbox.get_nowait()
         except queue.Empty:
             self._keep(now=False)
+
+    def _take(self, item: Happening | Done | Loaded) -> None:
+        match item:
+            case Happening():
+                self._happened(item)
+            case Done():
+                self._ended(item)
+            case Loaded():
+                self._loaded(item)
 
     def sweep(self, found: Cause) -> None:
         """Look at all that runs and is observed; a hypervisor that does not answer is asked again at the next sweep."""
