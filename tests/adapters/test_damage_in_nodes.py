@@ -6,6 +6,7 @@ import shutil
 import socket
 import ssl
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -19,7 +20,7 @@ from clockstep.errors import ReachError
 from clockstep.model import KubeRef, PodToken
 from clockstep.ports import Output, Reach
 from clockstep.units import SECOND_NS
-from clockstep.workloads.served import Address, served
+from clockstep.workloads.served import EACH_S, Address, served
 from clockstep.workloads.tokens import READ, tokens
 from pki import key_and_pem
 
@@ -77,7 +78,8 @@ def with_tools(tmp_path: Path, *names: str) -> Path:
     tools = tmp_path / "tools"
     tools.mkdir()
     for name in (*NEEDED, *names):
-        (tools / name).symlink_to(str(shutil.which(name)))
+        # what PATH has as python3 may be a script, which needs more than these
+        (tools / name).symlink_to(sys.executable if name == "python3" else str(shutil.which(name)))
     return tools
 
 
@@ -89,6 +91,15 @@ def test_what_a_server_shows_is_read_by_whichever_program_there_is(tmp_path: Pat
     assert shown.certificate is not None
     assert (shown.certificate.subject, shown.fingerprint) == ("webhook.cert-manager.svc", sha256(der).hexdigest())
     assert (shown.certificate.not_before_ns, shown.certificate.not_after_ns) == (BEGIN * SECOND_NS, END * SECOND_NS)
+
+
+def test_a_python_that_starts_slowly_on_a_busy_node_still_dials(tmp_path: Path) -> None:
+    tools = with_tools(tmp_path, "sleep")
+    (tools / "python3").write_text(f'#!/bin/sh\nsleep {EACH_S + 1}\nexec {sys.executable} "$@"\n')
+    (tools / "python3").chmod(0o755)
+    with serving(tmp_path, "x") as (port, _):
+        (shown,) = served(here(tools=tools), [Address(SERVICE, "127.0.0.1", port)], 0)
+    assert shown.certificate is not None
 
 
 def test_one_that_shows_nothing_costs_the_others_nothing(tmp_path: Path) -> None:

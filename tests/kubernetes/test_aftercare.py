@@ -161,7 +161,7 @@ def test_what_a_process_that_was_killed_has_cordoned_the_command_uncordons(lab: 
     code, said = uncordon("node-9")
     assert (code, "there is no Node 'node-9'" in said) == (2, True)
     code, said = uncordon()
-    assert (code, list(lab.cordoned())) == (0, ["node-2"])
+    assert (code, list(lab.cordoned())) == (0, ["node-2"]), said
     assert "uncordoned node-1" in said
     assert "--any-mark uncordons it" in said
     code, said = uncordon("--any-mark")

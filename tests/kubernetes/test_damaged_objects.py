@@ -1,6 +1,7 @@
 """What is read of a cluster for the aftermath: whatever is in its objects, it is bounded, and costs only itself."""
 
 import base64
+from collections.abc import Callable, Iterator
 from dataclasses import fields, is_dataclass
 from typing import Any
 
@@ -10,11 +11,12 @@ from hypothesis import strategies as st
 
 from clockstep.core.aftermath.every import CHECKS
 from clockstep.kubernetes import damage
+from clockstep.kubernetes import gather as gathering
 from clockstep.kubernetes.certificates import MOST_AUTHORITIES, bundle, secret, signing_request
 from clockstep.kubernetes.fields import LONGEST_TEXT, MOST
 from clockstep.kubernetes.gather import KINDS
 from clockstep.kubernetes.probes import SAMPLES, sample_for
-from clockstep.model import KubeRef, Seen
+from clockstep.model import Input, KubeRef, Seen, Unread
 from pki import pem
 
 KEYS = (
@@ -132,3 +134,20 @@ def test_a_webhook_is_called_only_where_it_would_be_and_by_what_changes_nothing(
     assert (found, bool(why)) == (sample, not sample)
     assert not found or found in SAMPLES
     assert labels == changes.get("objectSelector", {}).get("matchLabels", {})
+
+
+@pytest.mark.parametrize(("most", "unread"), [(3, {}), (2, {Input.PODS: Unread("there are more than 2 pods")})])
+def test_of_more_objects_than_are_read_nothing_is_called_clean(
+    monkeypatch: pytest.MonkeyPatch, most: int, unread: dict[Input, Unread]
+) -> None:
+    class Pods:
+        def all(self, resource: object, fields: object) -> Iterator[dict[str, Any]]:
+            return ({"metadata": {"name": f"pod-{number}", "namespace": "shop"}} for number in range(3))
+
+    def ask(_what: str, job: Callable[[Any], Any]) -> Any:
+        return job(Pods())
+
+    monkeypatch.setattr(gathering, "MOST", most)
+    found = gathering.gather(ask, [Input.PODS])
+    assert found.unread == unread
+    assert len(found.fields.get("pods", ())) == (0 if unread else 3)

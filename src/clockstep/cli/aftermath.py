@@ -67,7 +67,7 @@ def command(
         plan = planned(report, REMEDIES, seen)
         _confirm(context, plan, yes=options["yes"])
         with progress(context) as story, _scene(context, names, everything, story.tell) as scene:
-            report = repaired(scene, checks, REMEDIES, plan.repairs)
+            report = repaired(scene, checks, REMEDIES, plan.repairs, chosen(CHECKS, (), without))
     printed(context, report, aftermath_page)
     return of_aftermath(report)
 

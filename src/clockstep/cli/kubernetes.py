@@ -86,7 +86,7 @@ def uncordon(context: click.Context, /, names: tuple[str, ...], *, any_mark: boo
         confirmed(f"uncordon {visible(', '.join(one.name for one in others))}", yes=yes)
         chosen += others
 
-    def undo(one: Cordon) -> None:
+    def undo(one: "Cordon") -> None:
         if undone(cluster, notes, one):
             _tell(context, f"uncordoned {one.name}")
 

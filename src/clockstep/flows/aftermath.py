@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from clockstep.core.aftermath.checking import Check, Remedy, inputs, look
+from clockstep.core.aftermath.checking import Check, Remedy, inputs, look, with_earlier
 from clockstep.core.aftermath.planning import one_repair, plan
 from clockstep.errors import ClockstepError
 from clockstep.model import Act, AftermathReport, Broken, Healed, Input, Looked, Repair, Seen, Unread
@@ -104,9 +104,14 @@ def planned(report: AftermathReport, remedies: Sequence[Remedy[Seen]], seen: See
     return replace(report, repairs=plan(report.checks, remedies, seen))
 
 
-def repair(scene: Scene, checks: Checks, remedies: Sequence[Remedy[Seen]], plans: Sequence[Repair]) -> AftermathReport:
-    """Carry out what was planned, one after the other, and look at all again."""
-    done = tuple(_repaired(scene, checks, remedies, one) if one.act else one for one in plans)
+def repair(
+    scene: Scene, checks: Checks, remedies: Sequence[Remedy[Seen]], plans: Sequence[Repair], every: Checks = ()
+) -> AftermathReport:
+    """Carry out what was planned, one after the other, and look at all again.
+
+    `every` are all checks, if only some were chosen: nothing is cured before what must be in order first, as clocks.
+    """
+    done = tuple(_repaired(scene, every or checks, remedies, one) if one.act else one for one in plans)
     try:
         seen = gathered(scene, inputs(checks))
     except ClockstepError as error:  # what was done is reported all the same
@@ -117,10 +122,10 @@ def repair(scene: Scene, checks: Checks, remedies: Sequence[Remedy[Seen]], plans
 
 def _repaired(scene: Scene, checks: Checks, remedies: Sequence[Remedy[Seen]], plan: Repair) -> Repair:
     """Cure one finding, if it is there still and may be cured still."""
-    check = next(one for one in checks if one.code == plan.broken.code)
+    *earlier, check = with_earlier(checks, [plan.broken.code])
     try:
-        seen = gathered(scene, inputs([check]))
-        looked = look([check], seen)[0]
+        seen = gathered(scene, inputs([*earlier, check]))
+        looked = look([*earlier, check], seen)[-1]
         broken = _among(plan.broken, looked.broken)
         if broken is None and looked.why:
             return replace(plan, act=None, outcome=Healed.SKIPPED, why=f"could not look again: {looked.why}")

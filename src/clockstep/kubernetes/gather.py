@@ -108,20 +108,26 @@ def gather(ask: Ask, wanted: Collection[Input]) -> Gathered:
 def _listed(ask: Ask, kinds: Sequence[Kind]) -> tuple[Any, ...] | Unread:
     """Return what is kept of these kinds, or why they cannot be read; raises KubernetesError if nobody answers."""
     try:
-        return tuple(one for kind in kinds for one in ask(f"list {kind.plural}", partial(_read, kind)))
+        found = [ask(f"list {kind.plural}", partial(_read, kind)) for kind in kinds]
     except KubernetesError as error:
         if not error.status:
             raise
         return Unread(error.message) if error.status != NOT_FOUND else _absent(ask, kinds[0])
+    if unread := next((one for one in found if isinstance(one, Unread)), None):
+        return unread
+    return tuple(one for records in found for one in records)
 
 
-def _read(kind: Kind, requests: Requests) -> list[Any]:
-    return list(_records(kind, requests.all(kind.resource, kind.fields)))
+def _read(kind: Kind, requests: Requests) -> list[Any] | Unread:
+    """Return what is kept of a kind's objects; with too many, not all were looked at."""
+    objects = requests.all(kind.resource, kind.fields)
+    found = list(_records(kind, islice(objects, MOST)))
+    return Unread(f"there are more than {MOST} {kind.plural}") if next(objects, None) else found
 
 
 def _records(kind: Kind, objects: Iterator[dict[str, Any]]) -> Iterator[Any]:
     """Give what is kept of objects; those without a name are none."""
-    for found in islice(objects, MOST):
+    for found in objects:
         ref = damage.ref_of(found, kind.name)
         record = kind.reader(found, ref) if ref.name else None
         if kind.several:

@@ -322,3 +322,10 @@ def test_what_is_dialled_from_a_node_is_known_by_webhooks_apiservices_and_nodes(
 def test_a_service_that_showed_nothing_may_show_an_older_certificate() -> None:
     (one,) = look([BY_CODE["CS-STALE"]], seen(served=(Served(SERVICE, 443, trouble="192.0.2.7:443 is silent"),)))
     assert (one.state, one.why) == (State.NOT_LOOKED, "cert-manager/service/webhook: 192.0.2.7:443 is silent")
+
+
+@pytest.mark.parametrize("code", ["CS-SERVING", "CS-SECRET", "CS-CA", "CS-STALE"])
+def test_a_cluster_without_an_aggregator_is_looked_at_all_the_same(code: str) -> None:
+    without = seen(unread={Input.APISERVICES: Unread("the cluster has no apiservices", absent=True)})
+    (one,) = look([BY_CODE[code]], without)
+    assert one.state is State.CLEAN

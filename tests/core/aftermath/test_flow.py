@@ -12,7 +12,7 @@ from clockstep.flows.aftermath import Scene, aftermath, repair
 from clockstep.flows.damaged_nodes import unseen
 from clockstep.model import Act, AftermathReport, Endpoint, Healed, Input, PodToken, Probe, Seen, State, Unread, Waiting
 from clockstep.units import DAY_NS, SECOND_NS
-from core.aftermath.made import NOW, pod, seen
+from core.aftermath.made import NOW, node, pod, seen
 from core.simulation import SimClock
 
 RESERVED = (Waiting("x", "CreateContainerError", "name is reserved for"),)
@@ -170,6 +170,16 @@ def test_a_cure_is_not_carried_out_on_another_object_than_the_one_that_was_shown
     assert cluster.acts == []
     assert (report.repairs[0].outcome, report.repairs[0].act) == (Healed.SKIPPED, None)
     assert "has changed since it was shown" in report.repairs[0].why
+
+
+def test_nothing_is_cured_that_was_chosen_alone_while_a_clock_that_comes_first_is_off() -> None:
+    ahead = node(renewed_ns=NOW + DAY_NS)
+    cluster = Changing([replace(stuck("a"), nodes=(ahead,))])
+    there, _ = told(cluster, SimClock())
+    report = repair(there, STUCK, REMEDIES, plan(look(STUCK, stuck("a")), REMEDIES, stuck("a")), CHECKS)
+    assert cluster.acts == []
+    assert (report.repairs[0].outcome, report.repairs[0].act) == (Healed.SKIPPED, None)
+    assert "CS-CLOCK comes first" in report.repairs[0].why
 
 
 def test_what_was_done_is_reported_also_if_the_hypervisor_answers_no_more() -> None:

@@ -24,6 +24,7 @@ from clockstep.model import (
     Repair,
     Seen,
     Served,
+    Unread,
     Waiting,
 )
 from clockstep.units import DAY_NS, HOUR_NS, MINUTE_NS, SECOND_NS
@@ -143,6 +144,9 @@ def test_a_pod_that_nobody_makes_again_is_not_evicted(changes: dict[str, Any], w
 def test_a_pod_of_a_paused_workload_is_left() -> None:
     (one,) = planned("CS-STUCK", seen(pods=(pod(waiting=RESERVED),), workloads=workload(paused=True)))
     assert (one.act, one.why) == (None, "cert-manager/deployment/webhook is paused")
+    unread = {Input.WORKLOADS: Unread("forbidden")}
+    (one,) = planned("CS-STUCK", seen(pods=(pod(waiting=RESERVED),), workloads=(), unread=unread))
+    assert (one.act, one.why) == (None, "it is not known whether its workload is paused: forbidden")
     assert Input.WORKLOADS in inputs(chosen(CHECKS, ["CS-STUCK"], []))
     assert Input.WORKLOADS in inputs(chosen(CHECKS, ["CS-TOKEN"], []))
 

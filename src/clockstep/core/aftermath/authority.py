@@ -29,6 +29,7 @@ CHECK = Check(
     CODE,
     "Authorities of webhooks and APIServices",
     find,
-    (Input.WEBHOOKS, Input.APISERVICES),
+    (Input.WEBHOOKS,),
+    also=(Input.APISERVICES,),
     patience_ns=90 * SECOND_NS,
 )

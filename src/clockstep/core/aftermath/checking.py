@@ -21,6 +21,7 @@ class Check(Generic[F]):
     """One look for one kind of damage.
 
     `code` is its section in docs/aftermath.md. `needs` is what has to be gathered; of `any_of` one input is enough.
+    `also` is what has to be gathered where the cluster has such a kind, and `for_cure` what only its remedy goes by.
     `after` are checks that must have found nothing, or this one's findings would mean nothing. `patience_ns` is how
     long it takes at most until the damage has healed by itself. `gaps` says what could not be looked at although all
     inputs are there: then nothing found is not "clean".
@@ -31,6 +32,8 @@ class Check(Generic[F]):
     find: Callable[[F], Iterable[Broken]]
     needs: tuple[Input, ...]
     any_of: tuple[Input, ...] = ()
+    also: tuple[Input, ...] = ()
+    for_cure: tuple[Input, ...] = ()
     after: tuple[str, ...] = ()
     patience_ns: int = 0
     gaps: Callable[[F], Iterable[str]] = lambda _seen: ()
@@ -38,7 +41,7 @@ class Check(Generic[F]):
     @property
     def inputs(self) -> tuple[Input, ...]:
         """All that is gathered for it; what is seen from nodes takes knowing which machine is which Node."""
-        named = (*self.needs, *self.any_of)
+        named = (*self.needs, *self.any_of, *self.also, *self.for_cure)
         return (*named, Input.NODES) if FROM_NODES & set(named) else named
 
 
@@ -79,6 +82,7 @@ def _looked(check: Check[Seen], seen: Seen, before: Mapping[str, Looked]) -> Loo
 def _missing(check: Check[Seen], unread: Mapping[Input, Unread]) -> Unread | None:
     """Return why a check cannot look; what could not be read counts before what the cluster does not have."""
     missing = [unread[needed] for needed in check.needs if needed in unread]
+    missing += [unread[one] for one in check.also if one in unread and not unread[one].absent]
     if check.any_of and all(needed in unread for needed in check.any_of):
         missing += [unread[needed] for needed in check.any_of]
     return min(missing, key=lambda one: one.absent, default=None)
@@ -92,3 +96,12 @@ def at_once(checks: Sequence[Check[F]]) -> tuple[Check[F], ...]:
 def chosen(checks: Sequence[Check[F]], only: Collection[str], without: Collection[str]) -> tuple[Check[F], ...]:
     """Return the checks with these codes, or all, without those."""
     return tuple(one for one in checks if (not only or one.code in only) and one.code not in without)
+
+
+def with_earlier(checks: Sequence[Check[F]], wanted: Collection[str]) -> tuple[Check[F], ...]:
+    """Return the checks with these codes, and those before them that must have found nothing."""
+    needed = set(wanted)
+    for one in reversed(checks):
+        if one.code in needed:
+            needed.update(one.after)
+    return tuple(one for one in checks if one.code in needed)

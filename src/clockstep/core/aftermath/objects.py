@@ -4,7 +4,19 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from clockstep.core.certificates import is_valid
-from clockstep.model import Act, Broken, Certificate, Deed, Endpoint, KubePod, KubeRef, KubeService, KubeWorkload, Seen
+from clockstep.model import (
+    Act,
+    Broken,
+    Certificate,
+    Deed,
+    Endpoint,
+    Input,
+    KubePod,
+    KubeRef,
+    KubeService,
+    KubeWorkload,
+    Seen,
+)
 from clockstep.units import MINUTE_NS, SECOND_NS, show_duration, show_moment
 
 RESTARTED = ("Deployment", "StatefulSet", "DaemonSet")
@@ -103,15 +115,26 @@ def evict(seen: Seen, broken: Broken, pod: KubePod | None) -> Act | str:
     """Return the eviction of a pod that is made again, or why there is none."""
     if pod is None:
         return "the pod is not known"
+    return _unmade(pod) or _paused(seen, pod) or Act(Deed.EVICT, pod.ref, broken.code, pod.uid, pod.deleting)
+
+
+def _unmade(pod: KubePod) -> str:
+    """Return why a pod may not be made again; nothing if it is."""
     if pod.mirror:
         return "it is a static pod: its node's kubelet alone restarts it"
     if pod.owner is None:
         return "nobody would make this pod again"
-    if pod.owner.kind not in REMADE:
-        return f"{pod.owner} may not make this pod again"
-    if (workload := workload_of(seen, pod)) and workload.paused:
-        return f"{workload.ref} is paused"
-    return Act(Deed.EVICT, pod.ref, broken.code, pod.uid, pod.deleting)
+    return "" if pod.owner.kind in REMADE else f"{pod.owner} may not make this pod again"
+
+
+def _paused(seen: Seen, pod: KubePod) -> str:
+    """Return that a pod's workload is paused, or that this is not known; a Deployment alone can be."""
+    if pod.owner is None or pod.owner.kind != "ReplicaSet":
+        return ""
+    if why := seen.unread.get(Input.WORKLOADS):
+        return f"it is not known whether its workload is paused: {why.why}"
+    workload = workload_of(seen, pod)
+    return f"{workload.ref} is paused" if workload and workload.paused else ""
 
 
 def lapse(certificate: Certificate, at_ns: int) -> str:

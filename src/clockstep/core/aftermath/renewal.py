@@ -43,5 +43,7 @@ def plan(seen: Seen, broken: Broken) -> Act | str:
     return Act(Deed.RENEW, one.ref, CODE, begun=one.issuing)
 
 
-CHECK = Check(CODE, "Certificates of cert-manager", find, (Input.CERTIFICATES,), patience_ns=90 * SECOND_NS)
+CHECK = Check(
+    CODE, "Certificates of cert-manager", find, (Input.CERTIFICATES,), after=("CS-CLOCK",), patience_ns=90 * SECOND_NS
+)
 REMEDY = Remedy(CODE, plan)

@@ -37,5 +37,6 @@ CHECK = Check(
     CODE,
     "TLS Secrets of webhooks and APIServices",
     find,
-    (Input.SECRETS, Input.PODS, Input.SERVICES, Input.WEBHOOKS, Input.APISERVICES),
+    (Input.SECRETS, Input.PODS, Input.SERVICES, Input.WEBHOOKS),
+    also=(Input.APISERVICES,),
 )

@@ -90,9 +90,10 @@ CHECK = Check(
     CODE,
     "Certificates that webhooks and APIServices serve",
     find,
-    (Input.WEBHOOKS, Input.APISERVICES, Input.SERVICES, Input.PODS, Input.WORKLOADS),
+    (Input.WEBHOOKS, Input.SERVICES, Input.PODS, Input.WORKLOADS),
+    also=(Input.APISERVICES,),
     any_of=(Input.SERVED, Input.PROBES),
-    after=("CS-CONTROL-PLANE",),
+    after=("CS-CLOCK", "CS-CONTROL-PLANE"),
     patience_ns=90 * SECOND_NS,
     gaps=gaps,
 )

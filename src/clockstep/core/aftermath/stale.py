@@ -51,10 +51,8 @@ CHECK = Check(
     CODE,
     "Renewed Secrets that are not served",
     find,
-    (
-        *(Input.SERVED, Input.WEBHOOKS, Input.APISERVICES, Input.SERVICES),
-        *(Input.SECRETS, Input.PODS, Input.WORKLOADS),
-    ),
+    (Input.SERVED, Input.WEBHOOKS, Input.SERVICES, Input.SECRETS, Input.PODS, Input.WORKLOADS),
+    also=(Input.APISERVICES,),
     patience_ns=120 * SECOND_NS,
     gaps=gaps,
 )

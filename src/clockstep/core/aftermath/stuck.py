@@ -52,6 +52,12 @@ def plan(seen: Seen, broken: Broken) -> Act | str:
 
 
 CHECK = Check(
-    CODE, "Stuck containers", find, (Input.PODS, Input.WORKLOADS), after=("CS-CLOCK",), patience_ns=20 * SECOND_NS
+    CODE,
+    "Stuck containers",
+    find,
+    (Input.PODS,),
+    for_cure=(Input.WORKLOADS,),
+    after=("CS-CLOCK",),
+    patience_ns=20 * SECOND_NS,
 )
 REMEDY = Remedy(CODE, plan)

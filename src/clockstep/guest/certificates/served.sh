@@ -1,5 +1,6 @@
 ## The certificate that each address shows to whoever connects, and no more of it: the arguments are quadruples of a
-## number, an address, a port and the name that is asked for. All are asked at once; __EACH_S__ s is how long each may take.
+## number, an address, a port and the name that is asked for. All are asked at once; __EACH_S__ s is how long each may take,
+## and __STARTS_S__ s with what it takes to start python3 so often on a node that has just come back.
 . survey/say.sh
 
 ## Prints the first certificate of an input, or nothing.
@@ -16,7 +17,7 @@ case $1 in *:*) set -- "[$1]" "$2" "$3" ;; esac
 timeout __EACH_S__ openssl s_client -connect "$1:$2" -servername "$3" </dev/null 2>/dev/null | awk "$first"
 }
 asked() {
-timeout __EACH_S__ python3 -c "$asked" "$1" "$2" "$3" 2>/dev/null | awk "$first"
+timeout __STARTS_S__ python3 -c "$asked" "$1" "$2" "$3" 2>/dev/null | awk "$first"
 }
 if command -v openssl >/dev/null; then by=dialled
 elif command -v python3 >/dev/null; then by=asked
