@@ -2,6 +2,7 @@
 
 import filecmp
 import os
+import select
 import signal
 import ssl
 from datetime import UTC, datetime, timedelta
@@ -128,9 +129,12 @@ def test_a_killed_server_is_started_again_and_all_end_with_the_lab() -> None:
     with started(Kubelite, "killed") as cluster:
         add_node(cluster, "node-1", UUID)
         (api,) = cluster.api_server.pids()
+        ended = os.pidfd_open(api)
         os.kill(api, signal.SIGKILL)
+        assert select.select([ended], [], [], 30)[0], "all its threads have ended, and its port is free"
+        os.close(ended)
         again = Kubelite(cluster.folder, quiet)
-        until(lambda: not again.api_server.pids(), 10)
+        assert not again.api_server.pids()
         again.start()
         assert again.admin.get(f"{NODES}/node-1")["metadata"]["name"] == "node-1"
     assert not of_lab(cluster.folder)
