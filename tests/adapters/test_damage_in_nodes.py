@@ -17,7 +17,8 @@ from typing import Any
 import pytest
 
 from clockstep.errors import ReachError
-from clockstep.model import KubeRef, PodToken
+from clockstep.model import KubeRef
+from clockstep.model.damage import PodToken
 from clockstep.ports import Output, Reach
 from clockstep.units import SECOND_NS
 from clockstep.workloads.served import EACH_S, Address, served

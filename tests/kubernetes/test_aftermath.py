@@ -20,7 +20,8 @@ from clockstep.flows.damaged_nodes import unseen
 from clockstep.host.clock import SystemClock
 from clockstep.host.reference import HostReference
 from clockstep.kubernetes.aftermath import AftermathApi
-from clockstep.model import AftermathReport, Healed, Input, KubeAccess, KubeRef, Repair, Seen, State
+from clockstep.model import AftermathReport, Healed, KubeAccess, KubeRef, Repair, State
+from clockstep.model.damage import Input, Seen
 from clockstep.ports import Output
 from clockstep.workloads.served import Address, served
 from clockstep_lab.kubernetes.api import Api, ApiError

@@ -16,7 +16,8 @@ from clockstep.kubernetes.certificates import MOST_AUTHORITIES, bundle, secret, 
 from clockstep.kubernetes.fields import LONGEST_TEXT, MOST
 from clockstep.kubernetes.gather import KINDS
 from clockstep.kubernetes.probes import SAMPLES, sample_for
-from clockstep.model import Input, KubeRef, Seen, Unread
+from clockstep.model import KubeRef
+from clockstep.model.damage import Input, Seen, Unread
 from pki import pem
 
 KEYS = (

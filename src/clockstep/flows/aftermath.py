@@ -11,8 +11,10 @@ from typing import Any
 from clockstep.core.aftermath.checking import Check, Remedy, inputs, look, with_earlier
 from clockstep.core.aftermath.planning import one_repair, plan
 from clockstep.errors import ClockstepError
-from clockstep.model import Act, AftermathReport, Broken, Healed, Input, Looked, Repair, Seen, Unread
-from clockstep.ports import Clock, Healing, Reference, Tell
+from clockstep.model import Act, AftermathReport, Broken, Healed, Looked, Repair
+from clockstep.model.damage import Input, Seen, Unread
+from clockstep.ports import Clock, Reference, Tell
+from clockstep.ports.damage import Healing
 from clockstep.units import SECOND_NS, show_duration
 
 AGAIN_NS = 3 * SECOND_NS

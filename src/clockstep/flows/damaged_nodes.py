@@ -12,7 +12,8 @@ from clockstep.errors import ClockstepError, ReachError
 from clockstep.flows.aftermath import Inside
 from clockstep.flows.step import Nodes
 from clockstep.loop.fleet import side_by_side
-from clockstep.model import Guest, Input, NodeCertificates, Seen, Served, Unread
+from clockstep.model import Guest, NodeCertificates
+from clockstep.model.damage import Input, Seen, Served, Unread
 from clockstep.ports import Reach, World
 from clockstep.workloads.certificates import certificates
 from clockstep.workloads.served import Address, served

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 from clockstep.errors import KubernetesError, cut
 from clockstep.kubernetes.api import COMPONENT, CONFLICT, LONGEST_NAME, client_needed
 from clockstep.kubernetes.times import text_of
-from clockstep.model import Act, Endpoint, Input, KubeAccess, KubeRef, Probe, Unread
+from clockstep.model import Act, KubeAccess, KubeRef
+from clockstep.model.damage import Endpoint, Input, Probe, Unread
 
 if TYPE_CHECKING:
     from clockstep.kubernetes.requests import Requests

@@ -8,7 +8,8 @@ from typing import Any
 from clockstep.core.foreign import understood
 from clockstep.core.x509 import parse, pem_blocks
 from clockstep.kubernetes.fields import LONGEST, mapping, moment, text, texts
-from clockstep.model import Certificate, KubeRef, SigningRequest, TlsSecret
+from clockstep.model import Certificate, KubeRef
+from clockstep.model.damage import SigningRequest, TlsSecret
 
 MOST_AUTHORITIES, LONGEST_PEM = 8, 256 << 10
 """How many certificates of a bundle are read, and how long a text with certificates may be."""

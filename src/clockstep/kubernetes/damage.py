@@ -8,14 +8,14 @@ from clockstep.core.foreign import bounded, understood
 from clockstep.kubernetes.certificates import bundle
 from clockstep.kubernetes.fields import LONGEST_TEXT, labels, mapping, mappings, moment, text
 from clockstep.kubernetes.probes import sample_for
-from clockstep.model import (
+from clockstep.model import KubeRef
+from clockstep.model.damage import (
     Ceph,
     CronJob,
     Endpoint,
     KubeHappening,
     KubeLease,
     KubePod,
-    KubeRef,
     KubeService,
     KubeWorkload,
     Renewal,

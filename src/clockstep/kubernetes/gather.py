@@ -18,7 +18,7 @@ from clockstep.kubernetes.fields import mapping, mappings, text
 from clockstep.kubernetes.nodes import read_lease, read_node
 from clockstep.kubernetes.requests import LEASE, LEASES, NODE, Requests
 from clockstep.kubernetes.resources import everywhere, namespaced
-from clockstep.model import Input, KubeLease, Unread
+from clockstep.model.damage import Input, KubeLease, Unread
 from clockstep.waiting import begun
 
 MOST = 20_000

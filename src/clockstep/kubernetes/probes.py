@@ -13,7 +13,7 @@ from clockstep.errors import KubernetesError
 from clockstep.kubernetes.fields import labels, mapping, mappings, text, texts
 from clockstep.kubernetes.requests import Requests
 from clockstep.kubernetes.resources import namespaced
-from clockstep.model import Endpoint, Probe
+from clockstep.model.damage import Endpoint, Probe
 from clockstep.waiting import begun
 
 NAMESPACE = "default"

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import Enum
 
-from clockstep.model.damage import KubeRef
+from clockstep.model.kubernetes import KubeRef
 
 
 @dataclass(frozen=True, slots=True)

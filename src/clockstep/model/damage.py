@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from clockstep.model.certificates import Certificate, NodeCertificates
-from clockstep.model.kubernetes import KubeNode
+from clockstep.model.kubernetes import KubeNode, KubeRef
 
 
 class Input(Enum):
@@ -32,19 +32,6 @@ class Input(Enum):
     SERVED = "served"
     FILES = "files"
     TOKENS = "tokens"
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class KubeRef:
-    """An object of a cluster; `namespace` is empty for one that has none."""
-
-    kind: str
-    name: str
-    namespace: str = ""
-
-    def __str__(self) -> str:
-        """Return it as kubectl takes it, with its namespace before it."""
-        return f"{self.namespace}/{self.kind.lower()}/{self.name}" if self.namespace else f"{self.kind}/{self.name}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -120,3 +120,16 @@ class Cordon:
     name: str
     uid: str
     mark: str
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class KubeRef:
+    """An object of a cluster; `namespace` is empty for one that has none."""
+
+    kind: str
+    name: str
+    namespace: str = ""
+
+    def __str__(self) -> str:
+        """Return it as kubectl takes it, with its namespace before it."""
+        return f"{self.namespace}/{self.kind.lower()}/{self.name}" if self.namespace else f"{self.kind}/{self.name}"

@@ -4,7 +4,7 @@ from clockstep.ports.clock import Clock
 from clockstep.ports.daemons import Daemon
 from clockstep.ports.journal import Cordons, Journal
 from clockstep.ports.kernel import Kernel
-from clockstep.ports.kubernetes import Healing, KubeCordons, KubeDamage, KubeNodes, KubeRepairs, KubeReports, Kubernetes
+from clockstep.ports.kubernetes import KubeCordons, KubeNodes, KubeReports, Kubernetes
 from clockstep.ports.locks import Locks
 from clockstep.ports.machines import (
     Definition,
@@ -29,7 +29,6 @@ __all__ = [
     "Daemon",
     "Definition",
     "Events",
-    "Healing",
     "Hypervisor",
     "Inside",
     "Instant",
@@ -37,9 +36,7 @@ __all__ = [
     "Journal",
     "Kernel",
     "KubeCordons",
-    "KubeDamage",
     "KubeNodes",
-    "KubeRepairs",
     "KubeReports",
     "Kubernetes",
     "Listed",

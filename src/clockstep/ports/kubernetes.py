@@ -4,10 +4,9 @@ Everything blocks for a bounded time and raises KubernetesError, with what the A
 the first call: to have one of these sends no credentials and starts no program.
 """
 
-from collections.abc import Collection, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
-from clockstep.model import Act, Endpoint, Input, KubeCondition, KubeEvent, KubeNode, Probe, Unread
+from clockstep.model import KubeCondition, KubeEvent, KubeNode
 
 
 class KubeNodes(Protocol):
@@ -45,27 +44,3 @@ class KubeCordons(Protocol):
 
 class Kubernetes(KubeNodes, KubeReports, KubeCordons, Protocol):
     """A cluster with all roles, of which the account at hand may lack some."""
-
-
-class KubeDamage(Protocol):
-    """Who may read what the checks of the aftermath need."""
-
-    def gather(self, wanted: Collection[Input]) -> tuple[Mapping[str, tuple[Any, ...]], Mapping[Input, Unread]]:
-        """Return what was read, by the names of the fields of `Seen`, and why some was not."""
-
-    def probe(self, webhooks: Sequence[Endpoint]) -> tuple[Probe, ...]:
-        """Call webhooks through the API server, by requests that change nothing; raises nothing."""
-
-
-class KubeRepairs(Protocol):
-    """Who may carry cures out."""
-
-    def perform(self, act: Act, at_ns: int) -> str:
-        """Do something to an object; return why it was skipped, or nothing if it was done."""
-
-    def note(self, act: Act, text: str, at_ns: int) -> None:
-        """Record an Event on the object of an act."""
-
-
-class Healing(KubeDamage, KubeRepairs, Protocol):
-    """A cluster whose damage may be looked at and repaired."""

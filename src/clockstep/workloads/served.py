@@ -10,7 +10,8 @@ from clockstep.core.sections import LAST, sections
 from clockstep.core.x509 import parse, pem_blocks
 from clockstep.errors import ReachError
 from clockstep.guest import program
-from clockstep.model import Certificate, KubeRef, Served
+from clockstep.model import Certificate, KubeRef
+from clockstep.model.damage import Served
 from clockstep.ports import Reach
 
 EACH_S, STARTS_S = 4, 15

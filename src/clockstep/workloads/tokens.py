@@ -4,7 +4,7 @@ from clockstep.core.foreign import bounded, understood
 from clockstep.core.sections import LAST, sections
 from clockstep.errors import ReachError
 from clockstep.guest import program
-from clockstep.model import PodToken
+from clockstep.model.damage import PodToken
 from clockstep.ports import Reach
 from clockstep.units import SECOND_NS
 

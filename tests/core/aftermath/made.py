@@ -2,20 +2,8 @@
 
 from typing import Any
 
-from clockstep.model import (
-    Certificate,
-    Endpoint,
-    KubeCondition,
-    KubeNode,
-    KubePod,
-    KubeRef,
-    KubeService,
-    KubeWorkload,
-    Seen,
-    Served,
-    SigningRequest,
-    TlsSecret,
-)
+from clockstep.model import Certificate, KubeCondition, KubeNode, KubeRef
+from clockstep.model.damage import Endpoint, KubePod, KubeService, KubeWorkload, Seen, Served, SigningRequest, TlsSecret
 from clockstep.units import DAY_NS, MINUTE_NS, SECOND_NS
 
 NOW = 1_790_000_000 * SECOND_NS

@@ -8,21 +8,18 @@ import pytest
 
 from clockstep.core.aftermath.checking import inputs, look
 from clockstep.core.aftermath.every import CHECKS, REMEDIES
-from clockstep.model import (
+from clockstep.model import KubeCondition, KubeRef, NodeCertificates, State
+from clockstep.model.damage import (
     Ceph,
     CronJob,
     Endpoint,
     Input,
-    KubeCondition,
     KubeHappening,
     KubeLease,
-    KubeRef,
-    NodeCertificates,
     PodToken,
     Probe,
     Renewal,
     Served,
-    State,
     TlsSecret,
     Unread,
     Waiting,

@@ -10,7 +10,8 @@ from clockstep.core.aftermath.planning import plan
 from clockstep.errors import HypervisorError, KubernetesError
 from clockstep.flows.aftermath import Scene, aftermath, repair
 from clockstep.flows.damaged_nodes import unseen
-from clockstep.model import Act, AftermathReport, Endpoint, Healed, Input, PodToken, Probe, Seen, State, Unread, Waiting
+from clockstep.model import Act, AftermathReport, Healed, State
+from clockstep.model.damage import Endpoint, Input, PodToken, Probe, Seen, Unread, Waiting
 from clockstep.units import DAY_NS, SECOND_NS
 from core.aftermath.made import NOW, node, pod, seen
 from core.simulation import SimClock

@@ -9,19 +9,15 @@ from clockstep.core.aftermath.checking import chosen, inputs, look
 from clockstep.core.aftermath.every import CHECKS, REMEDIES
 from clockstep.core.aftermath.planning import BY_USER, MOST, plan
 from clockstep.core.aftermath.signing import objection
-from clockstep.model import (
-    Act,
+from clockstep.model import Act, Deed, Healed, KubeRef, Repair
+from clockstep.model.damage import (
     Ceph,
-    Deed,
     Endpoint,
-    Healed,
     Input,
     KubeHappening,
-    KubeRef,
     KubeWorkload,
     PodToken,
     Renewal,
-    Repair,
     Seen,
     Served,
     Unread,

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 from clockstep.core.aftermath.checking import Check, Remedy
 from clockstep.core.aftermath.objects import behind, restart
-from clockstep.model import Act, Broken, Input, Seen
+from clockstep.model import Act, Broken
+from clockstep.model.damage import Input, Seen
 from clockstep.units import SECOND_NS
 
 CODE = "CS-APISERVICE"

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 
 from clockstep.core.aftermath.checking import Check, Remedy
 from clockstep.core.aftermath.objects import renew
-from clockstep.model import Act, Broken, Ceph, Input, KubePod, Seen
+from clockstep.model import Act, Broken
+from clockstep.model.damage import Ceph, Input, KubePod, Seen
 from clockstep.units import SECOND_NS
 
 CODE = "CS-CEPH"

@@ -8,7 +8,8 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
-from clockstep.model import Act, Broken, Input, Looked, Seen, State, Unread
+from clockstep.model import Act, Broken, Looked, State
+from clockstep.model.damage import Input, Seen, Unread
 
 F = TypeVar("F")
 FROM_NODES = {Input.SERVED, Input.FILES, Input.TOKENS}

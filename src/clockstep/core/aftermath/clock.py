@@ -8,7 +8,8 @@ from collections.abc import Iterator
 
 from clockstep.core.aftermath.checking import Check
 from clockstep.core.aftermath.objects import AHEAD_NS
-from clockstep.model import Broken, Input, KubeNode, KubeRef, Seen
+from clockstep.model import Broken, KubeNode, KubeRef
+from clockstep.model.damage import Input, Seen
 from clockstep.units import SECOND_NS, show_duration, show_moment
 
 CODE = "CS-CLOCK"

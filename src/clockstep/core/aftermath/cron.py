@@ -7,7 +7,8 @@ than 100 missed starts only warn there (kubernetes #42649 is of the first one), 
 from collections.abc import Iterator
 
 from clockstep.core.aftermath.checking import Check
-from clockstep.model import Broken, Input, Seen
+from clockstep.model import Broken
+from clockstep.model.damage import Input, Seen
 from clockstep.units import MINUTE_NS, show_duration, show_moment
 
 CODE = "CS-CRON"

@@ -19,7 +19,7 @@ from clockstep.core.aftermath import (
     token,
 )
 from clockstep.core.aftermath.checking import Check, Remedy
-from clockstep.model import Seen
+from clockstep.model.damage import Seen
 
 CHECKS: tuple[Check[Seen], ...] = (
     clock.CHECK,

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from clockstep.core.aftermath.checking import Check
 from clockstep.core.aftermath.objects import dates, lapse, since, unread_files
 from clockstep.core.certificates import is_valid
-from clockstep.model import Broken, Certificate, Input, KubeRef, Seen
+from clockstep.model import Broken, Certificate, KubeRef
+from clockstep.model.damage import Input, Seen
 from clockstep.units import SECOND_NS
 
 CODE = "CS-KUBELET"

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 
 from clockstep.core.aftermath.checking import Check
 from clockstep.core.aftermath.objects import AHEAD_NS
-from clockstep.model import Broken, Input, Seen
+from clockstep.model import Broken
+from clockstep.model.damage import Input, Seen
 from clockstep.units import SECOND_NS, show_duration, show_moment
 
 CODE = "CS-LEADER"

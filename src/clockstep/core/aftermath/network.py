@@ -8,7 +8,8 @@ from collections.abc import Iterator
 
 from clockstep.core.aftermath.checking import Check, Remedy
 from clockstep.core.aftermath.objects import renew
-from clockstep.model import Act, Broken, Input, KubeHappening, KubePod, KubeRef, Seen
+from clockstep.model import Act, Broken, KubeRef
+from clockstep.model.damage import Input, KubeHappening, KubePod, Seen
 from clockstep.units import SECOND_NS
 
 CODE = "CS-CNI"

@@ -4,19 +4,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from clockstep.core.certificates import is_valid
-from clockstep.model import (
-    Act,
-    Broken,
-    Certificate,
-    Deed,
-    Endpoint,
-    Input,
-    KubePod,
-    KubeRef,
-    KubeService,
-    KubeWorkload,
-    Seen,
-)
+from clockstep.model import Act, Broken, Certificate, Deed, KubeRef
+from clockstep.model.damage import Endpoint, Input, KubePod, KubeService, KubeWorkload, Seen
 from clockstep.units import MINUTE_NS, SECOND_NS, show_duration, show_moment
 
 RESTARTED = ("Deployment", "StatefulSet", "DaemonSet")

@@ -3,7 +3,8 @@
 from collections.abc import Iterator, Sequence
 
 from clockstep.core.aftermath.checking import Remedy
-from clockstep.model import Broken, Healed, KubeRef, Looked, Repair, Seen
+from clockstep.model import Broken, Healed, KubeRef, Looked, Repair
+from clockstep.model.damage import Seen
 
 MOST = 20
 """How many cures one run carries out."""

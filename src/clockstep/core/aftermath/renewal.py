@@ -7,7 +7,8 @@ Until 1.21 the renewal waited on a timer that stands still with the machine (cer
 from collections.abc import Iterator
 
 from clockstep.core.aftermath.checking import Check, Remedy
-from clockstep.model import Act, Broken, Deed, Input, Renewal, Seen
+from clockstep.model import Act, Broken, Deed
+from clockstep.model.damage import Input, Renewal, Seen
 from clockstep.units import SECOND_NS, show_duration, show_moment
 
 CODE = "CS-CERTIFICATE"

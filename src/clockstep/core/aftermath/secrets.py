@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from clockstep.core.aftermath.checking import Check
 from clockstep.core.aftermath.objects import behind, called, dates, lapse, since
 from clockstep.core.certificates import is_valid
-from clockstep.model import Broken, Input, Seen, TlsSecret
+from clockstep.model import Broken
+from clockstep.model.damage import Input, Seen, TlsSecret
 
 CODE = "CS-SECRET"
 CURE = "have its issuer renew it: restart the operator that made it, or make it again as it was made"

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from clockstep.core.aftermath.checking import Check, Remedy
 from clockstep.core.aftermath.objects import behind, called, dates, lapse, restart, since
 from clockstep.core.certificates import is_valid
-from clockstep.model import Act, Broken, Certificate, Endpoint, Input, KubeRef, Seen
+from clockstep.model import Act, Broken, Certificate, KubeRef
+from clockstep.model.damage import Endpoint, Input, Seen
 from clockstep.units import SECOND_NS
 
 CODE = "CS-SERVING"

@@ -9,7 +9,8 @@ here: signer, requestor, organisation, names, addresses and usages fit an existi
 from collections.abc import Iterator
 
 from clockstep.core.aftermath.checking import Check, Remedy
-from clockstep.model import Act, Broken, Deed, Input, KubeNode, Seen, SigningRequest
+from clockstep.model import Act, Broken, Deed, KubeNode
+from clockstep.model.damage import Input, Seen, SigningRequest
 from clockstep.units import SECOND_NS
 
 CODE = "CS-CSR"

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from clockstep.core.aftermath.checking import Check, Remedy
 from clockstep.core.aftermath.objects import behind, dates, restart
 from clockstep.core.certificates import is_valid
-from clockstep.model import Act, Broken, Input, Seen, Served, TlsSecret
+from clockstep.model import Act, Broken
+from clockstep.model.damage import Input, Seen, Served, TlsSecret
 from clockstep.units import SECOND_NS
 
 CODE = "CS-STALE"

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 
 from clockstep.core.aftermath.checking import Check, Remedy
 from clockstep.core.aftermath.objects import AHEAD_NS, evict
-from clockstep.model import Act, Broken, Input, KubePod, Seen
+from clockstep.model import Act, Broken
+from clockstep.model.damage import Input, KubePod, Seen
 from clockstep.units import SECOND_NS, show_duration, show_moment
 
 CODE = "CS-STUCK"

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 
 from clockstep.core.aftermath.checking import Check, Remedy
 from clockstep.core.aftermath.objects import SYSTEM, evict
-from clockstep.model import Act, Broken, Input, KubePod, PodToken, Seen
+from clockstep.model import Act, Broken
+from clockstep.model.damage import Input, KubePod, PodToken, Seen
 from clockstep.units import MINUTE_NS, SECOND_NS, show_duration, show_moment
 
 CODE = "CS-TOKEN"
