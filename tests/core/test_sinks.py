@@ -14,6 +14,8 @@ from clockstep.host.hook import Hook
 from clockstep.host.locks import DomainLocks
 from clockstep.model import Cause, Entry, Episode, Facts, Guest, HostClock, Offset, Policy, Step, Verdict
 from clockstep.ports import Listed, Sink, World
+from clockstep.render.output import json_line
+from clockstep.render.text import episode_line
 from clockstep.sinks.behind import Behind
 from clockstep.sinks.history import HistorySink
 from clockstep.sinks.hook import HookSink
@@ -284,8 +286,8 @@ def test_what_the_watcher_corrects_is_counted_kept_and_given_to_the_hook(tmp_pat
 
 def test_lines_are_of_what_is_new_as_text_or_as_json() -> None:
     text, lines = list[str](), list[str]()
-    for out, as_json in ((text, False), (lines, True)):
-        sink = EpisodeLines(out.append, as_json=as_json)
+    for out, line in ((text, episode_line), (lines, json_line)):
+        sink = EpisodeLines(out.append, line)
         sink.seen(episode(), new=False)
         sink.seen(episode("a\x1bb"), new=True)
     assert len(text) == 1

@@ -1,34 +1,13 @@
-"""The agent's output: a line for each Episode that is new, as text or as JSON."""
+"""An Episode on a line, as text or as JSON, by the standard library alone."""
 
 import json
-from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from enum import Enum
 
 from clockstep.errors import visible
 from clockstep.model import Action, Episode, Offset, Resync, Step, Verdict
-from clockstep.ports import Listed
 from clockstep.render.words import cause_text
 from clockstep.units import show_duration, show_moment, show_offset, show_shift
-
-
-class AgentLines:
-    """Gives lines to `out`."""
-
-    def __init__(self, out: Callable[[str], None], *, as_json: bool) -> None:
-        self._out = out
-        self._as_json = as_json
-
-    def surveyed(self, listed: Sequence[Listed]) -> None:
-        """Take what hypervisors listed: an agent asks none."""
-
-    def seen(self, episode: Episode, *, new: bool) -> None:
-        """Print an Episode that is new."""
-        if new:
-            self._out(json_line(episode) if self._as_json else visible(text_line(episode)))
-
-    def ended(self) -> None:
-        """Take that the agent ends."""
 
 
 def json_line(episode: Episode) -> str:
@@ -45,7 +24,7 @@ def text_line(episode: Episode) -> str:
     bad = [finding for finding in episode.findings if finding.verdict is not Verdict.GOOD]
     said = "".join(f"; {one.text}{f' ({one.remedy})' if one.remedy else ''}" for one in bad)
     head = f"{show_moment(episode.started_at_ns)}  {episode.node}  {cause_text(episode.cause)}"
-    return f"{head}: {found}{did}; {episode.verdict.value}{said}"
+    return visible(f"{head}: {found}{did}; {episode.verdict.value}{said}")
 
 
 def _offset(offset: Offset | None) -> str:

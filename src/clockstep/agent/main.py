@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from clockstep.agent.agent import Agent
 from clockstep.agent.explain import explain, lines, may_step
 from clockstep.agent.limits import Orders
-from clockstep.agent.lines import AgentLines
+from clockstep.agent.lines import json_line, text_line
 from clockstep.agent.metrics import AgentMetrics
 from clockstep.agent.options import Options, parse
 from clockstep.agent.others import others
@@ -34,6 +34,7 @@ from clockstep.host.sd_notify import Notifier
 from clockstep.model import AgentReport, Guest, Policy
 from clockstep.ports import Tell
 from clockstep.render.stamps import prefix
+from clockstep.sinks.lines import EpisodeLines
 from clockstep.units import SECOND_NS
 
 if TYPE_CHECKING:
@@ -113,7 +114,7 @@ def _watch(options: Options, out: Callable[[str], None], tell: Tell, control: "S
         machine.clock,
         tell,
         metrics,
-        [AgentLines(out, as_json=options.as_json)],
+        [EpisodeLines(out, json_line if options.as_json else text_line)],
         compared.rise,
     )
     listener = _listener(options, metrics, lambda: machine.clock.monotonic_ns() - agent.ticked_ns < HEALTHY_NS, tell)

@@ -75,7 +75,9 @@ def command(context: click.Context, /, names: tuple[str, ...], *, everything: bo
     from clockstep.flows.watch.watcher import Watcher
     from clockstep.host.sd_notify import Notifier
     from clockstep.model import Guest
+    from clockstep.render.output import json_line
     from clockstep.render.stamps import prefix
+    from clockstep.render.text import episode_line
     from clockstep.sinks.lines import EpisodeLines
     from clockstep.sinks.sd_notify import ServiceManager
 
@@ -111,7 +113,7 @@ def command(context: click.Context, /, names: tuple[str, ...], *, everything: bo
         configured = _Configured(context, names, wanted, world, everything=everything)
         reported, is_up = _reported(world, configured, warn)
         metrics = _metrics(options["metrics"], tell, is_up)
-        printing = EpisodeLines(lines.out, as_json=as_json(context))
+        printing = EpisodeLines(lines.out, json_line if as_json(context) else episode_line)
         sinks: list[Sink] = [printing, *metrics, manager, *reported, *_behind(configured, warn)]
         watcher = Watcher(world, configured.orders(), sinks, sightings(), configured.again, manager)
         watcher.run(every, control)

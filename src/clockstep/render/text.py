@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from clockstep.config import ConfigReport, Source
 from clockstep.core.selection import Cluster
+from clockstep.errors import visible
 from clockstep.host.systemd_unit import ServiceStatus
 from clockstep.model import (
     Action,
@@ -122,7 +123,7 @@ def episode_line(episode: Episode) -> str:
     done = f"{_actions(episode, episode.actions)}, now {offset_text(episode.after)}{after}; " if episode.actions else ""
     said = "".join(f"; {text}" for text in _remarks([episode]))
     head = f"{show_moment(episode.started_at_ns)}  {episode.node}  {cause_text(episode.cause)}"
-    return f"{head}: {offset_text(episode.before)}; {done}{episode.verdict.value}{said}"
+    return visible(f"{head}: {offset_text(episode.before)}; {done}{episode.verdict.value}{said}")
 
 
 def history_page(history: History) -> Page:

@@ -2,19 +2,16 @@
 
 from collections.abc import Callable, Sequence
 
-from clockstep.errors import visible
 from clockstep.model import Episode
 from clockstep.ports import Listed
-from clockstep.render.output import json_line
-from clockstep.render.text import episode_line
 
 
 class EpisodeLines:
-    """Gives lines to `out`, as JSON or as text."""
+    """Gives lines to `out`; `line` makes one of an Episode."""
 
-    def __init__(self, out: Callable[[str], None], *, as_json: bool) -> None:
+    def __init__(self, out: Callable[[str], None], line: Callable[[Episode], str]) -> None:
         self._out = out
-        self._as_json = as_json
+        self._line = line
 
     def surveyed(self, listed: Sequence[Listed]) -> None:
         """Take what the hypervisors listed: nothing to print."""
@@ -22,7 +19,7 @@ class EpisodeLines:
     def seen(self, episode: Episode, *, new: bool) -> None:
         """Print an Episode that is new."""
         if new:
-            self._out(json_line(episode) if self._as_json else visible(episode_line(episode)))
+            self._out(self._line(episode))
 
     def ended(self) -> None:
         """Take that the watch is over."""
