@@ -7,9 +7,8 @@ at a start what has less than 90 days left (k3s #1621, #5163), but not what is n
 from collections.abc import Iterator
 
 from clockstep.core.aftermath.checking import Check
-from clockstep.core.aftermath.objects import dates, lapse, since, unread_files
-from clockstep.core.certificates import is_valid
-from clockstep.model import Broken, Certificate, KubeRef
+from clockstep.core.aftermath.objects import lapsed_files, unread_files
+from clockstep.model import Broken, Certificate
 from clockstep.model.damage import Input, Seen
 
 CODE = "CS-CONTROL-PLANE"
@@ -25,12 +24,7 @@ RISK = "the API server is away meanwhile if there is only one"
 
 def find(seen: Seen) -> Iterator[Broken]:
     """Give the certificates of control planes that are not valid now."""
-    for node in seen.files:
-        for one in node.certificates:
-            if (cure := _cure(one, seen.now_ns)) and not is_valid(one, seen.now_ns):
-                text = f"{one.path}: {lapse(one, seen.now_ns)}"
-                began_ns = since(one, seen.now_ns)
-                yield Broken(CODE, KubeRef("Node", node.node), text, dates(one), cure, RISK, began_ns)
+    return lapsed_files(CODE, seen, lambda one, _node: _cure(one, seen.now_ns), RISK)
 
 
 def _cure(one: Certificate, now_ns: int) -> str:

@@ -7,9 +7,8 @@ valid is not recovered from). A client certificate that has expired cannot ask: 
 from collections.abc import Iterator
 
 from clockstep.core.aftermath.checking import Check
-from clockstep.core.aftermath.objects import dates, lapse, since, unread_files
-from clockstep.core.certificates import is_valid
-from clockstep.model import Broken, Certificate, KubeRef
+from clockstep.core.aftermath.objects import lapsed_files, unread_files
+from clockstep.model import Broken, Certificate
 from clockstep.model.damage import Input, Seen
 from clockstep.units import SECOND_NS
 
@@ -24,12 +23,7 @@ AGENT = "/var/lib/rancher/"
 
 def find(seen: Seen) -> Iterator[Broken]:
     """Give the certificates of kubelets that are not valid now."""
-    for node in seen.files:
-        for one in node.certificates:
-            if (cure := _cure(one, node.node)) and not is_valid(one, seen.now_ns):
-                text = f"{one.path}: {lapse(one, seen.now_ns)}"
-                began_ns = since(one, seen.now_ns)
-                yield Broken(CODE, KubeRef("Node", node.node), text, dates(one), cure, since_ns=began_ns)
+    return lapsed_files(CODE, seen, _cure)
 
 
 def _cure(one: Certificate, node: str) -> str:

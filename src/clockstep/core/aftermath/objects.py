@@ -1,6 +1,6 @@
 """How the objects of a cluster belong together, and what may be restarted. Pure."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 
 from clockstep.core.certificates import is_valid
@@ -144,6 +144,18 @@ def dates(certificate: Certificate) -> str:
 def since(certificate: Certificate, at_ns: int) -> int | None:
     """Return since when a certificate is not valid any more; None of one that is not yet."""
     return certificate.not_after_ns if certificate.not_before_ns <= at_ns else None
+
+
+def lapsed_files(code: str, seen: Seen, cure: Callable[[Certificate, str], str], risk: str = "") -> Iterator[Broken]:
+    """Give the certificates in files of nodes that are not valid now; those for which there is no `cure` are others'.
+
+    `cure` is of a certificate and the name of its node.
+    """
+    for node in seen.files:
+        for one in node.certificates:
+            if (command := cure(one, node.node)) and not is_valid(one, seen.now_ns):
+                text, began_ns = f"{one.path}: {lapse(one, seen.now_ns)}", since(one, seen.now_ns)
+                yield Broken(code, KubeRef("Node", node.node), text, dates(one), command, risk, began_ns)
 
 
 def unread_files(seen: Seen) -> Iterator[str]:
