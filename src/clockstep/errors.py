@@ -54,6 +54,11 @@ class KubernetesError(ClockstepError):
         self.lasting = lasting
         self.status = status
 
+    @property
+    def not_found(self) -> bool:
+        """Whether the API server answered that there is no such object."""
+        return self.status == 404
+
 
 class InternalError(ClockstepError):
     """A bug in this program."""

@@ -14,7 +14,6 @@ class Reported(KubeNodes, KubeReports, Protocol):
     """A cluster whose Nodes may be listed and reported on."""
 
 
-NOT_FOUND = 404
 T = TypeVar("T")
 
 
@@ -40,7 +39,7 @@ def remove_own(reports: KubeReports, node: str, writer: str) -> bool:
             return False
         reports.remove_condition(node)
     except KubernetesError as error:
-        if error.status != NOT_FOUND:
+        if not error.not_found:
             raise
     return True
 

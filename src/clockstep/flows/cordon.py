@@ -15,7 +15,6 @@ from clockstep.units import SECOND_NS
 
 CORDON_NS = 30 * SECOND_NS
 """What it may take to cordon all of a run, or to uncordon them."""
-NOT_FOUND = 404
 LATER = "clockstep kubernetes uncordon undoes it later"
 
 
@@ -76,7 +75,7 @@ def undone(kubernetes: KubeCordons, notes: Cordons, cordon: Cordon) -> bool:
     try:
         was = kubernetes.uncordon(cordon.name, cordon.mark)
     except KubernetesError as error:
-        if error.status != NOT_FOUND:
+        if not error.not_found:
             raise
         was = False  # the Node is gone, and its cordon with it
     notes.strike(cordon)

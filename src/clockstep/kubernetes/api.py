@@ -24,7 +24,7 @@ NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 """An RFC 1123 subdomain, which the name of every Node is."""
 LONGEST_NAME = 253
 COMPONENT = "clockstep"
-FORBIDDEN, NOT_FOUND, CONFLICT = 403, 404, 409
+FORBIDDEN, CONFLICT = 403, 409
 INSTALL = "pip install 'clockstep[kubernetes]'"
 T = TypeVar("T")
 
@@ -56,7 +56,7 @@ class KubernetesApi:
                 "list leases in kube-node-lease", lambda requests: dict(map(read_lease, requests.leases()))
             )
         except KubernetesError as error:
-            if error.status not in {FORBIDDEN, NOT_FOUND}:
+            if error.status != FORBIDDEN and not error.not_found:
                 raise
             return {}, error.message
         return read, ""
@@ -102,7 +102,7 @@ class KubernetesApi:
         try:
             self._ask("patch events in default", lambda requests: requests.change_event(_event_name(event), change))
         except KubernetesError as error:
-            if error.status != NOT_FOUND:
+            if not error.not_found:
                 raise
             return False
         return True

@@ -23,7 +23,6 @@ from clockstep.waiting import begun
 
 MOST = 20_000
 """How many objects of one kind are read."""
-NOT_FOUND = 404
 CRD = everywhere("apiextensions.k8s.io", "v1", "CustomResourceDefinition")
 Reader = Callable[[dict[str, Any], Any], Any]
 T = TypeVar("T")
@@ -112,7 +111,7 @@ def _listed(ask: Ask, kinds: Sequence[Kind]) -> tuple[Any, ...] | Unread:
     except KubernetesError as error:
         if not error.status:
             raise
-        return Unread(error.message) if error.status != NOT_FOUND else _absent(ask, kinds[0])
+        return _absent(ask, kinds[0]) if error.not_found else Unread(error.message)
     if unread := next((one for one in found if isinstance(one, Unread)), None):
         return unread
     return tuple(one for records in found for one in records)
@@ -141,7 +140,7 @@ def _absent(ask: Ask, kind: Kind) -> Unread:
     try:
         found = ask(f"get crd {kind.plural}", lambda requests: requests.get(CRD, kind.plural))
     except KubernetesError as error:
-        if error.status == NOT_FOUND:
+        if error.not_found:
             return Unread(f"the cluster has no {kind.plural}", absent=True)
         return Unread(f"the cluster may have no {kind.plural}: {error.message}")
     versions = [text(one.get("name")) for one in mappings(mapping(found.get("spec")).get("versions"))]
