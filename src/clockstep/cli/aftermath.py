@@ -14,7 +14,7 @@ from clockstep.errors import HypervisorError, UsageError
 if TYPE_CHECKING:
     from clockstep.core.selection import Wanted
     from clockstep.flows.aftermath import Scene
-    from clockstep.model import AftermathReport, KubeAccess, Repair
+    from clockstep.model import AftermathReport, Repair
     from clockstep.ports import Tell
 
 EXAMPLES = examples("aftermath", "aftermath --only CS-SERVING --repair", "aftermath --no-wait -o json")
@@ -89,6 +89,7 @@ def _confirm(context: click.Context, plan: "AftermathReport", *, yes: bool) -> N
 @contextmanager
 def _scene(context: click.Context, names: Sequence[str], everything: bool, tell: "Tell") -> "Iterator[Scene]":
     """Give whom to ask: the cluster, and the nodes if they can be reached."""
+    from clockstep.cli.cluster import needed_access
     from clockstep.cli.session import asked, history
     from clockstep.flows.aftermath import Scene
     from clockstep.host.clock import SystemClock
@@ -96,7 +97,7 @@ def _scene(context: click.Context, names: Sequence[str], everything: bool, tell:
     from clockstep.kubernetes.aftermath import AftermathApi
 
     wanted = asked(context, names, everything=everything)
-    cluster = AftermathApi(_access(context, wanted), os.environ)
+    cluster = AftermathApi(needed_access(context.params, wanted), os.environ)
 
     def kept(repair: "Repair") -> None:
         if trouble := history().add_repair(repair):
@@ -104,16 +105,6 @@ def _scene(context: click.Context, names: Sequence[str], everything: bool, tell:
 
     with _inside(context, wanted, tell) as inside:
         yield Scene(cluster, inside, HostReference(), SystemClock(), tell, kept)
-
-
-def _access(context: click.Context, wanted: "Wanted") -> "KubeAccess":
-    """Return which cluster is meant: of the options, the configuration, KUBECONFIG or ~/.kube/config."""
-    from clockstep.cli.cluster import access_of
-    from clockstep.model import KubeAccess
-
-    if context.params["kubernetes"] is False:
-        raise UsageError("--no-kubernetes leaves no cluster to look at", "leave it out")
-    return access_of(context.params, wanted) or KubeAccess()
 
 
 @contextmanager

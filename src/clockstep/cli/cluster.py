@@ -47,6 +47,21 @@ def access_of(options: Mapping[str, Any], wanted: Wanted) -> KubeAccess | None:
     return by_cluster or (KubeAccess() if wish else None)
 
 
+def needed_access(options: Mapping[str, Any], wanted: Wanted) -> KubeAccess:
+    """Return which Kubernetes cluster a command is about that needs one: if none is named, that of KUBECONFIG or
+    ~/.kube/config. Raises UsageError for --no-kubernetes.
+    """
+    if options["kubernetes"] is False:
+        raise UsageError("--no-kubernetes leaves no cluster to ask", "leave it out")
+    return access_of(options, wanted) or KubeAccess()
+
+
+def without_cluster(needing: str) -> UsageError:
+    """Return the error of an option that needs a Kubernetes cluster where none is named."""
+    hint = "add --kubernetes or --kubeconfig FILE, or kubernetes = {} to the cluster's configuration"
+    return UsageError(f"{needing} needs a Kubernetes cluster", hint)
+
+
 def writer() -> str:
     """Return how this host's watchers are called in the conditions that they write."""
     return writer_name("watch", gethostname())

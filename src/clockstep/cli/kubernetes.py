@@ -7,7 +7,7 @@ import click
 
 from clockstep.cli.context import option
 from clockstep.cli.options import between, confirmed, examples, shared, which_kubernetes, yes
-from clockstep.errors import UsageError, visible
+from clockstep.errors import visible
 
 if TYPE_CHECKING:
     from clockstep.kubernetes.api import KubernetesApi
@@ -98,14 +98,11 @@ def uncordon(context: click.Context, /, names: tuple[str, ...], *, any_mark: boo
 
 def _cluster(context: click.Context) -> "KubernetesApi":
     """Return the cluster that is meant: of the options, the configuration, KUBECONFIG or ~/.kube/config."""
-    from clockstep.cli.cluster import access_of
+    from clockstep.cli.cluster import needed_access
     from clockstep.cli.session import asked
     from clockstep.kubernetes.api import KubernetesApi
-    from clockstep.model import KubeAccess
 
-    if context.params["kubernetes"] is False:
-        raise UsageError("--no-kubernetes leaves no cluster to ask", "leave it out")
-    return KubernetesApi(access_of(context.params, asked(context)) or KubeAccess(), os.environ)
+    return KubernetesApi(needed_access(context.params, asked(context)), os.environ)
 
 
 def _tell(context: click.Context, text: str) -> None:

@@ -15,7 +15,7 @@ from typing import Any, NoReturn, TypeVar
 import click
 from click.core import ParameterSource
 
-from clockstep.cli.cluster import access_of, cluster_of, named
+from clockstep.cli.cluster import access_of, cluster_of, named, without_cluster
 from clockstep.cli.context import option, output, style
 from clockstep.config import Place, places, read_cluster
 from clockstep.core.labels import parse_selector
@@ -69,8 +69,7 @@ def asked(context: click.Context, names: Sequence[str] = (), *, everything: bool
     wanted = replace(alone, connect=connect, cluster=cluster, project=project, held=paused, excluded=excluded)
     refuse_contradiction(wanted)
     if selector and access_of(context.params, wanted) is None:
-        hint = "add --kubernetes or --kubeconfig FILE, or kubernetes = {} to the cluster's configuration"
-        raise UsageError("--selector needs a Kubernetes cluster", hint)
+        raise without_cluster("--selector")
     LOG.debug("configuration: %s; project: %s", cluster and cluster.origin, project and project.folder)
     return wanted
 
@@ -280,8 +279,7 @@ def aftercare_of(context: click.Context, world: World) -> ClusterPolicy:
     """Return what is done for the Kubernetes cluster. Raises UsageError for a cordon without a cluster."""
     wishes = context.params
     if wishes.get("cordon") and world.kubernetes is None:
-        hint = "add --kubernetes or --kubeconfig FILE, or kubernetes = {} to the cluster's configuration"
-        raise UsageError("--cordon needs a Kubernetes cluster", hint)
+        raise without_cluster("--cordon")
     return ClusterPolicy(wishes["wait_cluster"], wishes["cluster_deadline"], bool(wishes.get("cordon")))
 
 
