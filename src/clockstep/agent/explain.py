@@ -13,7 +13,7 @@ from clockstep.render.words import agent_head, agent_others
 CAP_SYS_TIME = 1 << 25
 """linux/capability.h."""
 NO_CLOCK = "nothing: no clock of the hypervisor's, and no chronyd to ask"
-BY_CHRONY = "chronyd, after it has measured anew; no clock of the hypervisor's is here"
+BY_CHRONY = "chronyd, after it has measured again; no clock of the hypervisor's is here"
 
 
 def may_step(root: Path = Path("/")) -> bool:

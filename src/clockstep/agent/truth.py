@@ -43,7 +43,7 @@ class DaemonReference:
         output = self._reach.run(command, b"", self._clock.monotonic_ns() + COMMAND_NS)
         if output.code:
             raise ReachError(
-                f"chronyd did not measure anew: {output.out.strip()} {output.err.strip()}", "check chronyd"
+                f"chronyd did not measure again: {output.out.strip()} {output.err.strip()}", "check chronyd"
             )
         while not self._taken():
             if self._clock.monotonic_ns() >= until_ns:

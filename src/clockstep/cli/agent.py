@@ -47,9 +47,9 @@ DEFAULT = Options()
 def command(context: click.Context, /, **options: Any) -> int:
     """Correct the clock of this machine itself, until interrupted: for nodes whose hypervisor nobody may ask.
 
-    It compares the clock with the hypervisor's (a PTP hardware clock) or, without one, with what chronyd measures anew,
-    as soon as a signal says that the machine was reverted, paused or moved. Each correction is printed on a line; with
-    -o json as an Episode a line.
+    It compares the clock with the hypervisor's (a PTP hardware clock) or, without one, with what chronyd measures
+    again, as soon as a signal says that the machine was reverted, paused or moved. Each correction is printed on a
+    line; with -o json as an Episode a line.
     """
     from clockstep.agent.main import explained, run
     from clockstep.cli.session import printed
