@@ -46,7 +46,7 @@ def _owner(found: Object) -> KubeRef | None:
 def pod(found: Object, ref: KubeRef) -> KubePod | None:
     """Return a pod; None of one that has ended."""
     metadata, spec, status = (mapping(found.get(key)) for key in ("metadata", "spec", "status"))
-    if status.get("phase") in {"Succeeded", "Failed"}:
+    if text(status.get("phase")) in {"Succeeded", "Failed"}:
         return None
     states = [one for kind in ("containerStatuses", "initContainerStatuses") for one in mappings(status.get(kind))]
     started = [at for one in states if (at := moment(_state(one, "running").get("startedAt")))]

@@ -41,7 +41,7 @@ Ask = Callable[[str, Callable[[Requests], Any]], Any]
 
 def sample_for(webhook: Mapping[str, Any]) -> tuple[str, dict[str, str], str]:
     """Return which object would be sent to a webhook, with its labels, or why there is none."""
-    if webhook.get("sideEffects") not in {"None", "NoneOnDryRun"}:
+    if text(webhook.get("sideEffects")) not in {"None", "NoneOnDryRun"}:
         return "", {}, "it has side effects"
     if webhook.get("failurePolicy") == "Ignore":
         return "", {}, "the API server ignores its failures"
