@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from clockstep.daemons import ask_all, chrony
 from clockstep.errors import ReachError
 from clockstep.loop.company import PATIENCE_NS, Company
-from clockstep.loop.look import observe
+from clockstep.loop.look import observe, read
 from clockstep.loop.prove import prove
 from clockstep.loop.run import begin
 from clockstep.loop.settle import settle
@@ -191,6 +191,30 @@ def test_a_host_whose_clock_is_stepped_meanwhile_is_not_followed() -> None:
     assert episode.verdict is Verdict.UNSURE
     assert episode.facts.readings == ()
     assert "set forward by 1 h" in episode.findings[0].text
+
+
+@given(by_ms=st.integers(-9, 9), behind=st.integers(0, 60 * SECOND))
+def test_a_host_whose_clock_is_set_by_a_little_meanwhile_is_followed(by_ms: int, behind: int) -> None:
+    clock, by_ns = SimClock(), by_ms * MILLISECOND
+    guest = SimGuest(clock, -behind)
+    run = begin(Node("node1", guest.reach()), ASKED, Policy(), clock, clock)
+    clock.set_by(by_ns)
+    guest.offset_ns -= by_ns
+    prove(run)
+    episode = settle(run)
+    assert episode.verdict is Verdict.GOOD
+    assert true_now(guest, episode)
+
+
+def test_the_look_during_which_the_host_was_set_by_a_little_is_as_much_less_exact() -> None:
+    clock = SimClock()
+    run = begin(Node("node1", SimGuest(clock).reach()), ASKED, Policy(), clock, clock)
+    exact = [reading.offset.error_ns for reading in read(run, ask=False).readings]
+    clock.set_by(4 * MILLISECOND)
+    during, after = ([reading.offset.error_ns for reading in read(run, ask=False).readings] for _ in range(2))
+    assert exact[0] < MILLISECOND
+    assert during[0] > 4 * MILLISECOND
+    assert after == exact
 
 
 def test_a_node_without_network_is_good_with_a_warning_once_its_daemon_had_time() -> None:

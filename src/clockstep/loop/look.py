@@ -31,18 +31,28 @@ def look(run: Run, *, ask: bool = False) -> Facts:
 
 
 def read(run: Run, *, ask: bool) -> Facts:
-    """Read the node's clock and, if `ask` or where it matters, what its daemon claims."""
+    """Read the node's clock and, if `ask` or where it matters, what its daemon claims.
+
+    A reference that was set by no more than the tolerance meanwhile, as some hypervisors do to their guests, is a
+    truth still: less exact for this look, and from now on what it says now.
+    """
+    reading, missed = None, list[Trouble]()
     try:
         reading = run.node.reach.clock(run.policy.tolerance_ns if run.policy.glance else None)
     except ReachError as error:
-        return Facts(trouble=(trouble_of(run, error),), reference_moved_ns=run.reference.moved_since(run.anchor))
-    if moved_ns := run.reference.moved_since(run.anchor):
-        return Facts(reference_moved_ns=moved_ns)
-    facts = Facts((reading,))
+        missed.append(trouble_of(run, error))
+    moved_ns = run.reference.moved_since(run.anchor)
+    if abs(moved_ns) > run.policy.tolerance_ns:
+        return Facts(trouble=tuple(missed), reference_moved_ns=moved_ns)
+    if moved_ns:
+        run.anchor = run.reference.anchor()
+    if reading is None:
+        return Facts(trouble=tuple(missed))
+    facts = Facts((replace(reading, offset=reading.offset.widened(abs(moved_ns))),))
     if not ask and not left_to_daemon(facts, run.policy):
         return facts
     claim, trouble = ask_daemon(run)
-    return Facts((reading,), claim, trouble)
+    return Facts(facts.readings, claim, trouble)
 
 
 def ask_daemon(run: Run) -> tuple[Claim | None, tuple[Trouble, ...]]:

@@ -44,6 +44,10 @@ class Offset:
         """The most that the true offset can be."""
         return self.value_ns + self.error_ns
 
+    def widened(self, by_ns: int) -> "Offset":
+        """Return the same offset, known less well by so many nanoseconds."""
+        return Offset(self.value_ns, self.error_ns + by_ns)
+
     def surely_within(self, bound_ns: int) -> bool:
         """Whether the true offset can only be at most `bound_ns` away from zero."""
         return -bound_ns <= self.earliest_ns and self.latest_ns <= bound_ns
