@@ -76,6 +76,6 @@ def command(
         policy = policy_of(context, wanted)
         report = revert.revert(world, targets, policy, keep_frozen=hold, aftercare=wishes)
     printed(context, report, set_page)
-    kept("revert", report.episodes)
+    kept("revert", report.episodes, report.freezes)
     hooked(wanted, report.episodes)
     return of_set(report)
