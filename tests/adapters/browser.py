@@ -36,6 +36,8 @@ OPTIONS = (
     "--remote-debugging-pipe",
 )
 ANSWERS_S = 60
+HIGHEST = 4000
+"""How many pixels of a page are in its picture."""
 Message = dict[str, Any]
 
 
@@ -138,9 +140,9 @@ class Tab:
         )
 
     def picture(self) -> bytes:
-        """Return the whole of it as a PNG."""
+        """Return it as a PNG, the whole of it unless it is very long."""
         size = self.call("Page.getLayoutMetrics")["cssContentSize"]
-        clip = {"x": 0, "y": 0, "width": size["width"], "height": size["height"], "scale": 1}
+        clip = {"x": 0, "y": 0, "width": size["width"], "height": min(size["height"], HIGHEST), "scale": 1}
         taken = self.call("Page.captureScreenshot", format="png", captureBeyondViewport=True, clip=clip)
         return base64.b64decode(taken["data"])
 

@@ -103,7 +103,7 @@ MIXED = History(
         Entry(
             "revert",
             refused("node-2", Offset(-400 * DAY_NS, 16 * MS)),
-            replace(FREEZE, node="node-2", thaw=Thaw.FROZEN),
+            replace(FREEZE, node="node-2", still_ns=None, thaw=Thaw.FROZEN),
         ),
         Entry("revert", away("node-3")),
         Entry("revert", corrected("db", Offset(-12 * MS, 900 * US), wrong_ns=90 * MS)),

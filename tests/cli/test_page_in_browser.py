@@ -30,7 +30,7 @@ OVER = """[...document.querySelectorAll('body *')].filter(one => {
     return box.width && (box.right > innerWidth + 1 || box.left < -1) && getComputedStyle(one).clipPath === 'none'
         && !one.closest('thead');
 }).map(one => one.tagName + '.' + one.getAttribute('class') + ' ' + one.textContent.slice(0, 40))"""
-TEXTS = """[...document.querySelectorAll('main *')].filter(one =>
+TEXTS = """[...document.querySelectorAll('main :not(title)')].filter(one =>
     [...one.childNodes].some(child => child.nodeType === 3 && child.textContent.trim())
 ).map(one => one.closest('svg') ? getComputedStyle(one).fill : getComputedStyle(one).color)"""
 PAPER = "getComputedStyle(document.body).backgroundColor"
@@ -129,3 +129,15 @@ def shapes_of(tab: Tab) -> dict[str, str]:
         return [kind, [one.tagName, one.getAttribute('d'), hollow].join(' ')];
     }))""")
     return found
+
+
+def test_a_page_that_loads_something_complains_or_is_too_wide_would_be_found(chromium: Browser, folder: Path) -> None:
+    (folder / "loads.html").write_text(
+        "<!doctype html><link rel=stylesheet href=other.css><script>console.log(1)</script><p style='width: 900px'>wide"
+    )
+    tab = chromium.open("loads.html")
+    tab.set(400)
+    assert tab.requested() == [tab.address, "file:///mnt/other.css"]
+    assert [one["method"] for one in tab.said()].count("Runtime.consoleAPICalled") == 1
+    assert tab.value("document.documentElement.scrollWidth") > 400
+    assert tab.value(OVER) != []

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from cli.stories import AFTERMATH, BARE, HEALED, NOW, REVERT, SERVED, SKIPPED, TOKEN, away, corrected, refused
-from clockstep.core.incidents import APART_NS, begin_ns, damages, incidents, left, unverified
+from clockstep.core.incidents import APART_NS, begin_ns, by_node, damages, incidents, left, unverified
 from clockstep.model import AftermathReport, Entry, Freeze, Healed, Looked, Offset, Repair, State, Thaw
 from clockstep.units import SECOND_NS
 
@@ -32,6 +32,11 @@ def test_a_clock_was_wrong_before_the_work_began_if_the_proof_came_later_than_th
     assert begin_ns(replace(episode, took_ns=5, proven_ns=12)) == NOW - 7
     assert begin_ns(replace(episode, took_ns=12, proven_ns=5)) == NOW
     assert begin_ns(replace(episode, proven_ns=None)) == NOW
+
+
+def test_nodes_are_in_the_order_of_their_numbers() -> None:
+    names = ["node-10", "node-2", "a", "node-" + "9" * 5000]
+    assert list(by_node([at(NOW, node=name) for name in names])) == ["a", "node-2", "node-10", names[3]]
 
 
 def test_a_node_is_unverified_by_its_last_episode_alone() -> None:
@@ -71,11 +76,11 @@ def test_what_is_left_names_clocks_frozen_workloads_damage_and_what_was_not_look
     assert [one.on for one in found] == [
         "a",
         "b; rm",
-        f"CS-CNI  {TOKEN.on}",
-        f"CS-STUCK  {BARE.on}",
+        f"CS-CNI {TOKEN.on}",
+        f"CS-STUCK {BARE.on}",
         "CS-KUBELET",
     ]
-    assert found[1].remedy == "clockstep thaw 'b; rm'"
+    assert found[1].command == "clockstep thaw 'b; rm'"
     assert SKIPPED.why in found[2].text
     assert left(REVERT.entries, [], ()) == []
 

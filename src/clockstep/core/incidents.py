@@ -1,5 +1,6 @@
 """What happened, as somebody asks afterwards: what belongs together, what was healed, and what is left to do. Pure."""
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from shlex import quote
@@ -20,6 +21,7 @@ from clockstep.model import (
 )
 from clockstep.units import MINUTE_NS
 
+DIGITS = 20
 APART_NS = MINUTE_NS
 """Work that begins so long after all before it has ended belongs to something else that happened."""
 
@@ -35,11 +37,12 @@ class Damage:
 
 @dataclass(frozen=True, slots=True)
 class Left:
-    """Something that is left to do: of what, what is wrong with it, and what to do."""
+    """Something that is left to do: of what, what is wrong with it, and what to do, in words or as a command."""
 
     on: str
     text: str
     remedy: str = ""
+    command: str = ""
 
 
 def begin_ns(episode: Episode) -> int:
@@ -69,11 +72,16 @@ def incidents(entries: Iterable[Entry]) -> list[tuple[Entry, ...]]:
 
 
 def by_node(entries: Iterable[Entry]) -> dict[str, list[Entry]]:
-    """Return entries by their nodes, in the order of the names."""
+    """Return entries by their nodes, in the order of the names: node-2 comes before node-10."""
     found: dict[str, list[Entry]] = {}
     for entry in entries:
         found.setdefault(entry.episode.node, []).append(entry)
-    return dict(sorted(found.items()))
+    return dict(sorted(found.items(), key=lambda one: in_order(one[0])))
+
+
+def in_order(name: str) -> str:
+    """Return what names are sorted by, so that numbers in them count as numbers."""
+    return re.sub(r"\d+", lambda digits: digits[0].zfill(DIGITS), name)
 
 
 def farthest(entries: Iterable[Entry]) -> Entry | None:
@@ -145,10 +153,10 @@ def _frozen(entries: Sequence[Entry]) -> Iterable[Left]:
         freeze = next((one.freeze for one in reversed(found) if one.freeze), None)
         if freeze and freeze.cgroups and freeze.thaw is Thaw.FROZEN:
             text = f"its workloads were left frozen: {', '.join(freeze.cgroups)}"
-            yield Left(node, text, f"clockstep thaw {quote(node)}")
+            yield Left(node, text, command=f"clockstep thaw {quote(node)}")
 
 
 def _of_damage(damage: Damage) -> Left:
     why = damage.repair.why if damage.repair else ""
     text = f"{damage.broken.text} ({why})" if why else damage.broken.text
-    return Left(f"{damage.broken.code}  {damage.broken.on}", text, damage.broken.cure)
+    return Left(f"{damage.broken.code} {damage.broken.on}", text, command=damage.broken.cure)

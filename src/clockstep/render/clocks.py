@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from clockstep.core.incidents import begin_ns, by_node, corrected, far_ns, farthest, incidents, unverified
+from clockstep.core.incidents import begin_ns, by_node, corrected, far_ns, farthest, in_order, incidents, unverified
 from clockstep.model import Entry, Verdict
 from clockstep.render.markup import Html, joined, tag
 from clockstep.render.text import actions_text, claim_text, freeze_text, offset_text
@@ -10,7 +10,7 @@ from clockstep.render.timeline import CHECK, CROSS, MOST, axis_of, plot, reach_o
 from clockstep.render.words import cause_text
 from clockstep.units import show_duration, show_moment
 
-MOST_INCIDENTS, MOST_LANES, MOST_NUMBERS, MOST_ROWS = 8, 24, 3, 200
+MOST_INCIDENTS, MOST_LANES, MOST_NUMBERS, MOST_ROWS = 6, 24, 3, 200
 """How many incidents are drawn, nodes in each, corrections of a node said in full there, and rows of the table."""
 FEW = 3
 ABOUT = (
@@ -46,15 +46,15 @@ def clocks(entries: Sequence[Entry]) -> Html:
 
 def _legend() -> Html:
     """Explain the marks, and above all what an error bound is."""
-    before = tag("circle", class_="before", cx=14, cy=9, r=4.5)
+    before = tag("circle", class_="before", cx=14, cy=9, r=4)
     wrong = tag("line", class_="off", x1=2, x2=26, y1=9, y2=9)
-    bound = tag("path", class_="bound", d="M9 2H19M14 2V16M9 16H19")
+    bound = tag("path", class_="bound", d="M8 2H20M14 2V16M8 16H20")
     step = tag("line", class_="step", x1=14, x2=14, y1=1, y2=17)
     place = "translate(14 9)"
     keys = (
         (joined(wrong, before), "offset as first measured, and for how long it lasted"),
         (step, "the clock was stepped"),
-        (tag("circle", class_="after", cx=14, cy=9, r=4), "offset after, within tolerance"),
+        (tag("circle", class_="after", cx=14, cy=9, r=3.5), "offset after, within tolerance"),
         (tag("path", class_="check", d=CHECK, transform=place), "verified: several readings in a row are good"),
         (tag("path", class_="bad", d=CROSS, transform=place), "not verified"),
         (bound, "error bound: the true offset is within this bar"),
@@ -114,7 +114,7 @@ def _chart(entries: Sequence[Entry], numbers: Callable[[Sequence[Entry]], Html])
     axis, reach = axis_of(episodes), reach_of(episodes)
     rows = (
         tag("div", tag("h4", node), plot(lanes[node], axis, reach), numbers(lanes[node]), class_="lane")
-        for node in sorted(chosen)
+        for node in sorted(chosen, key=in_order)
     )
     others = {node: found for node, found in lanes.items() if node not in chosen}
     return joined(tag("div", *rows, tag("div", time_axis(axis), class_="lane axis"), class_="chart"), _others(others))
@@ -150,19 +150,23 @@ def _when(entry: Entry, several: bool) -> Html:
 
 def _facts(entry: Entry) -> Iterator[tuple[str, str]]:
     one = entry.episode
-    good = one.verdict is Verdict.GOOD
+    verified = one.verdict is Verdict.GOOD and one.proven_ns is not None
     yield "before", offset_text(one.before)
-    yield "done", actions_text(one, one.actions)
-    yield "after", offset_text(one.after)
-    yield "verdict", "" if good and one.proven_ns is not None else one.verdict.value
-    yield "corrected in", show_duration(one.wrong_for_ns) if one.wrong_for_ns and one.wrong_for_ns > 0 else ""
-    yield "verified after", show_duration(one.proven_ns) if one.proven_ns is not None and one.proven_ns >= 0 else ""
+    yield "done", actions_text(one, one.actions) if one.before or one.actions else ""
+    yield "after", offset_text(one.after) if one.after else ""
+    yield "corrected in", _lasted(one.wrong_for_ns)
+    yield "verified in", _lasted(one.proven_ns)
+    yield "verdict", "" if verified else one.verdict.value
     claimed = claim_text(one)
     yield "daemon says", "" if claimed == "-" else claimed
     yield "workloads", freeze_text(entry.freeze) if entry.freeze else ""
     for finding in one.findings:
         if finding.remedy or finding.verdict is not Verdict.GOOD:
             yield "note", f"{finding.text} ({finding.remedy})" if finding.remedy else finding.text
+
+
+def _lasted(duration_ns: int | None) -> str:
+    return show_duration(duration_ns) if duration_ns and duration_ns > 0 else ""
 
 
 def _numbers(*facts: tuple[str, str]) -> Html:

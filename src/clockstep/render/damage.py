@@ -24,7 +24,8 @@ def todo(left: Sequence[Left], aftermath: AftermathReport | None) -> Html:
             "li",
             tag("strong", one.on),
             tag("span", one.text, class_="text"),
-            tag("code", one.remedy) if one.remedy else Html(""),
+            tag("span", one.remedy, class_="remedy") if one.remedy else Html(""),
+            tag("code", one.command) if one.command else Html(""),
         )
         for one in left[:MOST_LEFT]
     )

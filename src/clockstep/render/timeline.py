@@ -25,7 +25,7 @@ from clockstep.units import (
     show_tick,
 )
 
-HEIGHT, PAD = 76, 16
+HEIGHT, TOP, BOTTOM = 104, 18, 8
 """Of a lane, in pixels, and what of it is left free above and below for marks."""
 LEFT, WIDTH = 2.0, 94.0
 """Where an axis of time begins, and how long it is, in percent of a lane's width."""
@@ -46,7 +46,7 @@ APART_NS = (
 )
 MOST = 120
 """How many corrections are drawn in a lane."""
-CROSS = "M-4.5 -4.5L4.5 4.5M-4.5 4.5L4.5 -4.5"
+CROSS = "M-4 -4L4 4M-4 4L4 -4"
 CHECK = "M-4 0l3 3.5 5.5 -7"
 
 
@@ -71,7 +71,7 @@ class Reach(NamedTuple):
     def y(self, offset_ns: int) -> float:
         """Return where an offset is, in pixels from the top."""
         part = (self.ahead - bent(offset_ns)) / (self.ahead + self.behind)
-        return round(PAD + (HEIGHT - 2 * PAD) * min(max(part, 0.0), 1.0), 1)
+        return round(TOP + (HEIGHT - TOP - BOTTOM) * min(max(part, 0.0), 1.0), 1)
 
 
 def bent(offset_ns: int) -> float:
@@ -176,7 +176,7 @@ def _trace(one: Episode, axis: Axis, reach: Reach) -> Html:
         parts.append(tag("line", class_="off", x1=axis.x(start_ns), x2=axis.x(turn_ns), y1=off, y2=off))
         jump = "step" if any(isinstance(action, Step) for action in one.actions) else "drift"
         parts.append(tag("line", class_=jump, x1=axis.x(turn_ns), x2=axis.x(turn_ns), y1=off, y2=end))
-        mark = tag("circle", class_="before", cy=off, r=4.5)
+        mark = tag("circle", class_="before", cy=off, r=4)
         parts.append(_at(axis.x(start_ns), joined(_bar(before, reach), mark), _title(one, "before", before)))
     if after:
         parts.append(_after(one, after, axis, turn_ns, reach))
@@ -189,7 +189,9 @@ def _trace(one: Episode, axis: Axis, reach: Reach) -> Html:
 def _after(one: Episode, after: Offset, axis: Axis, turn_ns: int, reach: Reach) -> Html:
     y = reach.y(after.value_ns)
     good = one.verdict is Verdict.GOOD
-    mark = tag("circle", class_="after", cy=y, r=4) if good else tag("path", class_="bad", d=CROSS, transform=_down(y))
+    mark = (
+        tag("circle", class_="after", cy=y, r=3.5) if good else tag("path", class_="bad", d=CROSS, transform=_down(y))
+    )
     until = tag("line", class_="on", x1=axis.x(turn_ns), x2=axis.x(max(end_ns(one), turn_ns)), y1=y, y2=y)
     return joined(
         until if good else Html(""),
@@ -200,7 +202,7 @@ def _after(one: Episode, after: Offset, axis: Axis, turn_ns: int, reach: Reach) 
 def _bar(offset: Offset, reach: Reach) -> Html:
     """Return the bar of an error bound: the true offset is within it."""
     top, bottom = reach.y(offset.latest_ns), reach.y(offset.earliest_ns)
-    return tag("path", class_="bound", d=f"M-5 {top:g}H5M0 {top:g}V{bottom:g}M-5 {bottom:g}H5")
+    return tag("path", class_="bound", d=f"M-6 {top:g}H6M0 {top:g}V{bottom:g}M-6 {bottom:g}H6")
 
 
 def _at(x: str, mark: Html, title: Html) -> Html:
