@@ -18,10 +18,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from adapters.rpm_system import ENTER, LINKS, MOUNTED, UNUSED
-from clockstep_lab import apt
+from adapters.unpacked import UNUSED, enter, lay_out
 from clockstep_lab.cache import built
-from clockstep_lab.image import unpack
 from conftest import quiet
 
 PACKAGES = ("chromium-headless-shell", "fonts-dejavu-core", "fontconfig-config", "coreutils", "dash")
@@ -46,13 +44,7 @@ def system() -> Path:
     """The root folder that has the browser and a font."""
 
     def build(into: Path) -> None:
-        for name in MOUNTED:
-            (into / name).mkdir()
-        for name in LINKS:
-            (into / "usr" / name).mkdir(parents=True)
-            (into / name).symlink_to(f"usr/{name}")
-        for package in apt.download("stable", PACKAGES):
-            unpack(package, into, *UNUSED)
+        lay_out(into, "stable", PACKAGES)
 
     return built("chromium", [" ".join([*PACKAGES, *UNUSED]).encode(), b"1"], build, quiet)
 
@@ -165,9 +157,7 @@ class Tab:
 def browser(folder: Path) -> Iterator[Browser]:
     """A browser that sees this folder, ended afterwards with all that it has started."""
     command: Sequence[str] = ("/usr/bin/chromium-headless-shell", *OPTIONS)
-    script = ENTER.replace("unshare ", "exec unshare --net ", 1)
-    for name, value in (("tools", system()), ("root", folder), ("command", " ".join(command))):
-        script = script.replace(f"@{name}@", str(value))
+    script = enter(system(), folder, " ".join(command)).replace("unshare ", "exec unshare --net ", 1)
     with tempfile.TemporaryFile() as log:
         words = ["sh", "-c", f"exec 3<&0 4>&1 0</dev/null 1>&2\n{script}"]
         pipe = subprocess.PIPE

@@ -2,6 +2,9 @@
 
 import os
 import resource
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -12,7 +15,7 @@ from clockstep.render.page import MARK, page
 from clockstep.state.pages import publish, refuse_unfit
 
 PAGE = page(REVERT, at_ns=NOW)
-NOT_ROOT = pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+NOBODY = 65534
 
 
 def left(folder: Path) -> list[str]:
@@ -73,11 +76,23 @@ def test_a_folder_that_is_not_there_is_a_clear_error(tmp_path: Path) -> None:
         refuse_unfit(tmp_path / "gone" / "a.html", MARK)
 
 
-@NOT_ROOT
-def test_a_folder_that_may_not_be_written_is_a_clear_error(tmp_path: Path) -> None:
-    tmp_path.chmod(0o555)
-    with pytest.raises(UsageError, match="may not be written by this user"):
-        refuse_unfit(tmp_path / "a.html", MARK)
+def test_a_folder_that_may_not_be_written_is_a_clear_error() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o555)
+        with not_as_root(), pytest.raises(UsageError, match="may not be written by this user"):
+            refuse_unfit(Path(folder) / "a.html", MARK)
+
+
+@contextmanager
+def not_as_root() -> Iterator[None]:
+    """Root may write anywhere."""
+    before = os.geteuid()
+    if before == 0:
+        os.seteuid(NOBODY)
+    try:
+        yield
+    finally:
+        os.seteuid(before)
 
 
 def test_a_name_that_is_too_long_is_a_clear_error(tmp_path: Path) -> None:

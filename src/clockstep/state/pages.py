@@ -6,6 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from clockstep.errors import ClockstepError, UsageError
+from clockstep.state.files import put
 
 HEAD = 1024
 """How many bytes of a file are read to find the mark of a page of ours in it."""
@@ -23,11 +24,7 @@ def publish(path: Path, page: str, mark: str) -> None:
         raise ClockstepError(*found)
     part = path.with_name(f".{secrets.token_hex(8)}.part")
     try:
-        with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666), "wb") as file:
-            file.write(page.encode())
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
+        put(part, path, page.encode(), os.O_EXCL | os.O_NOFOLLOW)
     except OSError as error:
         text = f"{path} cannot be written: {error.strerror}"
         raise ClockstepError(text, "free some space or allow writing there") from error
@@ -53,7 +50,7 @@ def _unfit(path: Path, mark: str) -> tuple[str, str] | None:
         return f"{path} is a link, and is not followed", "name the file itself, or another one"
     if path.exists() and not _is_ours(path, mark):
         return f"{path} exists and was not written by clockstep", "name another file, or remove this one"
-    if not os.access(folder, os.W_OK | os.X_OK):
+    if not os.access(folder, os.W_OK | os.X_OK, effective_ids=True):
         return f"{folder} may not be written by this user", "name a file in another folder"
     return None
 
