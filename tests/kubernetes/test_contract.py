@@ -8,7 +8,8 @@ from typing import Protocol
 import pytest
 
 from clockstep.errors import KubernetesError
-from clockstep.kubernetes.api import COMPONENT, KubernetesApi
+from clockstep.kubernetes.api import KubernetesApi
+from clockstep.kubernetes.reports import COMPONENT
 from clockstep.model import KubeAccess, KubeCondition, KubeEvent, KubeNode
 from clockstep.ports import Kubernetes
 from clockstep_lab.kubernetes.cluster import Cluster
