@@ -6,10 +6,10 @@ It says what is there in sections, each begun by a marked line; files come line 
 
 import shlex
 
-from clockstep.core.diagnosis import HOST_CLOCKS
 from clockstep.core.foreign import understood
 from clockstep.core.sections import LAST, sections
 from clockstep.core.setup import FileChange, SetupPlan
+from clockstep.core.unnoticed import HOST_CLOCKS
 from clockstep.daemons import PROGRAMS
 from clockstep.guest import program
 
@@ -85,6 +85,7 @@ def _parsed(output: str) -> SetupPlan | None:
         silent=words("silent"),
         acts=words("acts"),
         files=_files(lines),
+        agent=said("agent") == "yes",
     )
 
 
