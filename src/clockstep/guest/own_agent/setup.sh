@@ -1,6 +1,6 @@
 # shellcheck disable=SC1091  # the node's own os-release
-## A node's own agent: its one file and its unit, brought here and started, and removed again. `look` prints sections; the
-## last line that any other verb prints is its result.
+## A node's own agent: its one file and its unit, brought here and started, and removed again. `look` and `status` print
+## sections; the last line that any other verb prints is its result.
 ROOT=${ROOT:-}
 LANG=C LC_ALL=C
 PATH=$PATH:/usr/sbin:/sbin
@@ -100,8 +100,8 @@ fail() {
     result "failed $1" 1
 }
 
-# What follows may be cut off anywhere: the program is there before the unit, and both before it is enabled. `before` has
-# what was there before this run, or before the one that was cut off.
+# What follows may be cut off anywhere: the program is there before the unit, and both before it is enabled. `before`
+# has what was there before this run, or before the one that was cut off.
 apply() {
     { [ -s "$STATE/new/program" ] && [ -s "$STATE/new/unit" ]; } || refuse "its files did not arrive"
     answer=$("$1" -I -S "$STATE/new/program" --version 2>&1) ||
@@ -152,7 +152,8 @@ put_back() {
     { put "$STATE/before/program" $PROGRAM 755 && put "$STATE/before/unit" $UNIT_FILE 644; } ||
         { lacking="the earlier agent could not be written" && return 1; }
     systemctl daemon-reload
-    timeout 120 systemctl restart $UNIT 2>/dev/null || { lacking="the earlier agent does not start: $(why)" && return 1; }
+    timeout 120 systemctl restart $UNIT 2>/dev/null ||
+        { lacking="the earlier agent does not start: $(why)" && return 1; }
     touch "$STATE/done"
 }
 
