@@ -132,7 +132,7 @@ def test_without_a_python_that_is_new_enough_nothing_is_done(machine: AgentMachi
 
 def test_where_systemd_does_not_run_nothing_is_done(machine: AgentMachine) -> None:
     (machine.root / "run/systemd/system").rmdir()
-    assert objection(machine.look()).startswith("systemd does not run there")
+    assert objection(machine.look()).startswith("systemd does not run")
 
 
 def test_without_chronyd_and_without_a_phc_there_is_nothing_to_go_by(machine: AgentMachine) -> None:

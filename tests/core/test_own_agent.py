@@ -195,9 +195,9 @@ FINE = Found(pythons=(("/usr/bin/python3", (3, 11)),), daemons=("chronyd",))
     ("found", "why"),
     [
         (FINE, ""),
-        (FINE._replace(confined="x:virt_qemu_ga_t:s0"), "SELinux confines the guest agent there (x:virt_qemu_ga_t:s0)"),
+        (FINE._replace(confined="x:virt_qemu_ga_t:s0"), "SELinux confines the guest agent (x:virt_qemu_ga_t:s0)"),
         (FINE._replace(root=False), "only root can set the agent up"),
-        (FINE._replace(systemd=False), "systemd does not run there"),
+        (FINE._replace(systemd=False), "systemd does not run"),
         (FINE._replace(unwritable="/etc"), "/etc is read-only"),
         (FINE._replace(foreign=UNIT_FILE), f"{UNIT_FILE} exists, and clockstep did not write it"),
         (FINE._replace(pythons=()), "there is no python3"),

@@ -118,13 +118,13 @@ def objection(found: Found) -> str:
 def _objections(found: Found) -> Iterator[str]:
     if found.confined:
         yield (
-            f"SELinux confines the guest agent there ({found.confined}): set it up by ssh (--reach ssh), or run in it "
+            f"SELinux confines the guest agent ({found.confined}): set it up by ssh (--reach ssh), or run in it "
             "before: semanage permissive -a virt_qemu_ga_t"
         )
     if not found.root:
         yield "only root can set the agent up"
     if not found.systemd:
-        yield "systemd does not run there: start the file of script/agent-zipapp by its own service manager"
+        yield "systemd does not run: start the file of script/agent-zipapp by another service manager"
     if found.unwritable:
         yield f"{found.unwritable} is read-only"
     if found.foreign:
