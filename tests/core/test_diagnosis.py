@@ -326,9 +326,8 @@ def test_where_nothing_could_be_looked_at_nothing_is_made_up(check: Callable[[Ex
 
 
 def test_every_section_that_is_named_is_in_the_documentation() -> None:
-    source = "".join(
-        (ROOT / "src/clockstep/core" / name).read_text() for name in ("diagnosis.py", "doctor.py", "checks.py")
-    )
+    files = ("diagnosis.py", "doctor.py", "checks.py", "unnoticed.py")
+    source = "".join((ROOT / "src/clockstep/core" / name).read_text() for name in files)
     named = set(re.findall(r'Finding\(\s*"([a-z-]+)"', source))
     written = set(re.findall(r"^## ([a-z-]+)$", (ROOT / "docs/diagnosis.md").read_text(), re.MULTILINE))
     assert named == written

@@ -47,7 +47,7 @@ def read_status_line(line: str) -> AgentSays | None:
 
 def _read(line: str) -> AgentSays | None:
     head, *rest = line.split()
-    words = dict(found.groups() for word in rest if (found := WORD.fullmatch(word)))
+    words = {found[1]: found[2] for word in rest if (found := WORD.fullmatch(word))}
     if head != "watching":
         return None
     offset = None

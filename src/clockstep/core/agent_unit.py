@@ -18,7 +18,7 @@ CONTENT = "clockstep/agent/__main__.py"
 """What the agent's one file has in it, as a name in a zip file."""
 
 TEXT = """\
-{mark}; clockstep setup undo --agent and clockstep service uninstall --agent remove it.
+{mark}; clockstep setup undo --agent removes it.
 [Unit]
 Description=Corrects this node's clock after reverts, pauses and restores
 After=chrony.service chronyd.service systemd-timesyncd.service

@@ -140,7 +140,7 @@ put() {
 why() {
     answer=$(journalctl --unit $UNIT --identifier clockstep-agent --lines 2 --output cat --no-pager 2>/dev/null)
     [ -n "$answer" ] || answer=$(systemctl show --value --property Result $UNIT 2>/dev/null)
-    echo "$answer" | sed 's/^ *//; s/^clockstep-agent: //' | tr '\n' ' ' | cut -c 1-300
+    echo "$answer" | sed 's/^ *//; s/^clockstep-agent: //' | tr '\n' ' ' | sed 's/ *$//' | cut -c 1-300
 }
 
 # To how it was before this run: to an earlier agent, or to none.
