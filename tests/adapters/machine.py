@@ -49,8 +49,10 @@ show) case $4 in
 is-active) [ "$2" = --quiet ] || cat $state; grep -qs '^active' $state ;;
 is-enabled) grep -qs '^active' $state && said=enabled || said=disabled
     [ "$2" = --quiet ] || echo $said; [ $said = enabled ] ;;
-start|restart)
-    if grep -qs . $root/refuses; then ! grep -q once $root/refuses || rm $root/refuses; echo failed >$state; exit 1; fi
+start|restart) if grep -qs . $root/refuses; then
+        ! grep -q once $root/refuses || rm $root/refuses
+        echo failed >$state; exit 1
+    fi
     if [ -e $state ] || [ -e $root/etc/systemd/system/$last ]; then echo active >$state; fi ;;
 stop|disable) [ ! -e $state ] || echo inactive >$state ;;
 esac
