@@ -3,13 +3,14 @@
 import hashlib
 import re
 from collections.abc import Iterator
+from functools import partial
 from typing import NamedTuple
 
 from clockstep.core.agent_status import CHRONY, MAY_NOT, PHC, AgentSays, read_status_line
 from clockstep.core.agent_unit import OPTIONS_FILE, PROGRAM, UNIT, UNIT_FILE, Needs, unit_text
 from clockstep.core.checks import measured
 from clockstep.core.foreign import understood
-from clockstep.core.sections import LAST, sections
+from clockstep.core.sections import LAST, phrase, sections, words
 from clockstep.core.setup import FileChange, SetupNode, SetupOutcome, SetupPlan
 from clockstep.core.unnoticed import is_hosts
 from clockstep.model import Claim, Episode, Offset, Policy, Verdict
@@ -80,14 +81,9 @@ def _parsed(output: str) -> Found | None:
     if LAST not in lines:
         return None
 
-    def words(name: str) -> tuple[str, ...]:
-        return tuple(line.strip() for line in lines.get(name, ()))
-
-    def said(name: str) -> str:
-        return " ".join(words(name))
-
-    clocks = [line for line in words("ptp") if is_hosts(line.partition(" ")[2])]
-    pythons = [found for line in words("python") if (found := VERSION.fullmatch(line))]
+    several, said = partial(words, lines), partial(phrase, lines)
+    clocks = [line for line in several("ptp") if is_hosts(line.partition(" ")[2])]
+    pythons = [found for line in several("python") if (found := VERSION.fullmatch(line))]
     return Found(
         system=said("system"),
         root=said("user") == "0",
@@ -95,10 +91,10 @@ def _parsed(output: str) -> Found | None:
         confined=said("confined"),
         pythons=tuple((one[1], (int(one[2]), int(one[3]))) for one in pythons),
         clock=clocks[0] if clocks else "",
-        daemons=words("daemons"),
-        others=words("others"),
+        daemons=several("daemons"),
+        others=several("others"),
         forks=said("fork") == "yes",
-        vmclocks=words("vmclock"),
+        vmclocks=several("vmclock"),
         unwritable=said("unwritable"),
         foreign=said("foreign"),
         interrupted=said("interrupted") == "yes",

@@ -13,7 +13,7 @@ from clockstep.core.setup import SetupNode, SetupOutcome, SetupPlan, SetupReport
 from clockstep.daemons import PROGRAMS
 from clockstep.daemons.inside import OTHERS
 from clockstep.errors import ReachError
-from clockstep.flows.setup import ASKING_NS, PROOF_NS, on_all, patiently, proof, run_in
+from clockstep.flows.setup import ASKING_NS, PROOF_NS, locked, on_all, patiently, proof, run_in
 from clockstep.flows.step import GRACE_NS, LOOKED
 from clockstep.guest import program
 from clockstep.loop.look import observe
@@ -56,21 +56,14 @@ def look(world: World, guests: Sequence[Guest], policy: Policy, file: bytes) -> 
 def apply(world: World, guests: Sequence[Guest], policy: Policy, file: bytes) -> SetupReport:
     """Give each node its agent and prove it; one that does not prove itself is removed, or the earlier one is back."""
 
-    def job(guest: Guest, node: Node) -> SetupNode:
-        with world.locks.hold([guest], policy.deadline_ns):
-            return _applied(world, node, policy, file)
-
+    job = locked(world, policy, lambda node: _applied(world, node, policy, file))
     return on_all(world, guests, _within_ns(policy), job)
 
 
 def undo(world: World, guests: Sequence[Guest], policy: Policy) -> SetupReport:
     """Remove from each node its agent and all that came with it."""
 
-    def job(guest: Guest, node: Node) -> SetupNode:
-        with world.locks.hold([guest], policy.deadline_ns):
-            return _undone(world, node, policy)
-
-    return on_all(world, guests, _within_ns(policy), job)
+    return on_all(world, guests, _within_ns(policy), locked(world, policy, lambda node: _undone(world, node, policy)))
 
 
 def found_by(run: Run) -> Found:

@@ -80,21 +80,24 @@ def look(world: World, guests: Sequence[Guest], policy: Policy, wish: Wish) -> S
 def apply(world: World, guests: Sequence[Guest], policy: Policy, wish: Wish) -> SetupReport:
     """Set each node up and prove it; one that does not prove itself is put back."""
 
-    def job(guest: Guest, node: Node) -> SetupNode:
-        with world.locks.hold([guest], policy.deadline_ns):
-            return _applied(world, node, policy, wish)
-
+    job = locked(world, policy, lambda node: _applied(world, node, policy, wish))
     return on_all(world, guests, _within_ns(policy), job)
 
 
 def undo(world: World, guests: Sequence[Guest], policy: Policy) -> SetupReport:
     """Restore in each node what was there before it was set up."""
 
+    return on_all(world, guests, _within_ns(policy), locked(world, policy, lambda node: _undone(world, node, policy)))
+
+
+def locked(world: World, policy: Policy, work: Callable[[Node], SetupNode]) -> Callable[[Guest, Node], SetupNode]:
+    """Return a job that does this work on a node while it holds its lock."""
+
     def job(guest: Guest, node: Node) -> SetupNode:
         with world.locks.hold([guest], policy.deadline_ns):
-            return _undone(world, node, policy)
+            return work(node)
 
-    return on_all(world, guests, _within_ns(policy), job)
+    return job
 
 
 def on_all(
