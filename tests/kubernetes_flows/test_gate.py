@@ -1,4 +1,4 @@
-"""What the wrong time broke for good in a real cluster, and how it is healed: a webhook's certificate lapsed meanwhile."""
+"""What the wrong time broke for good in a real cluster, and how it is healed: a webhook's certificate has lapsed."""
 
 import time
 from typing import Any
@@ -19,14 +19,6 @@ LIFE_S = 60
 PATIENCE_S = 90
 
 
-def is_rolled_out(guests: Guests) -> bool:
-    """Whether the gate runs as it was told last."""
-    found = guests.plane.admin.get(f"{DEPLOYMENTS}/{gate.NAME}")
-    status = found["status"]
-    current = status.get("observedGeneration") == found["metadata"]["generation"]
-    return current and status.get("updatedReplicas") == status.get("readyReplicas") == 1
-
-
 def trouble(guests: Guests) -> str:
     """What keeps the API server from the gate."""
     return gate.trouble(guests.plane.admin, NAMESPACE)
@@ -36,7 +28,7 @@ def test_a_webhook_whose_certificate_lapsed_while_its_node_stood_still_is_found_
     api = kubelets.plane.admin
     assert trouble(kubelets) == ""
     gate.has_certificate_of(api, NAMESPACE, LIFE_S)
-    until(lambda: is_rolled_out(kubelets) and trouble(kubelets) == "", PATIENCE_S)
+    until(lambda: gate.is_rolled_out(api, NAMESPACE) and trouble(kubelets) == "", PATIENCE_S)
     began = time.monotonic()
     all_proven(kubelets, clockstep(kubelets, "snapshot", "create", "before", *kubelets.names)["episodes"])
     pass_time(max(0, LIFE_S - (time.monotonic() - began)))

@@ -66,6 +66,14 @@ def has_certificate_of(api: Api, namespace: str, life_s: int, renewed_after_s: i
     api.patch(f"/apis/apps/v1/namespaces/{namespace}/deployments/{NAME}", {"spec": spec}, STRATEGIC)
 
 
+def is_rolled_out(api: Api, namespace: str) -> bool:
+    """Whether the gate runs as it was told last. Raises ApiError and OSError."""
+    found = api.get(f"/apis/apps/v1/namespaces/{namespace}/deployments/{NAME}")
+    status = found["status"]
+    current = status.get("observedGeneration") == found["metadata"]["generation"]
+    return bool(current) and status.get("updatedReplicas") == status.get("readyReplicas") == 1
+
+
 def trouble(api: Api, namespace: str) -> str:
     """What the API server says when it is asked for what passes the gate; nothing when that works. Raises OSError."""
     try:

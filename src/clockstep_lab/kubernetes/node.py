@@ -11,8 +11,8 @@ from clockstep_lab.image import GUEST_FILES, Image, source_of_images
 from clockstep_lab.seed import Files
 
 from .builds import kubernetes
-from .gate import PORT
 from .control_plane import NODES, ControlPlane
+from .gate import PORT
 from .kubeconfig import by_certificate, kubeconfig
 from .oci import write_image
 

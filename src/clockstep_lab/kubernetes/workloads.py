@@ -1,5 +1,4 @@
-"""What runs on the lab's cluster: on each node a pod that stamps the time and holds a token of ten minutes, and a gate.
-"""
+"""What runs on the lab's cluster: on each node a pod that stamps the time and holds a token of ten minutes; a gate."""
 
 from http import HTTPStatus
 

@@ -40,7 +40,7 @@ unique_subject = no
 class Certificates:
     """Certificates of one name by one authority, the last of which a TLS context shows."""
 
-    def __init__(self, authority: Path, name: str, context: ssl.SSLContext) -> None:
+    def __init__(self, authority: str, name: str, context: ssl.SSLContext) -> None:
         self._authority, self._name, self._context = authority, name, context
         self._folder = Path(tempfile.mkdtemp())
         (self._folder / "openssl.cnf").write_text(CONFIG)
@@ -49,9 +49,10 @@ class Certificates:
     def renew(self, life_s: int, again_s: int) -> None:
         """Show a new one, valid from a minute ago for so long; again after so many seconds, or never."""
         begins, ends = (time.strftime("%Y%m%d%H%M%SZ", time.gmtime(time.time() + s)) for s in (-60, life_s))
-        kind = ["-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", f"/CN={self._name}"]
-        self._openssl("req", *kind, "-addext", f"subjectAltName=DNS:{self._name}", "-keyout", "key", "-out", "request")
-        by = ["-cert", self._authority / "ca.pem", "-keyfile", self._authority / "ca.key"]
+        kind = ["-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
+        names = ["-subj", f"/CN={self._name}", "-addext", f"subjectAltName=DNS:{self._name}"]
+        self._openssl("req", *kind, *names, "-keyout", "key", "-out", "request")
+        by = ["-cert", f"{self._authority}/ca.pem", "-keyfile", f"{self._authority}/ca.key"]
         dates = ["-startdate", begins, "-enddate", ends]
         self._openssl("ca", "-batch", "-notext", *by, *dates, "-in", "request", "-out", "certificate")
         self._context.load_cert_chain(self._folder / "certificate", self._folder / "key")
@@ -60,7 +61,7 @@ class Certificates:
             timer.daemon = True
             timer.start()
 
-    def _openssl(self, what: str, *words: object) -> None:
+    def _openssl(self, what: str, *words: str) -> None:
         subprocess.run(["openssl", what, "-config", "openssl.cnf", *words], cwd=self._folder, check=True)
 
 
@@ -81,7 +82,7 @@ class Gate(BaseHTTPRequestHandler):
         else:
             self.send_error(404)
 
-    def _answer(self, record: dict) -> None:
+    def _answer(self, record: dict[str, object]) -> None:
         content = json.dumps(record).encode()
         self.send_response(200)
         self.send_header("Content-Type", "application/json")
@@ -96,7 +97,7 @@ class Gate(BaseHTTPRequestHandler):
 def main() -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority, name = sys.argv[1:]
-    Certificates(Path(authority), name, context).renew(int(os.environ["LIFE_S"]), int(os.environ["RENEWED_AFTER_S"]))
+    Certificates(authority, name, context).renew(int(os.environ["LIFE_S"]), int(os.environ["RENEWED_AFTER_S"]))
     server = ThreadingHTTPServer(("", PORT), Gate)
     server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
     server.serve_forever()
