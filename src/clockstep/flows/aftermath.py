@@ -91,7 +91,7 @@ def _waiting(scene: Scene, checks: Checks, looked: Sequence[Looked], since_ns: d
         if not found.broken or not check.patience_ns:
             continue
         left_ns = since_ns.setdefault(check.code, now_ns) + check.patience_ns - now_ns
-        hopeless = all(one.heals_ns is not None and one.heals_ns - scene.now_ns > left_ns for one in found.broken)
+        hopeless = all(one.lasting or (one.heals_ns or 0) - scene.now_ns > left_ns for one in found.broken)
         if left_ns > 0 and not hopeless:
             text = (
                 f"{found.broken[0].on}: {found.broken[0].text}; it may heal within {show_duration(check.patience_ns)}"

@@ -12,7 +12,7 @@ class Broken:
 
     `cure` is the smallest one, as something to do, and `risk` what it costs meanwhile. `since_ns` is when it began, by
     what the evidence says; None if that does not say. `part` tells several of one object apart, as Ceph's monitors.
-    `heals_ns` is when it will have healed by itself, if that is known.
+    `heals_ns` is when it will have healed by itself, if that is known; `lasting` is whether only a cure heals it.
     """
 
     code: str
@@ -24,6 +24,7 @@ class Broken:
     since_ns: int | None = None
     part: str = ""
     heals_ns: int | None = None
+    lasting: bool = False
 
     @property
     def key(self) -> tuple[str, KubeRef, str]:

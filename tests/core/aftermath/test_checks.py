@@ -1,11 +1,13 @@
 """What each check of the aftermath finds: a table of cases for each, of what is broken and of what is not."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 
+from clockstep.core.aftermath import serving
 from clockstep.core.aftermath.checking import inputs, look
 from clockstep.core.aftermath.every import CHECKS, REMEDIES
 from clockstep.model import KubeCondition, KubeRef, NodeCertificates, State
@@ -16,6 +18,7 @@ from clockstep.model.damage import (
     Input,
     KubeHappening,
     KubeLease,
+    KubeService,
     PodToken,
     Probe,
     Renewal,
@@ -25,7 +28,7 @@ from clockstep.model.damage import (
     Waiting,
 )
 from clockstep.units import DAY_NS, HOUR_NS, MINUTE_NS, SECOND_NS
-from core.aftermath.made import CONFIG, EARLY, LAPSED, NODE, NOW, SERVICE, certificate, node, pod, request, seen
+from core.aftermath.made import CONFIG, EARLY, LABELS, LAPSED, NODE, NOW, SERVICE, certificate, node, pod, request, seen
 
 BY_CODE = {check.code: check for check in CHECKS}
 
@@ -272,6 +275,42 @@ def test_a_webhook_that_was_neither_dialled_nor_called_is_not_clean() -> None:
     assert (looked.state, looked.why) == (State.NOT_LOOKED, "webhook.cert-manager.io: it has side effects")
     (answered,) = look([check], seen(served=(), probes=(Probe(CONFIG, "webhook.cert-manager.io"),)))
     assert answered.state is State.CLEAN
+
+
+SHOP = KubeRef("Service", "webhook", "shop")
+TLS = TlsSecret(KubeRef("Secret", "webhook-tls", "shop"), LAPSED, "same")
+
+
+@pytest.mark.parametrize(
+    ("changes", "lasting"),
+    [
+        ({"pods": (pod(namespace="shop", secrets=(), labels={**LABELS, "part-of": "cert-manager"}),)}, False),
+        ({"pods": (pod(namespace="shop"),)}, False),  # it mounts a TLS Secret
+        ({"pods": (pod(namespace="shop", secrets=()),)}, True),
+        ({"pods": (pod(namespace="shop", secrets=("authority",)),)}, True),
+        ({"pods": (pod(namespace="shop", secrets=("it",)),), "unread": {Input.SECRETS: Unread("no")}}, False),
+        ({"pods": (pod(namespace="shop", secrets=()), pod("b", "shop"))}, False),
+        ({"pods": ()}, False),  # nobody knows
+        ({"pods": (pod(namespace="shop", secrets=()),), "served": (Served(SHOP, 443, EARLY, "x"),)}, False),
+    ],
+)
+def test_an_expired_certificate_is_waited_for_only_where_another_may_take_its_place(
+    changes: dict[str, Any], lasting: bool
+) -> None:
+    shop = seen(**{"secrets": (TLS,), "services": (KubeService(SHOP, {"app": "webhook"}),), **changes})
+    served = changes.get("served", (Served(SHOP, 443, LAPSED, "same"),))
+    (looked,) = look([BY_CODE["CS-SERVING"]], replace(shop, served=served))
+    assert [one.lasting for one in looked.broken] == [lasting]
+
+
+def test_a_webhook_that_only_the_api_server_has_called_is_lasting_if_it_says_that_the_certificate_has_expired() -> None:
+    services, pods = (KubeService(SHOP, {"app": "webhook"}),), (pod(namespace="shop", secrets=()),)
+    webhooks = (Endpoint(CONFIG, "gate.shop", SHOP),)
+    for ended, lasting in (": current time 2 is after 1", True), (": current time 1 is before 2", False):
+        called = Probe(CONFIG, "gate.shop", trouble=f"x509: {serving.REFUSED[0]}{ended}")
+        there = seen(services=services, pods=pods, webhooks=webhooks, probes=(called,), served=())
+        (looked,) = look([BY_CODE["CS-SERVING"]], there)
+        assert [one.lasting for one in looked.broken] == [lasting]
 
 
 def test_nodes_whose_files_could_not_be_read_are_not_clean() -> None:

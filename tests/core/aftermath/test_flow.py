@@ -10,7 +10,7 @@ from clockstep.core.aftermath.planning import plan
 from clockstep.errors import HypervisorError, KubernetesError
 from clockstep.flows.aftermath import Scene, aftermath, repair
 from clockstep.flows.damaged_nodes import unseen
-from clockstep.model import Act, AftermathReport, Healed, State
+from clockstep.model import Act, AftermathReport, Broken, Healed, State
 from clockstep.model.damage import Endpoint, Input, PodToken, Probe, Seen, Unread, Waiting
 from clockstep.units import DAY_NS, SECOND_NS
 from core.aftermath.made import NOW, node, pod, seen
@@ -98,6 +98,16 @@ def test_what_will_not_heal_in_time_is_not_waited_for() -> None:
     report, _ = aftermath(there, chosen(CHECKS, ["CS-TOKEN"], []))
     assert report.checks[0].state is State.BROKEN
     assert cluster.gathered == 1
+
+
+def test_what_only_a_cure_heals_is_not_waited_for_unless_something_else_may_heal() -> None:
+    found = Broken("CS-STUCK", pod().ref, "stuck", "", "", lasting=True)
+    check = replace(STUCK[0], find=lambda seen: [replace(found, on=one.ref, lasting=one.ready) for one in seen.pods])
+    for ready, waited in ([True], False), ([True, False], True):
+        there, _ = told(Changing([seen(pods=tuple(pod(f"{one}", ready=one) for one in ready))]), SimClock())
+        report, _ = aftermath(there, [check])
+        assert report.checks[0].state is State.BROKEN
+        assert (report.checks[0].waited_ns > SECOND_NS) is waited
 
 
 def test_what_is_in_order_is_looked_at_once() -> None:

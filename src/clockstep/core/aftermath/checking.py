@@ -22,7 +22,8 @@ class Check(Generic[F]):
     """One look for one kind of damage.
 
     `code` is its section in docs/aftermath.md. `needs` is what has to be gathered; of `any_of` one input is enough.
-    `also` is what has to be gathered where the cluster has such a kind, and `for_cure` what only its remedy goes by.
+    `also` is what has to be gathered where the cluster has such a kind, and `for_cure` what only its remedy, or
+    how long it waits, goes by.
     `after` are checks that must have found nothing, or this one's findings would mean nothing. `patience_ns` is how
     long it takes at most until the damage has healed by itself. `gaps` says what could not be looked at although all
     inputs are there: then nothing found is not "clean".

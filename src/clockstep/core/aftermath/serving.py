@@ -6,17 +6,21 @@ distroless #1281, gatekeeper #2477, istio #17718). A restart of the workload beh
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from clockstep.core.aftermath.checking import Check, Remedy
 from clockstep.core.aftermath.objects import behind, called, dates, lapse, restart, since
 from clockstep.core.certificates import is_valid
 from clockstep.model import Act, Broken, Certificate, KubeRef
-from clockstep.model.damage import Endpoint, Input, Seen
+from clockstep.model.damage import Endpoint, Input, KubePod, Seen
 from clockstep.units import SECOND_NS
 
 CODE = "CS-SERVING"
 REFUSED = ("certificate has expired or is not yet valid", "x509: certificate signed by unknown authority")
 """As Go's crypto/x509 says it."""
+CERT_MANAGER = "cert-manager"
+ENDED = "is after"
+"""In the same words, of a certificate that has expired."""
 RISK = "calls of it fail while its pods start"
 
 
@@ -28,14 +32,32 @@ def find(seen: Seen) -> Iterator[Broken]:
         if served.certificate and not is_valid(served.certificate, seen.now_ns):
             text = f"the certificate that it serves {_what(served.certificate, seen.now_ns)}"
             began_ns = since(served.certificate, seen.now_ns)
-            found[served.service] = _broken(seen, served.service, text, dates(served.certificate), began_ns)
+            broken = _broken(seen, served.service, text, dates(served.certificate), began_ns)
+            found[served.service] = _lasting(seen, broken) if began_ns else broken
     for probe in seen.probes:
         caller = callers.get((probe.ref, probe.name))
         if caller and any(word in probe.trouble for word in REFUSED):
             on = caller.service or caller.ref
             text = f"the API server refuses the certificate of the webhook {caller.name}"
-            found.setdefault(on, _broken(seen, on, text, probe.trouble, None))
+            broken = _broken(seen, on, text, probe.trouble, None)
+            found.setdefault(on, _lasting(seen, broken) if ENDED in probe.trouble else broken)
     yield from found.values()
+
+
+def _lasting(seen: Seen, broken: Broken) -> Broken:
+    """Say of a certificate that has expired whether what serves it may take another one by itself."""
+    pods = behind(seen, broken.on)
+    return replace(broken, lasting=bool(pods) and not any(_renews(seen, pod) for pod in pods))
+
+
+def _renews(seen: Seen, pod: KubePod) -> bool:
+    """Whether a pod may: one of cert-manager makes a new one (from 1.21 on), and one that mounts a TLS Secret may read
+    what that has by then. Where Secrets could not be read, any that it mounts may be one.
+    """
+    if CERT_MANAGER in {*pod.labels.values(), pod.ref.namespace}:
+        return True
+    secrets = {KubeRef("Secret", name, pod.ref.namespace) for name in pod.secrets}
+    return bool(secrets) if Input.SECRETS in seen.unread else any(one.ref in secrets for one in seen.secrets)
 
 
 def _what(certificate: Certificate, now_ns: int) -> str:
@@ -94,6 +116,7 @@ CHECK = Check(
     (Input.WEBHOOKS, Input.SERVICES, Input.PODS, Input.WORKLOADS),
     also=(Input.APISERVICES,),
     any_of=(Input.SERVED, Input.PROBES),
+    for_cure=(Input.SECRETS,),
     after=("CS-CLOCK", "CS-CONTROL-PLANE"),
     patience_ns=90 * SECOND_NS,
     gaps=gaps,
