@@ -20,11 +20,14 @@ from clockstep_lab import lab as labs
 from clockstep_lab.lab import Lab
 from clockstep_lab.witness import ECHO_EVERY_S, Witness, right_since
 
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # a command that is installed is compiled once, and not at each start
 RESULTS = Path(__file__).parent / "results"
 MILLISECOND_NS = 1_000_000
 SNAPSHOT = "bench"
 STAYS_NS = 1_000_000_000
 OF_MANY_EVERY_S = 0.1
+ANSWERED_S = 1
+"""An sshd that was asked takes an emulated guest's processor for half a second after the answer."""
 RESTART_CHRONYD = "systemctl restart chrony 2>/dev/null || pkill chronyd"  # the minimal guest's init starts it again
 
 
@@ -189,6 +192,7 @@ class Cluster:
         for name in self.names:
             while not self._answers(name):
                 time.sleep(0.02)
+        pass_time(ANSWERED_S)
 
     def settle(self) -> None:
         """Wait until all daemons are in sync, as they would be long before the next revert, and help the late ones."""

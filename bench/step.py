@@ -2,9 +2,10 @@
 
     bench/step.py [--runs N] [--age SECONDS]
 
-Guests run Debian's chronyd at its default poll, are made late by a revert, and answer before a method begins. The
-witness judges. Methods take turns, so that what else the machine does falls on all of them alike; one that has not
-brought the guests right twice is not tried again.
+Guests run Debian's chronyd at its default poll, are made late by a revert, and answer before a method begins, with a
+second to end what the question has started. The witness judges by echoes; its stream of stamps is stopped. Methods take
+turns, so that what else the machine does falls on all of them alike; one that has not brought the guests right twice is
+not tried again.
 """
 
 import argparse
@@ -85,6 +86,7 @@ def step_over_ssh(machines: Cluster) -> Run:
 
 def minimal(results: Results, machines: Cluster, runs: int, age_s: float) -> None:
     """Three minimal guests: ours, the others, and ours over ssh."""
+    machines.hush()
     machines.snapshot(age_s)
     ours: list[Judged] = []
     others: dict[str, list[Run]] = {name: [] for name in OTHERS}
@@ -126,6 +128,7 @@ def honest(done: list[Run]) -> float | None:
 def full(results: Results, machines: Cluster, runs: int, age_s: float) -> None:
     """One full Debian guest."""
     machines.one_by_one(lambda name: machines.ssh(name, INSTALL, 600))
+    machines.hush()
     machines.snapshot(age_s)
     done: list[Judged] = []
     for _ in range(runs):

@@ -27,17 +27,14 @@ until token=$(kubectl -n clockstep get secret "$account" -o 'jsonpath={.data.tok
 done
 cluster=$(kubectl config view --raw --flatten --minify -o 'jsonpath={.clusters[0].cluster}')
 
+# JSON, which is YAML too: the node agent reads only a part of YAML, and all of JSON.
 cat <<CONFIG
-apiVersion: v1
-kind: Config
-current-context: clockstep
-clusters:
-  - name: clockstep
-    cluster: $cluster
-users:
-  - name: $account
-    user: {token: $token}
-contexts:
-  - name: clockstep
-    context: {cluster: clockstep, user: $account}
+{
+  "apiVersion": "v1",
+  "kind": "Config",
+  "current-context": "clockstep",
+  "clusters": [{"name": "clockstep", "cluster": $cluster}],
+  "users": [{"name": "$account", "user": {"token": "$token"}}],
+  "contexts": [{"name": "clockstep", "context": {"cluster": "clockstep", "user": "$account"}}]
+}
 CONFIG

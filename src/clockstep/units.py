@@ -72,6 +72,19 @@ def show_moment(at_ns: int) -> str:
     return f"{datetime.fromtimestamp(at_ns // SECOND_NS, UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
+def show_tick(at_ns: int, apart_ns: int, *, dated: bool) -> str:
+    """Print a mark of a time axis whose marks are so far apart: `Nov 2026`, `30 Nov`, `17:50`, `17:52:40`, in UTC.
+
+    `dated` is whether a time of day needs its day before it, as where an axis is longer than one.
+    """
+    form = "%H:%M:%S" if apart_ns < MINUTE_NS else "%H:%M"
+    if apart_ns >= DAY_NS:
+        form = "%b %Y" if apart_ns >= 30 * DAY_NS else "%d %b"
+    elif dated:
+        form = f"%d %b {form}"
+    return f"{datetime.fromtimestamp(at_ns // SECOND_NS, UTC):{form}}".removeprefix("0")
+
+
 def parse_duration(text: str) -> int:
     """Return the nanoseconds that `text` means: `1d`, `90 s`, `250ms`, `1h 30min`, `1.5 h`.
 

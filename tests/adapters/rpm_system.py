@@ -1,7 +1,7 @@
 """Made-up machines with the real dnf and rpm, which work on the machine's folder as the root of an installation.
 
-The tools are Debian's, unpacked into the cache. They run as root of a user namespace, so nobody need be root. The
-packages are made up: chrony is laid out as Fedora's, and what its scriptlets would ask of systemd is done in Lua.
+The tools are Debian's (`unpacked.py`). The packages are made up: chrony is laid out as Fedora's, and what its
+scriptlets would ask of systemd is done in Lua.
 """
 
 from collections.abc import Callable, Iterator
@@ -13,27 +13,11 @@ from pathlib import Path
 from threading import Thread
 
 from adapters.machine import CHRONYD, FEDORA, Machine
-from clockstep_lab import apt
+from adapters.unpacked import UNUSED, enter, lay_out
 from clockstep_lab.cache import built
-from clockstep_lab.image import unpack
 from clockstep_lab.run import run
 from conftest import quiet
 
-UNUSED = [f"./usr/share/{name}" for name in ("doc", "locale", "man")]
-LINKS = ("bin", "sbin", "lib", "lib64")
-MOUNTED = ("dev", "mnt", "proc", "tmp")
-ENTER = """#!/bin/sh
-tools=@tools@ root=@root@
-export PATH=/usr/sbin:/usr/bin:/sbin:/bin
-unshare --user --map-root-user --mount sh -ec '
-    for one in dev proc; do mount --rbind /$one $0/$one; done
-    mount -t tmpfs none $0/tmp
-    mount --bind $1 $0/mnt
-    shift
-    exec chroot $0 "$@"' $tools $root @command@
-code=$?
-"""
-"""Runs a command of the tools, whose /mnt is the machine."""
 AFTER_DNF = """
 case "$*" in *--downloadonly*) [ ! -e $root/network-ends-with-download ] || { touch $root/no-network; sleep 2; } ;;
 *"-y -C install chrony") [ ! -e $root/power-ends-with-installation ] || kill -9 0 ;; esac
@@ -98,24 +82,13 @@ def tools(of: Generation) -> Path:
     """The root folder that has this dnf, and rpm."""
 
     def build(into: Path) -> None:
-        for name in MOUNTED:
-            (into / name).mkdir()
-        for name in LINKS:
-            (into / "usr" / name).mkdir(parents=True)
-            (into / name).symlink_to(f"usr/{name}")
-        for package in apt.download(of.suite, wanted):
-            unpack(package, into, *UNUSED)
+        lay_out(into, of.suite, wanted)
         (into / "etc/passwd").write_text("root:x:0:0::/root:/bin/sh\n")
         (into / "etc/rpm").mkdir(exist_ok=True)
         (into / "etc/rpm/macros").write_text("%_dbpath /var/lib/rpm\n")  # Debian 12 has it in a home
 
     wanted = [of.name, "rpm", "createrepo-c", "coreutils", "dash"]
     return built(f"rpm-tools-{of.name}", [" ".join([*wanted, *UNUSED]).encode(), b"1"], build, quiet)
-
-
-def enter(of: Generation, root: Path, command: str) -> str:
-    """Return a script that runs a command of the tools on a machine's folder."""
-    return ENTER.replace("@tools@", str(tools(of))).replace("@root@", str(root)).replace("@command@", command)
 
 
 @cache
@@ -126,7 +99,7 @@ def packages() -> Path:
 
 def _build(into: Path) -> None:
     def use(command: str) -> None:
-        run(["sh", "-c", enter(DNF_4, into, command) + "exit $code"])
+        run(["sh", "-c", enter(tools(DNF_4), into, command) + "exit $code"])
 
     def package(folder: str, name: str, version: str, lines: str = "", rest: str = "%files\n") -> None:
         (into / "spec").write_text(SPEC.format(name=name, version=version, lines=lines) + rest)
@@ -173,8 +146,8 @@ class RpmMachine(Machine):
         self.of, self.site = of, f"http://127.0.0.1:{port}"
         self.offers("usual")
         options = "--installroot=/mnt --setopt=reposdir=/mnt/etc/yum.repos.d --releasever=1"
-        self.program("dnf", enter(of, root, f'{of.name} {options} "$@" $(cat $root/dnf-also)') + AFTER_DNF)
-        self.program("rpm", enter(of, root, 'rpm --root /mnt "$@"') + "exit $code\n")
+        self.program("dnf", enter(tools(of), root, f'{of.name} {options} "$@" $(cat $root/dnf-also)') + AFTER_DNF)
+        self.program("rpm", enter(tools(of), root, 'rpm --root /mnt "$@"') + "exit $code\n")
         self.write("/dnf-also", "")
         self.install("libold", "appliance")
 

@@ -269,6 +269,7 @@ AGENT = AgentReport(
     "chrony",
     steps=True,
     others=("vmtoolsd: VMware's tools may set the clock: vmware-toolbox-cmd timesync disable",),
+    reports_to="Kubernetes at https://10.0.0.10:6443, as the Node worker-1",
 )
 READY = KubeCondition("True", "KubeletReady")
 STATES = (

@@ -1,11 +1,13 @@
 """The condition of a Node: what it says of a clock, who wrote it, and that it says the same while the same holds."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from clockstep.core.condition import ClockState, clock_state, coarse, condition, shown, writer_name, writer_of
-from clockstep.model import Cause, Decision, Episode, Facts, KubeCondition, Offset, Reading, Verdict
+from clockstep.model import Cause, Decision, Episode, Facts, Finding, KubeCondition, Offset, Reading, Verdict
 from clockstep.units import DAY_NS, HOUR_NS, MILLISECOND_NS, SECOND_NS, parse_duration
 
 TEN_MS = 10 * MILLISECOND_NS
@@ -48,6 +50,13 @@ TABLE = [
         "True",
         "ClockOutOfBounds",
         "offset -36 s ± 1 s, beyond ± 10 ms; stepped again and again, something else sets it",
+    ),
+    (
+        replace(look(Verdict.BAD, BEHIND, Decision.REFUSED), findings=(Finding("held", Verdict.UNSURE, "apart"),)),
+        "True",
+        "ClockOutOfBounds",
+        "offset -36 s ± 1 s, beyond ± 10 ms; "
+        "not stepped, because the hypervisor's clock and the time sources contradict each other",
     ),
     (
         look(Verdict.BAD, BEHIND, Decision.STEP),

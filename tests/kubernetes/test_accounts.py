@@ -8,9 +8,12 @@ from typing import Any
 
 import pytest
 
+from clockstep.agent.kube.client import NodeReports
+from clockstep.agent.options import Reporting
 from clockstep.errors import KubernetesError
 from clockstep.kubernetes.api import KubernetesApi
 from clockstep.model import KubeAccess, KubeCondition, KubeEvent
+from clockstep.ports import KubeReports
 from clockstep_lab.kubernetes import builds
 from clockstep_lab.kubernetes.api import STRATEGIC, Api
 from clockstep_lab.kubernetes.cluster import Cluster
@@ -39,14 +42,20 @@ RIGHTS: dict[str, set[Right]] = {
         *((namespace, "", "nodes/status", "patch") for namespace in NAMESPACES),
         *(("default", "", "events", verb) for verb in ("create", "patch")),
     },
+    "clockstep-agent": {
+        *((namespace, "", "nodes", "get") for namespace in NAMESPACES),
+        *((namespace, "", "nodes/status", "patch") for namespace in NAMESPACES),
+        *(("default", "", "events", verb) for verb in ("create", "patch")),
+    },
 }
+ACCOUNTS = tuple(DEPLOY / name for name in ("namespace.yaml", "cli.yaml", "watcher.yaml", "agent.yaml"))
 CORDON = {(namespace, "", "nodes", "patch") for namespace in NAMESPACES}
 
 
 @pytest.fixture
 def accounts(cluster: Cluster) -> Iterator[Cluster]:
     """A cluster with a Node, its lease and the accounts; without the right to cordon."""
-    apply(cluster, *(DEPLOY / name for name in ("namespace.yaml", "cli.yaml", "watcher.yaml")))
+    apply(cluster, *ACCOUNTS)
     add_node(cluster, "node-1", UUID)
     cluster.admin.create(LEASES, {"metadata": {"name": "node-1"}, "spec": {"holderIdentity": "node-1"}})
     yield cluster
@@ -56,7 +65,7 @@ def accounts(cluster: Cluster) -> Iterator[Cluster]:
 def tokened(cluster: Cluster, account: str) -> Api:
     """The API for an account, once the server knows of its rights."""
     api = cluster.api_with(cluster.token("clockstep", account))
-    until(lambda: code(api, "GET", NODES) == 200, 20)
+    until(lambda: code(api, "GET", f"{NODES}/any") in {200, 404}, 20)
     return api
 
 
@@ -72,6 +81,18 @@ def code(api: Api, method: str, path: str, body: object = None, kind: str = "app
     return api.ask(method, path if method == "GET" else f"{path}?dryRun=All", body, kind)[0]
 
 
+def may_report(cluster: Cluster, reports: KubeReports) -> None:
+    """Write and remove the condition of node-1, and record an Event that happens twice."""
+    reports.set_condition("node-1", CONDITION)
+    assert reports.condition("node-1") == CONDITION
+    reports.remove_condition("node-1")
+    assert reports.condition("node-1") is None
+    reports.record(EVENT)
+    reports.record(KubeEvent("node-1", "Normal", "ClockStepped", EVENT.message, AT_NS + 10**9, 2, AT_NS))
+    found = cluster.admin.get(f"{EVENTS}?fieldSelector=source=clockstep")["items"]  # others' are of 1.20's controllers
+    assert [one["count"] for one in found] == [2]
+
+
 def forbidden(account: KubernetesApi, call: str, *arguments: Any) -> str:
     with pytest.raises(KubernetesError) as refused:
         getattr(account, call)(*arguments)
@@ -83,13 +104,7 @@ def test_the_watchers_account_may_all_that_a_watcher_does(accounts: Cluster) -> 
     watcher = clockstep_as(accounts, "clockstep-watcher")
     (node,) = watcher.nodes()
     assert (node.name, node.system_uuid, node.renewed_ns) == ("node-1", UUID, None)
-    watcher.set_condition("node-1", CONDITION)
-    assert watcher.condition("node-1") == CONDITION
-    watcher.remove_condition("node-1")
-    assert watcher.condition("node-1") is None
-    watcher.record(EVENT)
-    watcher.record(KubeEvent("node-1", "Normal", "ClockStepped", EVENT.message, AT_NS + 10**9, 2, AT_NS))
-    assert [one["count"] for one in accounts.admin.get(EVENTS)["items"]] == [2]
+    may_report(accounts, watcher)
     assert "patch node" in forbidden(watcher, "cordon", "node-1", "mark")
 
 
@@ -117,34 +132,34 @@ def _cordoned(cli: KubernetesApi) -> bool:
 
 
 READS = {
-    NODES: (200, 200),
-    f"{NODES}/node-1": (200, 200),
-    LEASES: (200, 403),
-    f"{LEASES}/node-1": (200, 403),
-    EVENTS: (403, 403),
-    "/api/v1/events": (403, 403),
-    "/api/v1/secrets": (403, 403),
-    "/api/v1/namespaces/clockstep/secrets": (403, 403),
-    "/api/v1/pods": (403, 403),
-    "/apis/coordination.k8s.io/v1/namespaces/kube-system/leases": (403, 403),
+    NODES: (200, 200, 403),
+    f"{NODES}/node-1": (200, 200, 200),
+    LEASES: (200, 403, 403),
+    f"{LEASES}/node-1": (200, 403, 403),
+    EVENTS: (403, 403, 403),
+    "/api/v1/events": (403, 403, 403),
+    "/api/v1/secrets": (403, 403, 403),
+    "/api/v1/namespaces/clockstep/secrets": (403, 403, 403),
+    "/api/v1/pods": (403, 403, 403),
+    "/apis/coordination.k8s.io/v1/namespaces/kube-system/leases": (403, 403, 403),
 }
 MADE = {"metadata": {"name": "made"}, "involvedObject": {"kind": "Node", "name": "node-1"}}
 CHANGE = {"metadata": {"annotations": {"a": "b"}}}
-WRITES: dict[tuple[str, str], tuple[object, int, int]] = {
-    ("PATCH", f"{NODES}/node-1"): (CHANGE, 403, 403),
-    ("PATCH", f"{NODES}/node-1/status"): (CHANGE, 403, 200),
-    ("PUT", f"{NODES}/node-1/status"): (MADE, 403, 403),
-    ("DELETE", f"{NODES}/node-1"): (None, 403, 403),
-    ("POST", NODES): (MADE, 403, 403),
-    ("POST", EVENTS): (MADE, 403, 201),
-    ("POST", "/api/v1/namespaces/kube-system/events"): (MADE, 403, 403),
-    ("PATCH", f"{LEASES}/node-1"): (CHANGE, 403, 403),
-    ("POST", "/api/v1/namespaces/clockstep/serviceaccounts/clockstep-cli/token"): ({"spec": {}}, 403, 403),
-    ("POST", "/api/v1/namespaces/default/pods"): (MADE, 403, 403),
+WRITES: dict[tuple[str, str], tuple[object, int, int, int]] = {
+    ("PATCH", f"{NODES}/node-1"): (CHANGE, 403, 403, 403),
+    ("PATCH", f"{NODES}/node-1/status"): (CHANGE, 403, 200, 200),
+    ("PUT", f"{NODES}/node-1/status"): (MADE, 403, 403, 403),
+    ("DELETE", f"{NODES}/node-1"): (None, 403, 403, 403),
+    ("POST", NODES): (MADE, 403, 403, 403),
+    ("POST", EVENTS): (MADE, 403, 201, 201),
+    ("POST", "/api/v1/namespaces/kube-system/events"): (MADE, 403, 403, 403),
+    ("PATCH", f"{LEASES}/node-1"): (CHANGE, 403, 403, 403),
+    ("POST", "/api/v1/namespaces/clockstep/serviceaccounts/clockstep-cli/token"): ({"spec": {}}, 403, 403, 403),
+    ("POST", "/api/v1/namespaces/default/pods"): (MADE, 403, 403, 403),
 }
 
 
-@pytest.mark.parametrize(("column", "account"), [(0, "clockstep-cli"), (1, "clockstep-watcher")])
+@pytest.mark.parametrize(("column", "account"), [*enumerate(("clockstep-cli", "clockstep-watcher", "clockstep-agent"))])
 def test_what_an_account_may_and_may_not_as_the_server_answers_it(accounts: Cluster, column: int, account: str) -> None:
     api = tokened(accounts, account)
     assert {path: code(api, "GET", path) for path in READS} == {path: may[column] for path, may in READS.items()}
@@ -174,7 +189,7 @@ def rights(api: Api) -> set[Right]:
 
 
 def test_an_account_has_exactly_the_rights_that_it_needs(control_plane: ControlPlane) -> None:
-    apply(control_plane, *(DEPLOY / name for name in ("namespace.yaml", "cli.yaml", "watcher.yaml")))
+    apply(control_plane, *ACCOUNTS)
     anyone = rights(control_plane.api_with(control_plane.token("kube-system", "default")))
     apis = {account: tokened(control_plane, account) for account in RIGHTS}
     assert {account: rights(api) - anyone for account, api in apis.items()} == RIGHTS
@@ -202,4 +217,5 @@ def test_the_kubeconfig_that_the_script_prints_is_the_accounts_and_has_nothing_e
     assert "of-the-script" in [node.name for node in watcher.nodes()]
     watcher.set_condition("of-the-script", CONDITION)
     assert watcher.condition("of-the-script") == CONDITION
+    assert NodeReports(Reporting(str(file))).condition("of-the-script") == CONDITION
     control_plane.admin.delete(f"{NODES}/of-the-script")

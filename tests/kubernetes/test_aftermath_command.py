@@ -86,6 +86,21 @@ def test_a_repair_is_proven_and_in_the_history(command: Run, kubelite: Kubelite)
     assert "CS-STUCK  evict aftermath/pod/owned: healed" in command(of="history").stdout
 
 
+def test_a_report_has_what_was_found_and_what_was_healed(command: Run, kubelite: Kubelite, tmp_path: Path) -> None:
+    stuck(kubelite, "owned", owned=True)
+    words = ["--only", "CS-STUCK", "--no-wait", "--report", "what-happened.html"]
+    assert command(*words).returncode == 1
+    page = (tmp_path / "what-happened.html").read_text(encoding="utf-8")
+    assert "1 thing is still broken." in page
+    done = command(*words, "--repair", "--yes")
+    assert done.returncode == 0, done.stderr
+    assert f"report written to {tmp_path / 'what-happened.html'}" in done.stderr
+    page = (tmp_path / "what-happened.html").read_text(encoding="utf-8")
+    assert "1 thing that broke is healed." in page
+    assert "healed, proven by a second look" in page
+    assert "aftermath/pod/owned" in page
+
+
 def test_a_code_that_does_not_exist_is_refused(command: Run) -> None:
     done = command("--only", "CS-NONE")
     assert done.returncode == 2

@@ -1,14 +1,19 @@
-"""One contract for the simulated cluster and the real client on real API servers: what one does the others do."""
+"""One contract for the simulated cluster and the real clients on real API servers: what one does the others do."""
 
+import shutil
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Protocol
 
 import pytest
 
+from clockstep.agent.kube.client import NodeReports
+from clockstep.agent.options import Reporting
 from clockstep.errors import KubernetesError
-from clockstep.kubernetes.api import COMPONENT, KubernetesApi
+from clockstep.kubernetes.api import KubernetesApi
+from clockstep.kubernetes.reports import COMPONENT
 from clockstep.model import KubeAccess, KubeCondition, KubeEvent, KubeNode
 from clockstep.ports import Kubernetes
 from clockstep_lab.kubernetes.cluster import Cluster
@@ -73,7 +78,7 @@ class Real:
 
     def __init__(self, cluster: Cluster) -> None:
         self.cluster = cluster
-        self.kubernetes = KubernetesApi(KubeAccess(str(cluster.kubeconfig)), {})
+        self.kubernetes: Kubernetes = KubernetesApi(KubeAccess(str(cluster.kubeconfig)), {})
         empty(cluster)
 
     def add(self, name: str, uuid: str = UUID, labels: Mapping[str, str] | None = None) -> None:
@@ -96,10 +101,27 @@ class Real:
         return sorted((event["reason"], event["message"], event["count"]) for event in found)
 
 
-@pytest.fixture(params=["simulated", "kubelite", "control_plane"])
-def setting(request: pytest.FixtureRequest) -> Setting:
-    """Each of the three, empty."""
-    return Simulated() if request.param == "simulated" else Real(request.getfixturevalue(request.param))
+class ByAgent(KubernetesApi):
+    """A real API server, whose conditions and Events go through the agent's client."""
+
+    def __init__(self, cluster: Cluster, folder: Path) -> None:
+        super().__init__(KubeAccess(str(cluster.kubeconfig)), {})
+        agents = NodeReports(Reporting(str(shutil.copy(cluster.kubeconfig, folder / "kubeconfig"))))
+        self.condition = agents.condition  # type: ignore[method-assign]
+        self.set_condition = agents.set_condition  # type: ignore[method-assign]
+        self.remove_condition = agents.remove_condition  # type: ignore[method-assign]
+        self.record = agents.record  # type: ignore[method-assign]
+
+
+@pytest.fixture(params=["simulated", "kubelite", "control_plane", "kubelite by agent", "control_plane by agent"])
+def setting(request: pytest.FixtureRequest, tmp_path: Path) -> Setting:
+    """Each of them, empty."""
+    if request.param == "simulated":
+        return Simulated()
+    real = Real(request.getfixturevalue(request.param.partition(" ")[0]))
+    if request.param.endswith("by agent"):
+        real.kubernetes = ByAgent(real.cluster, tmp_path)
+    return real
 
 
 def only(setting: Setting) -> KubeNode:

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from clockstep.errors import KubernetesError
+from clockstep.kubernetes.contexts import Target
 from clockstep.kubernetes.credentials import Credentials, from_plugin
-from clockstep.kubernetes.kubeconfig import Target
 from clockstep.kubernetes.times import moment_ns
 
 V1, V1BETA1 = "client.authentication.k8s.io/v1", "client.authentication.k8s.io/v1beta1"

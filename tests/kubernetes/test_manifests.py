@@ -75,7 +75,7 @@ def test_no_rule_has_a_wildcard_and_only_clocksteps_accounts_are_bound(found: di
     for rule in found.get("rules", ()):
         assert "*" not in {*rule["apiGroups"], *rule["resources"], *rule["verbs"]}
     subjects = {(one["namespace"], one["name"]) for one in found.get("subjects", ())}
-    assert subjects <= {("clockstep", "clockstep-cli"), ("clockstep", "clockstep-watcher")}
+    assert subjects <= {("clockstep", f"clockstep-{name}") for name in ("cli", "watcher", "agent")}
 
 
 def test_the_rule_taints_where_the_condition_that_clockstep_writes_is_not_in_bounds() -> None:

@@ -1,15 +1,20 @@
-"""What a watcher reports, as real API servers take it: by the side of what others write, and through bad times."""
+"""What a watcher and an agent report, as real API servers take it: beside what others write, and through bad times."""
 
+import shutil
 import threading
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from clockstep.agent.kube.client import NodeReports
+from clockstep.agent.options import Reporting
 from clockstep.core.condition import writer_of
 from clockstep.core.condition_schedule import STALE_NS
 from clockstep.kubernetes.api import KubernetesApi
 from clockstep.model import Episode, KubeAccess, Offset, Verdict
+from clockstep.ports import KubeReports
 from clockstep.sinks.reporter import Reporter
 from clockstep.units import MINUTE_NS, SECOND_NS
 from clockstep_lab.kubernetes.api import STRATEGIC, Object
@@ -30,18 +35,26 @@ HOUR = timedelta(hours=1)
 OTHER = {"type": "KernelDeadlock", "status": "False", "reason": "KernelHasNoDeadlock", "message": "none"}
 
 
+Client = Callable[[Path], KubeReports]
+"""Returns a client of the cluster that a kubeconfig names."""
+
+
+def of_watcher(kubeconfig: Path) -> KubeReports:
+    return KubernetesApi(KubeAccess(str(kubeconfig)), {})
+
+
 class Bench:
     """Reporters of one real cluster, by a made-up clock: minutes of heartbeats and retries take no time."""
 
-    def __init__(self, cluster: Cluster, kubeconfig: Path) -> None:
-        self.cluster, self.kubeconfig = cluster, kubeconfig
+    def __init__(self, cluster: Cluster, kubeconfig: Path, client: Client = of_watcher) -> None:
+        self.cluster, self._client, self._kubeconfig = cluster, client, kubeconfig
         self.clock, self.told = SimClock(), list[str]()
         self.reporter = self.writer("watch@kvm1")
 
     def writer(self, name: str) -> Reporter:
-        api = KubernetesApi(KubeAccess(str(self.kubeconfig)), {})
+        reports = self._client(self._kubeconfig)
         return Reporter(
-            api, name, self.clock, self.clock, lambda _node, text: self.told.append(text), chance=lambda: 0.5
+            reports, name, self.clock, self.clock, lambda _node, text: self.told.append(text), chance=lambda: 0.5
         )
 
     def see(self, episode: Episode, after_ns: int = SECOND_NS, by: Reporter | None = None, *, new: bool = True) -> None:
@@ -66,22 +79,32 @@ class Bench:
         return sorted(found, key=lambda one: str(one["metadata"]["name"]))
 
 
-def bench_of(cluster: Cluster) -> Bench:
+@pytest.fixture(params=["watcher", "agent"])
+def client(request: pytest.FixtureRequest, tmp_path: Path) -> Client:
+    """Each of both clients; the agent's believes a kubeconfig only where nobody else may write it."""
+
+    def of_agent(kubeconfig: Path) -> KubeReports:
+        return NodeReports(Reporting(str(shutil.copy(kubeconfig, tmp_path / "kubeconfig"))))
+
+    return of_agent if request.param == "agent" else of_watcher
+
+
+def bench_of(cluster: Cluster, client: Client) -> Bench:
     add_node(cluster, "node-1", UUID)
-    return Bench(cluster, cluster.kubeconfig)
+    return Bench(cluster, cluster.kubeconfig, client)
 
 
 @pytest.fixture
-def bench(cluster: Cluster) -> Bench:
-    """A bench on each of both servers."""
-    return bench_of(cluster)
+def bench(cluster: Cluster, client: Client) -> Bench:
+    """A bench of each client on each of both servers."""
+    return bench_of(cluster, client)
 
 
 @pytest.fixture
-def today(kubelite: Kubelite) -> Bench:
+def today(kubelite: Kubelite, client: Client) -> Bench:
     """A bench on the server that is restarted quickly."""
     empty(kubelite)
-    return bench_of(kubelite)
+    return bench_of(kubelite, client)
 
 
 def test_the_condition_is_written_and_removed_and_all_others_stay_as_they_are(bench: Bench) -> None:
@@ -200,10 +223,10 @@ def tokened(cluster: Cluster, file: Path, token: str) -> Path:
     return cluster.kubeconfig_of("rotated", {"tokenFile": str(file)})
 
 
-def test_a_token_that_is_replaced_is_read_again(bench: Bench, tmp_path: Path) -> None:
+def test_a_token_that_is_replaced_is_read_again(bench: Bench, client: Client, tmp_path: Path) -> None:
     apply(bench.cluster, *(DEPLOY / name for name in ("namespace.yaml", "watcher.yaml")))
     token = bench.cluster.token("clockstep", "clockstep-watcher")
-    rotated = Bench(bench.cluster, tokened(bench.cluster, tmp_path / "token", "no-longer-valid"))
+    rotated = Bench(bench.cluster, tokened(bench.cluster, tmp_path / "token", "no-longer-valid"), client)
     rotated.see(BAD)
     assert rotated.told
     assert "refuses the credentials" in rotated.told[0]
@@ -212,13 +235,15 @@ def test_a_token_that_is_replaced_is_read_again(bench: Bench, tmp_path: Path) ->
     assert rotated.conditions()["ClockProblem"]["reason"] == "ClockOutOfBounds"
 
 
-def test_a_token_that_expires_is_replaced_by_the_one_in_its_file(control_plane: ControlPlane, tmp_path: Path) -> None:
+def test_a_token_that_expires_is_replaced_by_the_one_in_its_file(
+    control_plane: ControlPlane, client: Client, tmp_path: Path
+) -> None:
     empty(control_plane)
     add_node(control_plane, "node-1", UUID)
     apply(control_plane, *(DEPLOY / name for name in ("namespace.yaml", "watcher.yaml")))
     now = datetime.now(UTC)
     lapsed = control_plane.token_for("clockstep", "clockstep-watcher", Validity(now - 2 * HOUR, now - HOUR))
-    bench = Bench(control_plane, tokened(control_plane, tmp_path / "token", lapsed))
+    bench = Bench(control_plane, tokened(control_plane, tmp_path / "token", lapsed), client)
     bench.see(BAD)
     bench.go_on(MINUTE_NS)
     assert "ClockProblem" not in bench.conditions()
@@ -245,7 +270,7 @@ def test_of_two_writers_one_keeps_the_condition_until_it_is_gone_and_each_remove
 
 
 def writer(bench: Bench) -> str:
-    found = KubernetesApi(KubeAccess(str(bench.kubeconfig)), {}).condition("node-1")
+    found = of_watcher(bench.cluster.kubeconfig).condition("node-1")
     assert found
     return writer_of(found)
 

@@ -25,8 +25,10 @@ def may_step(root: Path = Path("/")) -> bool:
     return False
 
 
-def explain(machine: Machine, signals: Sequence[Signal], others: Sequence[Other], *, steps: bool) -> AgentReport:
-    """Return what there is, after one look by each signal."""
+def explain(
+    machine: Machine, signals: Sequence[Signal], others: Sequence[Other], reports_to: str = "", *, steps: bool
+) -> AgentReport:
+    """Return what there is, after one look by each signal; `reports_to` is who is told of the clock, in words."""
     for one in signals:
         one.check(machine.clock.monotonic_ns())
     claim = machine.claim()
@@ -37,6 +39,7 @@ def explain(machine: Machine, signals: Sequence[Signal], others: Sequence[Other]
         daemon=daemon,
         steps=steps,
         others=tuple(f"{one.name}: {one.text}" for one in others),
+        reports_to=reports_to,
     )
 
 

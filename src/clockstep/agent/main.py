@@ -38,6 +38,7 @@ from clockstep.sinks.lines import EpisodeLines
 from clockstep.units import SECOND_NS
 
 if TYPE_CHECKING:
+    from clockstep.agent.kube.sink import NodeSink
     from clockstep.agent.listener import Listener
 
 THIS = Guest("this machine's agent", "agent/this-machine", "running")
@@ -69,6 +70,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def run(options: Options, *, quiet: bool = False) -> int:
     """Watch until SIGTERM or SIGINT. Raises ClockstepError; BusyError where another agent runs on this machine."""
+    _ = options.reporting  # what does not fit together is said before anything runs
     clock, out, err = SystemClock(), Printer(1), Printer(2)
 
     def tell(_node: str, text: str) -> None:
@@ -90,7 +92,7 @@ def explained(options: Options) -> AgentReport:
     machine = machine_of(options, lambda _node, _text: None)
     machine.find_scale()
     signals = signals_of(machine, Compared(machine), options)
-    report = explain(machine, signals, others(), steps=may_step() and not options.observe)
+    report = explain(machine, signals, others(), _reports_to(options), steps=may_step() and not options.observe)
     for one in signals:
         one.close()
     return report
@@ -106,15 +108,18 @@ def _watch(options: Options, out: Callable[[str], None], tell: Tell, control: "S
     )
     acts = may_step() and not options.observe
     orders = Orders(policy, acts, options.max_accumulated_ns)
-    for line in lines(explain(machine, signals, others(), steps=acts)):
+    for line in lines(explain(machine, signals, others(), _reports_to(options), steps=acts)):
         tell("", line)
+    told = _reporting(options, machine)
+    for one in told:
+        metrics.kubernetes_up = one.up
     agent = Agent(
         Worker(machine, orders),
         signals,
         machine.clock,
         tell,
         metrics,
-        [EpisodeLines(out, json_line if options.as_json else text_line)],
+        [EpisodeLines(out, json_line if options.as_json else text_line), *told],
         compared.rise,
     )
     listener = _listener(options, metrics, lambda: machine.clock.monotonic_ns() - agent.ticked_ns < HEALTHY_NS, tell)
@@ -125,12 +130,17 @@ def _watch(options: Options, out: Callable[[str], None], tell: Tell, control: "S
         listener.close()
 
 
+def host_name() -> str:
+    """Return how this machine is called."""
+    return platform.node() or "localhost"
+
+
 def machine_of(options: Options, tell: Tell) -> Machine:
     """Return this machine; one that is only observed has a kernel that moves no clock."""
     kernel = SystemKernel() if may_step() and not options.observe else ReadKernel()
     devices = host_devices()
     return Machine(
-        name=platform.node() or "localhost",
+        name=host_name(),
         kernel=kernel,
         clock=SystemClock(),
         tell=tell,
@@ -176,6 +186,27 @@ class Stop:
     def stopping(self) -> None:
         """Say that it ends."""
         self._notifier.stopping()
+
+
+def _reporting(options: Options, machine: Machine) -> "list[NodeSink]":
+    """Report to a Kubernetes cluster where that is asked for; what TLS takes of memory is spared otherwise.
+
+    What that needs is imported now: later it would take its time from a correction.
+    """
+    if options.reporting is None:
+        return []
+    from clockstep.agent.kube.sink import sink
+
+    return [sink(options, options.reporting, machine)]
+
+
+def _reports_to(options: Options) -> str:
+    """Return which Kubernetes cluster is reported to, in words; empty for none."""
+    if options.reporting is None:
+        return ""
+    from clockstep.agent.kube.sink import described
+
+    return described(options.reporting, host_name())
 
 
 def _listener(options: Options, metrics: AgentMetrics, healthy: Callable[[], bool], tell: Tell) -> "Listener | None":

@@ -1,7 +1,7 @@
 """What the agent knows, in Prometheus' text format: the watcher's names, by a few lines on the standard library."""
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from clockstep import __version__
 from clockstep.core.checks import measured
@@ -26,6 +26,7 @@ HELP = {
     "clockstep_node_round_trip_seconds": ("gauge", "Shortest round trip to the node, at the last measurement."),
     "clockstep_node_verdict": ("gauge", "1 for the last verdict, 0 for the others."),
     "clockstep_node_last_look_timestamp_seconds": ("gauge", "When the node was last measured."),
+    "clockstep_kubernetes_up": ("gauge", "Whether the Kubernetes cluster took what was last reported to it."),
 }
 """What each metric is, in the order in which they are printed."""
 
@@ -38,6 +39,7 @@ class AgentMetrics:
         self._values: dict[str, dict[tuple[str, Labels], float]] = {name: {} for name in HELP}
         self._set("clockstep_build_info", {(("version", __version__),): 1})
         self.held(held=False)
+        self.kubernetes_up: Callable[[], bool | None] = lambda: None
 
     def surveyed(self, listed: Sequence[Listed]) -> None:
         """Take what hypervisors listed: an agent asks none."""
@@ -73,6 +75,8 @@ class AgentMetrics:
 
     def text(self) -> str:
         """Return all of it as text."""
+        up = self.kubernetes_up()
+        self._set("clockstep_kubernetes_up", {} if up is None else {(): up})
         with self._lock:
             return "".join(line for name in HELP for line in self._family(name))
 

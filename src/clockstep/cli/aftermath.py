@@ -8,8 +8,10 @@ import click
 
 from clockstep.cli.healing import CURES, from_machines, scene_of
 from clockstep.cli.options import confirmed, examples, limited, nodes, shared, show_plan, ways, yes
+from clockstep.cli.report import reported, reporting
 from clockstep.core.aftermath.every import CHECKS, REMEDIES
 from clockstep.errors import HypervisorError, UsageError
+from clockstep.units import DAY_NS
 
 if TYPE_CHECKING:
     from clockstep.cli.healing import There
@@ -18,7 +20,14 @@ if TYPE_CHECKING:
     from clockstep.model import AftermathReport
     from clockstep.ports import Tell
 
-EXAMPLES = examples("aftermath", "aftermath --only CS-SERVING --repair", "aftermath --no-wait -o json")
+EXAMPLES = examples(
+    "aftermath",
+    "aftermath --only CS-SERVING --repair",
+    "aftermath --no-wait -o json",
+    "aftermath --repair --report what-happened.html",
+)
+REPORTED_NS = 7 * DAY_NS
+"""How far back a report goes."""
 CODES = [check.code for check in CHECKS]
 
 
@@ -31,6 +40,7 @@ CODES = [check.code for check in CHECKS]
 @click.option("--wait/--no-wait", default=True, help="Wait for what may heal by itself, up to 2 min.  [default: wait]")
 @click.option("--repair", is_flag=True, help="Carry out the cures, after they have been shown and confirmed.")
 @yes
+@reporting
 @limited("30s")
 @ways
 @shared
@@ -52,8 +62,8 @@ def command(
     Waits for what heals by itself. Nodes are also looked into, if their machines can be reached. Without --repair
     nothing is changed.
     """
-    from clockstep.cli.exits import of_aftermath
-    from clockstep.cli.session import printed, progress
+    from clockstep.cli.exits import of_aftermath, worst
+    from clockstep.cli.session import printed, progress, recorded
     from clockstep.core.aftermath.checking import at_once, chosen
     from clockstep.flows.aftermath import aftermath, planned
     from clockstep.flows.aftermath import repair as repaired
@@ -70,7 +80,8 @@ def command(
         with progress(context) as story, _scene(context, names, everything, story.tell) as scene:
             report = repaired(scene, checks, REMEDIES, plan.repairs, chosen(CHECKS, (), without))
     printed(context, report, aftermath_page)
-    return of_aftermath(report)
+    written = reported(context, lambda: recorded(since_ns=report.at_ns - REPORTED_NS), report)
+    return worst((of_aftermath(report), written))
 
 
 def _confirm(context: click.Context, plan: "AftermathReport", *, yes: bool) -> None:

@@ -5,12 +5,14 @@ from typing import Any
 
 import click
 
-from clockstep.agent.options import HELP, LEAST, Options
+from clockstep.agent.options import HELP, LEAST, TEXTS, Options
 from clockstep.cli.context import as_json, option
-from clockstep.cli.options import Duration, F, examples, shared
+from clockstep.cli.options import Duration, F, Text, examples, shared
 from clockstep.units import show_duration
 
-EXAMPLES = examples("agent --explain", "agent --metrics 9123", "agent --observe --every 10s -o json")
+EXAMPLES = examples(
+    "agent --explain", "agent --metrics 9123", "agent --kubernetes", "agent --observe --every 10s -o json"
+)
 
 
 def _time(name: str, default_ns: int | None) -> Callable[[F], F]:
@@ -28,6 +30,13 @@ def _time(name: str, default_ns: int | None) -> Callable[[F], F]:
     )
 
 
+def _reporting(command: F) -> F:
+    """Add how the clock is reported to Kubernetes."""
+    for name, metavar in reversed(TEXTS.items()):
+        command = click.option(name, type=Text(), metavar=metavar, help=HELP[name])(command)
+    return click.option("--kubernetes", is_flag=True, help=HELP["--kubernetes"])(command)
+
+
 DEFAULT = Options()
 
 
@@ -42,6 +51,7 @@ DEFAULT = Options()
 @_time("--max-forward", DEFAULT.max_forward_ns)
 @_time("--max-accumulated", DEFAULT.max_accumulated_ns)
 @click.option("--allow-backward/--no-allow-backward", help=HELP["--allow-backward"])
+@_reporting
 @shared
 @click.pass_context
 def command(context: click.Context, /, **options: Any) -> int:
@@ -49,7 +59,8 @@ def command(context: click.Context, /, **options: Any) -> int:
 
     It compares the clock with the hypervisor's (a PTP hardware clock) or, without one, with what chronyd measures
     again, as soon as a signal says that the machine was reverted, paused or moved. Each correction is printed on a
-    line; with -o json as an Episode a line.
+    line; with -o json as an Episode a line. With --kubernetes it keeps the condition ClockProblem of its own Node, and
+    records corrections as Events on it.
     """
     from clockstep.agent.main import explained, run
     from clockstep.cli.session import printed

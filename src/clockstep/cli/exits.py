@@ -57,7 +57,8 @@ MEANING = {
     "look everywhere",
     Exit.BUG: "internal error; if it happened on one node, the others were finished and reported",
     Exit.LOCKED: "a node is locked by another clockstep",
-    Exit.REFUSED: "refused, answered with no, or not carried out on every node, as a revert that is not complete",
+    Exit.REFUSED: "refused, answered with no, or not carried out on every node, as a revert that is not complete; or a "
+    "report could not be written",
     Exit.HANGUP: "interrupted by SIGHUP",
     Exit.INTERRUPTED: "interrupted by SIGINT",
     Exit.TERMINATED: "interrupted by SIGTERM",

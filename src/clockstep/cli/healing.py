@@ -14,7 +14,7 @@ from clockstep.errors import ClockstepError, UsageError
 if TYPE_CHECKING:
     from clockstep.core.selection import Wanted
     from clockstep.flows.aftermath import Inside, OnNode, Scene
-    from clockstep.model import AftermathReport, Entry, Guest, KubeAccess, Repair, Report, SetReport
+    from clockstep.model import AftermathReport, Guest, KubeAccess, Repair, Report, SetReport
     from clockstep.ports import Tell, World
 
 There = tuple["Inside", "OnNode"]
@@ -109,19 +109,10 @@ def scene_of(access: "KubeAccess", tell: "Tell", inside: "Inside", on_node: "OnN
 @contextmanager
 def from_machines(context: click.Context, world: "World", guests: "Sequence[Guest]") -> "Iterator[There]":
     """Give how to look from these machines, and what does something there."""
+    from clockstep.cli.session import recorded
     from clockstep.flows.damaged_nodes import FromNodes
     from clockstep.flows.step import nodes
 
     with nodes(world, guests) as node:
-        of_nodes = FromNodes(world, guests, node, context.params["deadline"], _history)
+        of_nodes = FromNodes(world, guests, node, context.params["deadline"], lambda: recorded().entries)
         yield of_nodes.look, of_nodes.perform
-
-
-def _history() -> "list[Entry]":
-    """Return what was done to clocks. Raises ClockstepError."""
-    from clockstep.cli.session import histories
-
-    try:
-        return [entry for one in histories() for entry in one.read()[0]]
-    except OSError as error:
-        raise ClockstepError(f"the history cannot be read: {error}", "allow reading it") from error

@@ -7,10 +7,16 @@ from typing import Any
 import click
 
 from clockstep.cli.options import examples, shared
-from clockstep.errors import ClockstepError, UsageError
+from clockstep.cli.report import reported, reporting
+from clockstep.errors import UsageError
 from clockstep.units import SECOND_NS, parse_duration
 
-EXAMPLES = examples("history", "history 'web-*' --since 12h", "history --since 2026-11-25T18:00 -o json")
+EXAMPLES = examples(
+    "history",
+    "history 'web-*' --since 12h",
+    "history --since 2026-11-25T18:00 -o json",
+    "history --since 2d --report what-happened.html",
+)
 
 
 class Moment(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.2
@@ -39,6 +45,7 @@ class Moment(click.ParamType):  # type: ignore[type-arg]  # generic since click 
 @click.command("history", epilog=EXAMPLES)
 @click.argument("names", nargs=-1, metavar="[NODE]...")
 @click.option("--since", type=Moment(), metavar="TIME", help="Only entries since then: 12h (ago), or a date in UTC.")
+@reporting
 @shared
 @click.pass_context
 def command(context: click.Context, /, names: tuple[str, ...], *, since: int | None, **_options: Any) -> int:
@@ -46,14 +53,9 @@ def command(context: click.Context, /, names: tuple[str, ...], *, since: int | N
 
     NODE may be a glob. No node and no hypervisor is contacted. Old entries are deleted after some thousand newer ones.
     """
-    from clockstep.cli.session import histories, printed
-    from clockstep.core.history import merged
+    from clockstep.cli.session import printed, recorded
     from clockstep.render.text import history_page
 
-    try:
-        read = [history.read(since or 0) for history in histories()]
-        repairs = [] if names else [one for history in histories() for one in history.repairs(since or 0)]
-    except OSError as error:
-        raise ClockstepError(f"the history cannot be read: {error}", "allow reading it") from error
-    printed(context, merged(read, names, repairs), history_page)
-    return 0
+    history = recorded(names, since or 0)
+    printed(context, history, history_page)
+    return reported(context, lambda: history)

@@ -31,5 +31,5 @@ def command(
         world = opened(context, wanted, story.tell)
         report = resume(world, held(world, wanted), policy_of(context, wanted), mixed=mixed)
     printed(context, report, set_page)
-    kept("resume", report.episodes)
+    kept("resume", report.episodes, report.freezes)
     return of_set(report)

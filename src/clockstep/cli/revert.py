@@ -79,7 +79,7 @@ def command(
         world = world._replace(tell=story.tell)
         policy = policy_of(context, wanted)
         report = revert.revert(world, targets, policy, keep_frozen=hold, aftercare=wishes)
-    kept("revert", report.episodes)
+    kept("revert", report.episodes, report.freezes)
     if with_aftermath:  # which may take minutes
         hooked(wanted, report.episodes)
         report = ended(context, wanted, world, list(targets.snapshots), report, yes=yes)

@@ -18,10 +18,11 @@ from click.core import ParameterSource
 from clockstep.cli.cluster import access_of, cluster_of, named, without_cluster
 from clockstep.cli.context import option, output, style
 from clockstep.config import Place, places, read_cluster
+from clockstep.core.history import merged
 from clockstep.core.labels import parse_selector
 from clockstep.core.selection import SSH, Project, Wanted, addresses, excluded, refuse_contradiction, select
 from clockstep.core.targets import Scope
-from clockstep.errors import HostError, UsageError, visible
+from clockstep.errors import ClockstepError, HostError, UsageError, visible
 from clockstep.host.clock import SystemClock
 from clockstep.host.locks import DomainLocks
 from clockstep.host.reference import HostReference
@@ -29,7 +30,7 @@ from clockstep.host.systemd_unit import ACCOUNT
 from clockstep.machines import HYPERVISORS
 from clockstep.machines.hosts import SshHosts
 from clockstep.machines.several import Several
-from clockstep.model import ClusterPolicy, Entry, Episode, Guest, Policy, Selection
+from clockstep.model import ClusterPolicy, Entry, Episode, Freeze, Guest, History, Policy, Selection
 from clockstep.ports import Clock, Machines, Tell, Ways, World
 from clockstep.render.forms import names, wide
 from clockstep.render.output import Repaint, Story, print_json, print_json_line, print_page
@@ -188,15 +189,34 @@ def histories() -> list[FileHistory]:
     return [history(), FileHistory(OF_SERVICE)]
 
 
+def recorded(names: Sequence[str] = (), since_ns: int = 0) -> History:
+    """Return what was kept since then of the nodes with these names or globs; of all, with repairs, without any.
+
+    Raises ClockstepError if it cannot be read.
+    """
+    try:
+        read = [one.read(since_ns) for one in histories()]
+        repairs = [] if names else [repair for one in histories() for repair in one.repairs(since_ns)]
+    except OSError as error:
+        raise ClockstepError(f"the history cannot be read: {error}", "allow reading it") from error
+    return merged(read, names, repairs)
+
+
 def sightings() -> FileSightings:
     """Return where it is kept when clocks were last seen within tolerance."""
     return FileSightings(_state())
 
 
-def kept(by: str, episodes: Sequence[Episode]) -> None:
+def kept(by: str, episodes: Sequence[Episode], freezes: Sequence[Freeze] = ()) -> None:
     """Keep the Episodes of a command; that this was not possible is a line on stderr, and no failure."""
-    if trouble := history().add([Entry(by, episode) for episode in episodes]):
+    if trouble := history().add(entries(by, episodes, freezes)):
         warned("", trouble)
+
+
+def entries(by: str, episodes: Sequence[Episode], freezes: Sequence[Freeze] = ()) -> list[Entry]:
+    """Return the Episodes of a command as a history has them, each with what was frozen on its node."""
+    frozen = {one.node: one for one in freezes}
+    return [Entry(by, episode, frozen.get(episode.node)) for episode in episodes]
 
 
 def hooked(wanted: Wanted, episodes: Sequence[Episode]) -> None:

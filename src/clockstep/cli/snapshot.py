@@ -68,7 +68,7 @@ def create(
         policy = policy_of(context, wanted)
         report = snapshot.create(world, guests, name, policy, workloads, aftercare=aftercare_of(context, world))
     printed(context, report, set_page)
-    kept("snapshot create", report.episodes)
+    kept("snapshot create", report.episodes, report.freezes)
     return of_set(report)
 
 

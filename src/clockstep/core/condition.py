@@ -28,6 +28,8 @@ NOTES = {
     Decision.LEAVE: "left to its time daemon",
 }
 """What stands against a correction."""
+HELD = "not stepped, because the hypervisor's clock and the time sources contradict each other"
+"""What stands against one of an agent's, whose finding is `held`."""
 WRITTEN_BY = re.compile(r" \(clockstep (?P<writer>[a-z]+@[A-Za-z0-9._-]{1,253})\)$")
 
 
@@ -131,4 +133,6 @@ def _note(episode: Episode, offset: Offset | None) -> str:
         return "the clock that it is compared with was set meanwhile"
     if offset is None:
         return "the clock could not be read"
+    if any(finding.check == "held" for finding in episode.findings):
+        return HELD
     return NOTES.get(episode.decision, "").format(option=episode.consent)

@@ -5,7 +5,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from clockstep.errors import KubernetesError, cut
-from clockstep.kubernetes.api import COMPONENT, CONFLICT, LONGEST_NAME, client_needed
+from clockstep.kubernetes.api import client_needed
+from clockstep.kubernetes.reports import COMPONENT, CONFLICT, LONGEST_NAME
 from clockstep.kubernetes.times import text_of
 from clockstep.model import Act, KubeAccess, KubeRef
 from clockstep.model.damage import Endpoint, Input, Probe, Unread

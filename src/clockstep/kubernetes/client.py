@@ -18,13 +18,15 @@ from lightkube.config.models import Cluster, Context, User
 
 from clockstep.errors import KubernetesError
 from clockstep.kubernetes import credentials
+from clockstep.kubernetes.contexts import HINT, Target
 from clockstep.kubernetes.credentials import Credentials, from_plugin
-from clockstep.kubernetes.kubeconfig import HINT, Target, target
+from clockstep.kubernetes.kubeconfig import target
 from clockstep.kubernetes.proxy import proxy_of
+from clockstep.kubernetes.refusals import too_late
 from clockstep.kubernetes.requests import Requests
 from clockstep.kubernetes.tls import context_of
 from clockstep.kubernetes.transport import UNTIL_S, BoundedTransport
-from clockstep.kubernetes.troubles import RAISED, too_late, translated
+from clockstep.kubernetes.troubles import RAISED, translated
 from clockstep.model import KubeAccess
 from clockstep.waiting import begun
 

@@ -15,7 +15,7 @@ from typing import Any
 from clockstep.core.foreign import understood
 from clockstep.errors import KubernetesError
 from clockstep.host.programs import output
-from clockstep.kubernetes.kubeconfig import Target
+from clockstep.kubernetes.contexts import Target
 from clockstep.kubernetes.times import moment_ns
 
 WITHIN_S = 10

@@ -1,14 +1,14 @@
-"""The certificates of a kubeconfig: whom a connection trusts, and what it shows of itself."""
+"""The certificates of a kubeconfig: whom to trust, and what to show of oneself. The standard library alone."""
 
 import base64
+import os
 import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from tempfile import NamedTemporaryFile
 from typing import Any
 
 from clockstep.errors import KubernetesError
-from clockstep.kubernetes.kubeconfig import HINT
+from clockstep.kubernetes.contexts import HINT
 
 
 def context_of(cluster: Mapping[str, Any], user: Mapping[str, Any]) -> ssl.SSLContext:
@@ -36,14 +36,16 @@ def _trusting(cluster: Mapping[str, Any]) -> ssl.SSLContext:
 
 @contextmanager
 def _file(user: Mapping[str, Any], name: str) -> Iterator[str | None]:
-    """Give the file of a certificate or key; what the kubeconfig itself has counts first, and is a file meanwhile."""
+    """Give the file of a certificate or key; what the kubeconfig itself has counts first, and is in memory alone."""
     if not (data := user.get(f"{name}-data")):
         yield user.get(name)
         return
-    with NamedTemporaryFile(prefix="clockstep-") as file:  # only its owner may read it
-        file.write(base64.b64decode(data))
-        file.flush()
-        yield file.name
+    file = os.memfd_create(f"clockstep-{name}")
+    try:
+        os.write(file, base64.b64decode(data))
+        yield f"/proc/self/fd/{file}"
+    finally:
+        os.close(file)
 
 
 def _no_password() -> str:

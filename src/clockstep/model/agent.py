@@ -19,7 +19,8 @@ class AgentReport:
     """What `agent --explain` prints.
 
     `clock` is what the node's clock is compared with, in words, and `daemon` the time daemon that runs. `steps` says
-    whether this process may step the clock. `others` is who else sets it, each with how to change that.
+    whether this process may step the clock. `others` is who else sets it, each with how to change that. `reports_to` is
+    which Kubernetes cluster is told of the clock, in words, or why it cannot be yet; empty if none is.
     """
 
     signals: tuple[SignalState, ...]
@@ -27,4 +28,5 @@ class AgentReport:
     daemon: str
     steps: bool
     others: tuple[str, ...] = ()
+    reports_to: str = ""
     schema_version: int = 2

@@ -33,6 +33,9 @@ FIRST_POLL_NS = 10 * MILLISECOND_NS
 LONGEST_POLL_NS = 40 * MILLISECOND_NS
 """How often it is asked whether a command has ended: each question costs the guest more than it costs us to wait.
 One that takes long is asked after even less often, in eighths of what it has taken."""
+LONGEST_START_NS = 100 * MILLISECOND_NS
+"""In a guest where a command's start takes longer than a poll, as an emulated one, nobody asks before it has had as
+long again; at most so long."""
 
 
 class Channel(Protocol):
@@ -137,11 +140,16 @@ class AgentReach:
         start = {"path": argv[0], "arg": list(argv[1:]), "capture-output": True}
         if stdin:
             start["input-data"] = base64.b64encode(stdin).decode()
+        asked = self._clock.monotonic_ns()
         try:
             pid = self._ask("guest-exec", start, _Return[_Started], deadline_ns).value.pid
         except NoProgramError as error:
             return Output(NO_PROGRAM, "", error.message)
-        pause, began = FIRST_POLL_NS, self._clock.monotonic_ns()
+        began = self._clock.monotonic_ns()
+        start_ns = min(began - asked, LONGEST_START_NS)
+        if start_ns > FIRST_POLL_NS:
+            self._clock.sleep_ns(start_ns)
+        pause = max(FIRST_POLL_NS, min(start_ns, LONGEST_POLL_NS))
         while True:
             status = self._ask("guest-exec-status", {"pid": pid}, _Return[_Status], deadline_ns).value
             if status.exited:

@@ -90,7 +90,7 @@ def status_page(report: Report) -> Page:
 def plan_page(report: Report) -> Page:
     """Say what a step would do."""
     header = ("NODE", "OFFSET", "WOULD", "VERDICT")
-    rows = tuple((e.node, offset_text(e.after), _actions(e, e.planned), e.verdict.value) for e in report.episodes)
+    rows = tuple((e.node, offset_text(e.after), actions_text(e, e.planned), e.verdict.value) for e in report.episodes)
     return Page((), header, rows, tuple(_remarks(report.episodes)))
 
 
@@ -121,7 +121,11 @@ def _found(node: str, issue: Issue) -> tuple[str, ...]:
 def episode_line(episode: Episode) -> str:
     """Say all of one Episode on a line: when, which node, why, what was found and done, and how it stands."""
     after = f", corrected in {_after(episode)}" if episode.wrong_for_ns else ""
-    done = f"{_actions(episode, episode.actions)}, now {offset_text(episode.after)}{after}; " if episode.actions else ""
+    done = (
+        f"{actions_text(episode, episode.actions)}, now {offset_text(episode.after)}{after}; "
+        if episode.actions
+        else ""
+    )
     said = "".join(f"; {text}" for text in _remarks([episode]))
     head = f"{show_moment(episode.started_at_ns)}  {episode.node}  {cause_text(episode.cause)}"
     return visible(f"{head}: {offset_text(episode.before)}; {done}{episode.verdict.value}{said}")
@@ -136,7 +140,7 @@ def history_page(history: History) -> Page:
             e.node,
             cause_text(e.cause),
             offset_text(e.before),
-            _actions(e, e.actions),
+            actions_text(e, e.actions),
             offset_text(e.after),
             e.verdict.value,
         )
@@ -201,7 +205,7 @@ def _healed(episodes: Sequence[Episode]) -> tuple[tuple[str, ...], tuple[tuple[s
         (
             e.node,
             offset_text(e.before),
-            _actions(e, e.actions),
+            actions_text(e, e.actions),
             offset_text(e.after),
             _after(e),
             claim_text(e),
@@ -236,7 +240,8 @@ def claim_text(episode: Episode) -> str:
     return " ".join(said) + ("" if claim.leap in {*ORDINARY, None} else f", leap: {claim.leap}")
 
 
-def _actions(episode: Episode, actions: Sequence[Action]) -> str:
+def actions_text(episode: Episode, actions: Sequence[Action]) -> str:
+    """Say what was done, or would be."""
     error_ns = episode.before.error_ns if episode.before else 1
     return ", ".join(_action(action, error_ns) for action in actions) or "nothing"
 
@@ -264,13 +269,18 @@ def _remarks(episodes: Sequence[Episode]) -> Iterator[str]:
 
 
 def _freeze_line(freeze: Freeze) -> str:
+    return f"{freeze.node}: {freeze_text(freeze)}"
+
+
+def freeze_text(freeze: Freeze) -> str:
+    """Say what became of a node's workloads that were to be frozen."""
     still = "" if freeze.still_ns is None else f", after {show_duration(freeze.still_ns)}"
     left = f"; still running: {', '.join(freeze.left_out)}" if freeze.left_out else ""
     hint = f" ({freeze.trouble.remedy})" if freeze.trouble and freeze.trouble.remedy else ""
     trouble = f": {freeze.trouble.text}{hint}" if freeze.trouble else ""
     if not freeze.cgroups:
-        return f"{freeze.node}: nothing frozen{trouble or ': it has no workloads to freeze'}"
-    return f"{freeze.node}: {', '.join(freeze.cgroups)} {WORDS[freeze.thaw]}{still}{left}{trouble}"
+        return f"nothing frozen{trouble or ': it has no workloads to freeze'}"
+    return f"{', '.join(freeze.cgroups)} {WORDS[freeze.thaw]}{still}{left}{trouble}"
 
 
 def _member_line(member: Member) -> str:

@@ -87,7 +87,8 @@ def cause_text(cause: Cause) -> str:
 def agent_head(report: AgentReport) -> tuple[str, ...]:
     """Return what an agent on this machine goes by, in sentences."""
     steps = "yes" if report.steps else "no, without CAP_SYS_TIME, or only observing"
-    return f"compared with: {report.clock}", f"time daemon: {report.daemon or 'none'}", f"steps: {steps}"
+    told = (f"reports to: {report.reports_to}",) if report.reports_to else ()
+    return f"compared with: {report.clock}", f"time daemon: {report.daemon or 'none'}", f"steps: {steps}", *told
 
 
 def agent_others(report: AgentReport) -> tuple[str, ...]:

@@ -14,11 +14,19 @@ def keep(path: Path, content: bytes, mode: int = 0o666) -> None:
     part = path.with_suffix(f".{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
+        put(part, path, content, os.O_TRUNC, mode)
     except OSError as error:
         text = f"{path} cannot be written: {error.strerror}"
         raise JournalError(text, "free some space or allow writing there") from error
+
+
+def put(part: Path, path: Path, content: bytes, flags: int, mode: int = 0o666) -> None:
+    """Write `part` to the disk, opened with these flags of open(2) too, and have it take the place of `path`.
+
+    Raises OSError.
+    """
+    with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | flags, mode), "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    part.replace(path)
