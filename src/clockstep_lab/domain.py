@@ -20,13 +20,14 @@ starts in a tenth of the time."""
 
 @dataclass(frozen=True)
 class Machine:
-    """One guest's part of a lab. `ssh_port` is on loopback and leads to the guest's port 22; `warm` says that it was
-    restored from a kept moment, and not booted."""
+    """One guest's part of a lab. `ssh_port` is on loopback and leads to the guest's port 22, `served_port` to the one
+    that its image serves; `warm` says that it was restored from a kept moment, and not booted."""
 
     name: str
     ssh_port: int
     uuid: str
     warm: bool = False
+    served_port: int = 0
 
 
 def witness_socket(folder: Path, name: str, port: str) -> Path:
@@ -52,6 +53,8 @@ def domain_xml(folder: Path, machine: Machine, image: Image, kvm: bool) -> str:
     name = machine.name
     arguments = f"console=ttyS0 root=/dev/vda rw {'' if kvm else f'{EMULATED} '}{image.kernel_arguments}".strip()
     forward = f"user,id=lab,ipv6=off,hostfwd=tcp:127.0.0.1:{machine.ssh_port}-:22"
+    if image.serves:
+        forward += f",hostfwd=tcp:127.0.0.1:{machine.served_port}-:{image.serves}"
     ports = {f"clockstep.witness.{port}": witness_socket(folder, name, port) for port in ("stream", "echo")}
     ports["clockstep.lab.hand"] = hand_socket(folder, name)
     ports["org.qemu.guest_agent.0"] = folder / "run" / f"{name}.agent"  # libvirt's own place for it is a long path

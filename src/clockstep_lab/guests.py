@@ -15,7 +15,7 @@ from .domain import Machine, console, domain_xml, seed, witness_socket
 from .errors import LabError
 from .image import Image
 from .moments import give_away, new_disk
-from .ports import free_tcp_port
+from .ports import free_tcp_ports
 from .witness import Echo
 
 CONSOLE_LINES = 12
@@ -36,12 +36,13 @@ def connect(uri: str) -> libvirt.virConnect:
 
 
 def place(folder: Path, name: str, write_seed: Callable[[Machine], None], start: Callable[[Machine], None]) -> Machine:
-    """Give a guest a port and an identity, write its seed, and start it so; with another port if that one is taken.
+    """Give a guest ports and an identity, write its seed, and start it so; with other ports if those are taken.
 
     Raises LabError, and what else `start` raises.
     """
     for tries_left in reversed(range(PORT_TRIES)):
-        machine = Machine(name, free_tcp_port(), str(uuid4()))
+        ssh_port, served_port = free_tcp_ports(2)
+        machine = Machine(name, ssh_port, str(uuid4()), served_port=served_port)
         write_seed(machine)
         give_away(seed(folder, name))  # it has a key
         try:

@@ -15,7 +15,7 @@ class Image:
     """Files in the cache; `root` is a qcow2 disk that guests only use as a backing file.
 
     `kind` is minimal or full. `boot_s` is how long three guests may take to answer; `packages` is a folder of Debian
-    packages to serve to them.
+    packages to serve to them; `serves` is a port of the guest that is called from this machine, 0 for none.
     """
 
     name: str
@@ -25,6 +25,7 @@ class Image:
     boot_s: float
     kernel_arguments: str = ""
     packages: Path | None = None
+    serves: int = 0
 
     @property
     def kernel(self) -> Path:

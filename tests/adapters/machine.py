@@ -11,7 +11,7 @@ from clockstep.daemons import setup
 
 TOOLS = """
 sh cat head tail sed awk grep ls readlink mkdir mktemp rm rmdir mv cp cmp sort tr printf touch tar cut date sync stat
-chmod uname timeout sleep tee ln comm test echo env dirname find flock
+chmod uname timeout sleep tee ln comm test echo env dirname find flock sha256sum
 """.split()
 CHRONYD = """#!/bin/sh
 root=${0%/programs/*}
@@ -37,12 +37,23 @@ root=@root@
 echo "$*" >>$root/calls
 for last; do :; done
 state=$root/units/${last%.service}
+places="$root/etc/systemd/system $root/lib/systemd/system"
 case $1 in
-show) case $4 in Id) echo "$last" ;; *) [ -e $state ] && echo loaded || echo not-found ;; esac ;;
+show) case $4 in
+    Id) echo "$last" ;;
+    LoadState) [ -e $state ] && echo loaded || echo not-found ;;
+    FragmentPath) for place in $places; do
+        [ ! -e $place/${last%.service}.service ] || { echo ${place#$root}/${last%.service}.service && exit; }; done ;;
+    *) echo "ActiveState=$(cat $state 2>/dev/null || echo inactive)"; echo "StatusText=$(cat $root/says 2>/dev/null)" ;;
+    esac ;;
 is-active) [ "$2" = --quiet ] || cat $state; grep -qs '^active' $state ;;
 is-enabled) grep -qs '^active' $state && said=enabled || said=disabled
     [ "$2" = --quiet ] || echo $said; [ $said = enabled ] ;;
-start|restart) [ ! -e $state ] || echo active >$state ;;
+start|restart) if grep -qs . $root/refuses; then
+        ! grep -q once $root/refuses || rm $root/refuses
+        echo failed >$state; exit 1
+    fi
+    if [ -e $state ] || [ -e $root/etc/systemd/system/$last ]; then echo active >$state; fi ;;
 stop|disable) [ ! -e $state ] || echo inactive >$state ;;
 esac
 """

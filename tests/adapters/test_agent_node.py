@@ -14,10 +14,12 @@ from clockstep.agent.limits import Orders
 from clockstep.agent.metrics import AgentMetrics
 from clockstep.agent.signals import Signal
 from clockstep.agent.signals.phc import PhcSignal
+from clockstep.agent.truth import DaemonReference
 from clockstep.agent.work import Compared, Machine, Task, Worker
 from clockstep.daemons import ask_all, chrony
 from clockstep.errors import ReachError
 from clockstep.host.phc import Device, host_devices
+from clockstep.host.reference import HostReference
 from clockstep.model import Decision, Episode, Happening, Policy, Resync, Step, Verdict, What
 from clockstep.ports import Clock, Kernel, Output, Reference
 from clockstep.reach.local import LocalReach
@@ -330,6 +332,37 @@ def test_a_chronyd_without_an_answer_is_no_truth(tmp_path: Path) -> None:
     assert episode.verdict is Verdict.UNREACHABLE
     assert "no answer from its sources" in episode.facts.trouble[0].text
     assert node.steps() == []
+
+
+class SlewedKernel(SimKernel):
+    """A node whose chronyd slews as fast as it can: its clock and CLOCK_MONOTONIC gain a twelfth on the raw one."""
+
+    slewed = 0
+
+    def pass_ns(self, duration_ns: int) -> None:
+        super().pass_ns(duration_ns)
+        self.slewed += duration_ns // 12
+        self.offset += duration_ns // 12
+
+    def monotonic_ns(self) -> int:
+        return self.raw_ns() + self.slewed
+
+
+def test_a_chronyd_that_slews_while_it_is_asked_is_understood_within_its_bound(tmp_path: Path) -> None:
+    kernel = SlewedKernel(offset=-20 * SECOND)
+    daemon = SimChrony(kernel)
+
+    def asked_slowly() -> None:
+        daemon.known = kernel.offset
+        kernel.pass_ns(50 * MILLISECOND)
+
+    daemon.hook = asked_slowly
+    reach = NodeReach(daemon, kernel, kernel, HostReference(), tmp_path / "steps")
+    sources = DaemonReference(reach, kernel, kernel)
+    sources.measure()
+    now = sources.now()
+    assert MILLISECOND < now.error_ns < 10 * MILLISECOND
+    assert abs(now.at_ns - kernel.true) <= now.error_ns
 
 
 def test_a_revert_in_the_middle_of_a_correction_is_corrected_too(node: SimNode) -> None:

@@ -10,12 +10,14 @@ import socket
 import subprocess
 import threading
 from contextlib import ExitStack, suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from adapters.agents import MODULE, PATIENCE_S, get, harmless, line_with, running
+from adapters.node import SimKernel
 from clockstep.agent import listener as listening
 from clockstep.agent.explain import may_step
 from clockstep.agent.lines import json_line, text_line
@@ -25,9 +27,13 @@ from clockstep.agent.metrics import AgentMetrics
 from clockstep.agent.options import Options, parse
 from clockstep.agent.others import others
 from clockstep.agent.printer import Printer
+from clockstep.agent.status import StatusLine, first_says
+from clockstep.agent.work import Machine
 from clockstep.cli.exits import Exit
+from clockstep.core.agent_status import AgentSays, read_status_line
 from clockstep.errors import UsageError
-from clockstep.model import Cause, Episode, Facts, Finding, Offset, Reading, Resync, Step, Verdict
+from clockstep.host.phc import Device
+from clockstep.model import AgentReport, Cause, Episode, Facts, Finding, Offset, Reading, Resync, Step, Verdict
 from clockstep.render.output import json_line as as_watch_prints
 from clockstep.sinks.metrics import Metrics
 
@@ -69,9 +75,45 @@ def test_a_service_manager_hears_that_it_watches_lives_and_ends() -> None:
         with running(command=[*environ, *MODULE]) as agent:
             while not {"READY=1", "WATCHDOG=1"} <= set(said):
                 said += manager.recv(4096).decode().splitlines()
+            (status,) = [line.removeprefix("STATUS=") for line in said if line.startswith("STATUS=")][:1]
+            says = read_status_line(status)
+            assert says
+            assert (says.by in {"phc", "chrony", "nothing"}, says.steps) == (True, "no")  # without CAP_SYS_TIME
             agent.send_signal(signal.SIGTERM)
             while "STOPPING=1" not in said:
                 said += manager.recv(4096).decode().splitlines()
+
+
+def test_the_status_line_follows_the_last_episode() -> None:
+    said: list[AgentSays] = []
+    line = StatusLine(AgentSays("chrony", "yes"), said.append)
+    line.seen(replace(EPISODE, facts=Facts()), new=False)
+    line.seen(EPISODE, new=True)
+    line.seen(replace(EPISODE, facts=Facts()), new=True)
+    assert [(one.by, one.steps, one.verdict) for one in said] == [
+        ("chrony", "yes", "unsure"),
+        ("phc", "yes", "unsure"),
+        ("phc", "yes", "unsure"),
+    ]
+    assert [one.offset for one in said] == [None, Offset(400, 900), None]
+
+
+@pytest.mark.parametrize(
+    ("ahead_ns", "daemon", "observes", "steps", "says"),
+    [
+        (0, "chrony", False, True, AgentSays("phc", "yes")),
+        (None, "chrony", False, True, AgentSays("chrony", "yes")),
+        (None, "systemd-timesyncd", True, False, AgentSays("nothing", "observes")),
+        (None, "", False, False, AgentSays("nothing", "no")),
+    ],
+)
+def test_before_it_has_measured_it_says_what_it_would_go_by(
+    ahead_ns: int | None, daemon: str, observes: bool, steps: bool, says: AgentSays
+) -> None:
+    kernel = SimKernel()
+    machine = Machine("node", kernel, kernel, lambda _node, _text: None, Device("hyperv", Path("/dev/none")), ahead_ns)
+    report = AgentReport((), "", daemon, steps)
+    assert first_says(machine, report, observes=observes) == says
 
 
 def test_explain_is_a_page_and_as_json_a_record() -> None:

@@ -24,6 +24,10 @@ kvm-clock
 6.1.0-30-amd64
 #clockstep ptp_kvm
 yes
+#clockstep agent
+active
+#clockstep fork
+yes
 #clockstep ptp
 /dev/ptp0 e1000e
 /dev/ptp1 KVM virtual PTP
@@ -77,6 +81,8 @@ def test_an_answer_is_read_as_it_was_meant() -> None:
         container=False,
         rtc_ahead_s=5,
         rtc_local=True,
+        agent=True,
+        forks=True,
         tai_s=37,
     )
 

@@ -319,7 +319,7 @@ def test_the_rule_names_the_machines_where_they_are_fixed(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("of_user", [False, True])
 def test_its_status_is_what_systemd_says_of_it(tmp_path: Path, of_user: bool) -> None:
-    said = {"is-enabled": "enabled", "is-active": "activating"}
+    said = {"is-enabled": "enabled", "is-active": "activating", "StatusText": "watching"}
     asked: list[str] = []
 
     def ask(command: Sequence[str]) -> str:
@@ -332,9 +332,15 @@ def test_its_status_is_what_systemd_says_of_it(tmp_path: Path, of_user: bool) ->
     assert asked == []
     install(service(of_user=of_user), tmp_path, tmp_path / "me", Systemd())
     file = str(unit_file(tmp_path, tmp_path / "me", of_user=of_user))
-    assert status(tmp_path, tmp_path / "me", ask, of_user=of_user) == ServiceStatus(UNIT, file, "enabled", "activating")
+    assert status(tmp_path, tmp_path / "me", ask, of_user=of_user) == ServiceStatus(
+        UNIT, file, "enabled", "activating", "watching"
+    )
     user = "--user " if of_user else ""
-    assert asked == [f"systemctl {user}is-enabled {UNIT}", f"systemctl {user}is-active {UNIT}"]
+    assert asked == [
+        f"systemctl {user}is-enabled {UNIT}",
+        f"systemctl {user}is-active {UNIT}",
+        f"systemctl {user}show --value --property StatusText {UNIT}",
+    ]
     said.clear()
     assert status(tmp_path, tmp_path / "me", ask, of_user=of_user).active == "unknown"
     (tmp_path / "run/systemd/system").rmdir()

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from adapters.far_shell import real
 from adapters.machine import DEBIAN_12, DEBIAN_13, FEDORA, NTP, PHC, Machine
-from clockstep.core.diagnosis import HOST_CLOCKS
 from clockstep.core.provision import EXPLAINED
 from clockstep.core.setup import SetupOutcome, SetupPlan, diff, planned, remarks
+from clockstep.core.unnoticed import HOST_CLOCKS
 from clockstep.daemons.setup import parse, read_status, script
 from clockstep.guest import program
 
@@ -72,6 +72,16 @@ def test_the_hypervisors_clock_is_found_by_its_name_and_followed_by_its_link(tmp
     assert "trust" not in after(plan, GUARDED)
     assert after(machine.plan(trust=True), GUARDED).splitlines()[-1].endswith(" trust")
     assert any("the network card eth0's, called 52:54:00:12:34:56" in said for said in remarks(plan))
+
+
+def test_an_agent_is_recommended_where_there_is_a_phc_that_is_not_trusted_and_none_runs(tmp_path: Path) -> None:
+    machine = Machine(tmp_path)
+    assert not any("--agent" in said for said in remarks(machine.plan()))
+    machine.clock(0, "KVM virtual PTP", "/dev/ptp_kvm")
+    assert any("clockstep setup apply --agent" in said for said in remarks(machine.plan()))
+    assert not any("setup apply --agent" in said for said in remarks(machine.plan(trust=True)))
+    machine.write("/units/clockstep-agent", "active\n")
+    assert not any("setup apply --agent" in said for said in remarks(machine.plan()))
 
 
 @pytest.mark.parametrize("name", ["hyperv", "ptp_vmw", "ena-ptp-05", "Virtio PTP type 0/variant 0", "vmclock"])

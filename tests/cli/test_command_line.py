@@ -121,6 +121,14 @@ def test_a_guest_agent_goes_with_nothing_that_is_about_chrony(words: list[str]) 
     assert run(["setup", "plan", "--guest-agent", *words, *TEST]) == 2
 
 
+@pytest.mark.parametrize("words", [["--trust"], ["--phc", "/dev/ptp0"], ["--short-polls"], ["--guest-agent"]])
+def test_a_nodes_own_agent_goes_with_nothing_that_is_about_chrony_and_with_no_guest_agent(
+    words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["setup", "plan", "--agent", *words, *TEST]) == 2
+    assert "--agent" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("words", [["setup", "undo"], ["domain", "apply"], ["domain", "undo"]])
 def test_what_changes_a_machine_asks_and_refuses_if_nobody_can_be_asked(
     capsys: pytest.CaptureFixture[str], words: list[str]

@@ -12,6 +12,9 @@ import pytest
 from rich.console import Console
 
 from clockstep.config import ConfigReport, Source
+from clockstep.core.agent_status import AgentSays, status_line
+from clockstep.core.agent_unit import UNIT, UNIT_FILE
+from clockstep.core.own_agent import Found, plan_of, planned_agent
 from clockstep.core.selection import Cluster, Limits
 from clockstep.core.setup import FileChange, SetupNode, SetupOutcome, SetupPlan, SetupReport
 from clockstep.host.systemd_unit import ServiceStatus
@@ -165,6 +168,18 @@ SETUP = SetupReport(
         SetupNode("node-1", SetupOutcome.WOULD_CHANGE, plan=PLAN),
         SetupNode("node-2", SetupOutcome.UNCHANGED),
         SetupNode("node-3", SetupOutcome.REFUSED, "setup needs root on the node", SetupPlan("Debian 12")),
+    ),
+)
+OWN_AGENT = SetupReport(
+    HOST,
+    (
+        planned_agent(
+            "node-1",
+            plan_of(
+                Found("debian 13", pythons=(("/usr/bin/python3", (3, 13)),), clock="/dev/ptp0 hyperv"), b"x" * 5000
+            ),
+        ),
+        planned_agent("node-2", plan_of(Found("debian 12", daemons=("chronyd",)), b"x")),
     ),
 )
 DONE = SetupReport(
@@ -351,6 +366,7 @@ PAGES = {
     "step-dry-run": (REPORT, step_plan_page(REPORT)),
     "doctor": (DOCTOR, doctor_page(DOCTOR)),
     "setup-plan": (SETUP, plan_page(SETUP)),
+    "setup-plan-agent": (OWN_AGENT, plan_page(OWN_AGENT)),
     "setup-apply": (DONE, done_page(DONE)),
     "setup-explain": (None, explained_page()),
     "snapshot-list": (SNAPSHOTS, snapshots_page(SNAPSHOTS, NOW)),
@@ -381,6 +397,12 @@ PAGES = {
     ),
     "service": (
         service := ServiceStatus("clockstep-watch.service", "/etc/systemd/system/c.service", "enabled", "active"),
+        service_page(service),
+    ),
+    "service-agent": (
+        service := ServiceStatus(
+            UNIT, UNIT_FILE, "enabled", "active", status_line(AgentSays("phc", "yes", "good", NEAR))
+        ),
         service_page(service),
     ),
     "agent": (AGENT, agent_page(AGENT)),

@@ -6,11 +6,13 @@ import click
 import pytest
 
 from clockstep.cli import run
+from clockstep.cli.node_service import run_here
 from clockstep.cli.root import root
 from clockstep.cli.service import _reported, _words, install
 from clockstep.core.selection import Cluster, Wanted
-from clockstep.errors import KubernetesError, UsageError
+from clockstep.errors import ClockstepError, KubernetesError, UsageError
 from clockstep.model import KubeAccess
+from clockstep.ports import Output
 
 TEST = ["--connect", "test:///default"]
 
@@ -144,3 +146,45 @@ def test_without_systemd_or_with_a_name_that_is_none_it_is_a_usage_error(
 def test_uninstalling_asks_too(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["service", "uninstall", "--user"]) == 2
     assert "refusing to stop the service" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("said", "wrong"),
+    [
+        (["web-*"], "web-*"),
+        (["--all"], "--all"),
+        (["--metrics", "9123"], "--metrics"),
+        (["--every", "1min", "--guard"], "--every, --guard"),
+    ],
+)
+def test_an_agent_of_this_machine_has_no_nodes_and_none_of_the_watchers_options(
+    said: list[str], wrong: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["service", "install", "--agent", *said]) == 2
+    told = capsys.readouterr().err
+    assert f"{wrong}: not with --agent" in told
+    assert "/etc/default/clockstep-agent" in told
+
+
+@pytest.mark.parametrize("verb", ["install", "status", "uninstall"])
+def test_an_agent_is_no_service_of_a_users(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["service", verb, "--agent", "--user"]) == 2
+    assert "takes root" in capsys.readouterr().err
+
+
+def test_an_agent_is_installed_after_a_question_and_only_where_it_can_be(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["service", "install", "--agent"]) == 2
+    told = capsys.readouterr().err
+    assert "the agent cannot be installed here: " in told or "refusing to install the service" in told
+    assert run(["service", "uninstall", "--agent"]) == 2
+    told = capsys.readouterr().err
+    assert "only root may remove" in told or "refusing to stop the service" in told
+
+
+def test_what_runs_here_comes_back_whole_and_what_hangs_does_not_stay() -> None:
+    done = run_here(["/bin/sh", "-c", "cat; echo more >&2; exit 3"], b"told", 10**10)
+    assert done == Output(3, "told", "more\n")
+    with pytest.raises(ClockstepError, match="did not end"):
+        run_here(["sleep", "100"], b"", 10**7)
+    with pytest.raises(ClockstepError, match="did not end"):
+        run_here(["/nonexistent"], b"", 10**7)

@@ -85,12 +85,35 @@ def test_of_a_node_that_is_well_nothing_is_said() -> None:
         (but(refclocks=(), sources=(SERVER,)), "no-phc", "for up to 4 min 24 s"),
         (but(refclocks=(), sources=(replace(SERVER, poll_s=1024),)), "no-phc", "for up to 20 min 24 s"),
         (but(refclocks=(), sources=(), daemons=("systemd-timesyncd",)), "no-phc", "for up to 37 min 28 s"),
+        (but(trusted=(), agent=True), "own-agent", "at once, by the hypervisor's clock (/dev/ptp0)"),
+        (but(daemons=(), sources=(), agent=True), "own-agent", "at once, by the hypervisor's clock"),
+        (but(ptp=(), refclocks=(), agent=True, forks=True), "own-agent", "at once, by the kernel's log (vmgenid)"),
+        (but(ptp=(), refclocks=(), agent=True), "no-phc", "its own agent has no signal of one"),
     ],
 )
-def test_it_is_said_for_how_long_a_revert_would_stay_unseen(inside: Inside, check: str, for_how_long: str) -> None:
-    (finding,) = [finding for finding in diagnose(seen(inside), Policy()) if finding.check.endswith("phc")]
+def test_one_finding_says_for_how_long_a_revert_would_stay_unseen(
+    inside: Inside, check: str, for_how_long: str
+) -> None:
+    about = {"own-agent", "trusted-phc", "outvoted-phc", "no-phc"}
+    (finding,) = [finding for finding in diagnose(seen(inside), Policy()) if finding.check in about]
     assert finding.check == check
     assert for_how_long in finding.text
+
+
+@pytest.mark.parametrize(
+    ("inside", "never"),
+    [
+        (but(daemons=(), sources=()), True),
+        (
+            but(daemons=(), sources=(), ptp=(), agent=True, forks=True),
+            True,
+        ),  # it would notice, and have no time to go by
+        (but(daemons=(), sources=(), agent=True), False),
+    ],
+)
+def test_without_a_daemon_nothing_but_an_agent_with_a_phc_ever_notices_a_revert(inside: Inside, never: bool) -> None:
+    found = {one.check: one.text for one in diagnose(seen(inside, facts=Facts(RIGHT.readings)), Policy())}
+    assert ("nothing in it would ever notice a revert" in found["no-daemon"]) is never
 
 
 @pytest.mark.parametrize(
@@ -252,7 +275,9 @@ def test_what_is_advised_about_a_phc_is_what_can_be_done_there() -> None:
     def advice(inside: Inside) -> str:
         return next(finding.remedy for finding in diagnose(seen(inside), Policy()) if finding.check == "no-phc")
 
-    assert "setup apply --trust makes it follow /dev/ptp0" in advice(but(refclocks=()))
+    followed = advice(but(refclocks=()))
+    assert "setup apply --agent has the node correct itself at once, by /dev/ptp0" in followed
+    assert "setup apply --trust makes chronyd follow that" in followed
     assert "loads ptp_kvm" in advice(but(refclocks=(), ptp=()))
     assert advice(but(refclocks=(), ptp=(), has_ptp_kvm=False)).startswith(OUTSIDE)
     assert advice(but(refclocks=(), daemons=("systemd-timesyncd",))).startswith(OUTSIDE)
@@ -301,9 +326,8 @@ def test_where_nothing_could_be_looked_at_nothing_is_made_up(check: Callable[[Ex
 
 
 def test_every_section_that_is_named_is_in_the_documentation() -> None:
-    source = "".join(
-        (ROOT / "src/clockstep/core" / name).read_text() for name in ("diagnosis.py", "doctor.py", "checks.py")
-    )
+    files = ("diagnosis.py", "doctor.py", "checks.py", "unnoticed.py")
+    source = "".join((ROOT / "src/clockstep/core" / name).read_text() for name in files)
     named = set(re.findall(r'Finding\(\s*"([a-z-]+)"', source))
     written = set(re.findall(r"^## ([a-z-]+)$", (ROOT / "docs/diagnosis.md").read_text(), re.MULTILINE))
     assert named == written

@@ -1,5 +1,6 @@
 """The lab's Kubernetes: real kubelets in guests, which come back as one, and what a revert leaves alone in them."""
 
+import subprocess
 from uuid import UUID
 
 import pytest
@@ -9,7 +10,7 @@ from clockstep_lab.hand import tell
 from clockstep_lab.kubernetes.leases import is_ready, renewal
 from clockstep_lab.kubernetes.readiness import PODS
 from conftest import Guests, pass_time, until
-from flows.commands import SECOND_NS, all_proven, clockstep
+from flows.commands import SECOND_NS, all_proven, clockstep, command
 
 pytestmark = [pytest.mark.full, pytest.mark.kubernetes]
 
@@ -58,7 +59,7 @@ def test_each_node_is_its_machine_and_its_pod_runs(kubelets: Guests) -> None:
         shown = kubelets.plane.admin.get(f"/api/v1/nodes/{name}")["status"]["nodeInfo"]
         assert UUID(shown["systemUUID"]) == UUID(kubelets.libvirt.lookupByName(name).UUIDString())
         await_a_stamp(kubelets, name)
-    assert len(pods(kubelets)) == len(kubelets.names)
+    assert len(pods(kubelets)) == len(kubelets.names) + 1  # and the gate's
 
 
 def test_two_reverts_in_a_row_leave_the_pods_alone_and_the_leases_fresh(kubelets: Guests) -> None:
@@ -84,3 +85,28 @@ def test_a_node_that_was_reverted_by_hand_says_ready_with_a_lease_that_is_old(ku
     assert is_ready(kubelets.plane.admin, name)
     all_proven(kubelets, clockstep(kubelets, "step", name)["episodes"])
     await_fresh(kubelets, name)
+
+
+def cordoned(guests: Guests) -> list[str]:
+    """Which nodes take no new pods."""
+    nodes = guests.plane.admin.get("/api/v1/nodes")["items"]
+    return [node["metadata"]["name"] for node in nodes if node["spec"].get("unschedulable")]
+
+
+def test_what_a_killed_revert_has_cordoned_the_next_one_uncordons_and_the_pods_run_on(kubelets: Guests) -> None:
+    access = ["--kubeconfig", str(kubelets.plane.kubeconfig)]
+    before = pods(kubelets)
+    all_proven(kubelets, clockstep(kubelets, "snapshot", "create", "calm", *kubelets.names)["episodes"])
+    pass_time(AWAY_S)
+    words = command(kubelets, "revert", "calm", "--yes", "--cordon", *access)
+    killed = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    until(lambda: cordoned(kubelets) == kubelets.names, FRESH_S)
+    killed.kill()
+    assert killed.wait() != 0
+    assert cordoned(kubelets) == kubelets.names
+
+    report = clockstep(kubelets, "revert", "calm", "--yes", *access)
+    all_proven(kubelets, report["episodes"])
+    assert (report["cluster"]["outcome"], report["cluster"]["cordoned"]) == ("works", [])
+    assert cordoned(kubelets) == []
+    assert pods(kubelets) == before

@@ -34,10 +34,12 @@ def test_the_demo_on_kubernetes_shows_nodes_that_are_ready_with_leases_that_are_
     done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stderr
     shown = json.loads(done.stdout)
-    assert set(shown) == {"nodes", "cluster", "fresh_within_ns", "pods_restarted", "tls"}
+    assert set(shown) == {"nodes", "cluster", "fresh_within_ns", "pods_restarted", "tls", "admission"}
     assert all(node["ready"] and node["lease_age_ns"] > 15 * SECOND_NS for node in shown["cluster"]["before"])
     assert all(node["ready"] and node["lease_age_ns"] < 20 * SECOND_NS for node in shown["cluster"]["after"])
     assert shown["pods_restarted"] is False
+    assert "certificate has expired" in shown["admission"]["before"]
+    assert shown["admission"]["after"] == "deployment.apps/shop created"
     assert "certificate is not yet valid" in shown["tls"]["before"]
     assert shown["tls"]["after"] == "hello over TLS"
     assert all(node["bound_true"] for node in shown["nodes"])

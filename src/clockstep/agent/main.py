@@ -24,7 +24,9 @@ from clockstep.agent.signals.fork import ForkSignal
 from clockstep.agent.signals.phc import PhcSignal
 from clockstep.agent.signals.tick import TickSignal
 from clockstep.agent.signals.vmclock import VmclockSignal
+from clockstep.agent.status import StatusLine, first_says
 from clockstep.agent.work import Compared, Machine, Worker
+from clockstep.core.agent_status import AgentSays, status_line
 from clockstep.errors import BusyError, ClockstepError, UsageError, visible
 from clockstep.host.clock import SystemClock
 from clockstep.host.kernel import ReadKernel, SystemKernel
@@ -108,8 +110,10 @@ def _watch(options: Options, out: Callable[[str], None], tell: Tell, control: "S
     )
     acts = may_step() and not options.observe
     orders = Orders(policy, acts, options.max_accumulated_ns)
-    for line in lines(explain(machine, signals, others(), _reports_to(options), steps=acts)):
+    report = explain(machine, signals, others(), _reports_to(options), steps=acts)
+    for line in lines(report):
         tell("", line)
+    says = first_says(machine, report, observes=options.observe)
     told = _reporting(options, machine)
     for one in told:
         metrics.kubernetes_up = one.up
@@ -119,11 +123,11 @@ def _watch(options: Options, out: Callable[[str], None], tell: Tell, control: "S
         machine.clock,
         tell,
         metrics,
-        [EpisodeLines(out, json_line if options.as_json else text_line), *told],
+        [EpisodeLines(out, json_line if options.as_json else text_line), StatusLine(says, control.says), *told],
         compared.rise,
     )
     listener = _listener(options, metrics, lambda: machine.clock.monotonic_ns() - agent.ticked_ns < HEALTHY_NS, tell)
-    control.ready()
+    control.ready(says)
     agent.run(options.every_ns, control)
     control.stopping()
     if listener:
@@ -179,9 +183,13 @@ class Stop:
         self._notifier.alive()
         return self._over
 
-    def ready(self) -> None:
+    def ready(self, says: AgentSays) -> None:
         """Say that it watches."""
-        self._notifier.ready("watching")
+        self._notifier.ready(status_line(says))
+
+    def says(self, says: AgentSays) -> None:
+        """Say how the clock is."""
+        self._notifier.status(status_line(says))
 
     def stopping(self) -> None:
         """Say that it ends."""

@@ -54,16 +54,18 @@ class DaemonReference:
     def _taken(self) -> bool:
         """Take what chronyd says of its selected source, if it has selected one since."""
         before_ns = self._kernel.raw_ns()
-        apart_ns = self._kernel.realtime_ns() - before_ns
+        realtime_ns, monotonic_ns = self._kernel.realtime_ns(), self._clock.monotonic_ns()
         claim = ask(self._reach, self._clock)
-        stepped_ns = self._kernel.realtime_ns() - self._kernel.raw_ns() - apart_ns
+        passed_ns = self._kernel.realtime_ns() - realtime_ns
+        stepped_ns = passed_ns - (self._clock.monotonic_ns() - monotonic_ns)
+        slewed_ns = passed_ns - (self._kernel.raw_ns() - before_ns)
         if not (claim and claim.daemon == self.name and claim.synchronised and claim.offset):
             return False
         if abs(stepped_ns) > MILLISECOND_NS:  # chronyd has stepped the clock meanwhile: of which one did it speak?
             return False
         distance_ns = (claim.root_delay_ns or 0) // 2 + (claim.root_dispersion_ns or 0)
-        error_ns = claim.offset.error_ns + distance_ns + abs(stepped_ns)
-        self._ahead = Offset(apart_ns - claim.offset.value_ns, error_ns)
+        error_ns = claim.offset.error_ns + distance_ns + abs(slewed_ns)
+        self._ahead = Offset(realtime_ns - before_ns - claim.offset.value_ns, error_ns)
         self._measured_ns = before_ns
         return True
 

@@ -1,4 +1,4 @@
-"""`clockstep service`: the watcher as a service of systemd."""
+"""`clockstep service`: the watcher, or this machine's own agent, as a service of systemd."""
 
 import os
 import shlex
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from clockstep.cli import watch
+from clockstep.cli import node_service, watch
 from clockstep.cli.context import option
 from clockstep.cli.options import between, confirmed, examples, shared, yes
 from clockstep.errors import UsageError, visible
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 ROOT = Path("/")
 NOT_KEPT = {
-    *("of_user", "yes", "names", "folder", "output", "quiet", "color", "no_headers"),
+    *("of_user", "of_agent", "yes", "names", "folder", "output", "quiet", "color", "no_headers"),
     *("kubernetes", "kubeconfig", "kube_context"),
 }
 """Options of the installation alone: the service has an output of its own, and one file and context to report to."""
@@ -32,12 +32,13 @@ UNITS = (("d", DAY_NS), ("h", HOUR_NS), ("min", MINUTE_NS), ("s", SECOND_NS), ("
 USER = click.option(
     "--user/--system", "of_user", default=None, help="Whose systemd to use.  [default: the system's for root]"
 )
+AGENT = click.option("--agent", "of_agent", is_flag=True, help="This machine's own agent instead of the watcher.")
 
 
 @click.group("service")
 @between
 def command(**_options: Any) -> None:
-    """Run `clockstep watch` as a service of systemd."""
+    """Run `clockstep watch`, or with --agent this machine's own `clockstep agent`, as a service of systemd."""
 
 
 @command.command(
@@ -46,10 +47,12 @@ def command(**_options: Any) -> None:
         "service install --cluster prod --config /etc/clockstep/config.toml",
         "service install --all --metrics 9123 --yes",
         "service install --user 'web-*'",
+        "service install --agent",
     ),
 )
 @yes
 @USER
+@AGENT
 @click.pass_context
 def install(
     context: click.Context,
@@ -58,13 +61,17 @@ def install(
     *,
     everything: bool,
     of_user: bool | None,
+    of_agent: bool,
     yes: bool,
     **_options: Any,
 ) -> int:
     """Have systemd run `clockstep watch` with these nodes and options, now and at every boot.
 
-    Shows what would be written, and asks. If the service does not start, everything is as it was.
+    With --agent it is this machine's own agent, without nodes or options. Shows what would be written, and asks. If the
+    service does not start, everything is as it was.
     """
+    if of_agent:
+        return node_service.install(context, install.params, yes=yes)
     from clockstep.cli.session import asked, opened, progress, selected
     from clockstep.host import systemd_unit
 
@@ -98,10 +105,13 @@ install.params = [*watch.command.params, *install.params]
 @command.command("uninstall", epilog=examples("service uninstall", "service uninstall --user --yes"))
 @yes
 @USER
+@AGENT
 @shared
 @click.pass_context
-def uninstall(context: click.Context, /, of_user: bool | None, *, yes: bool, **_options: Any) -> int:
+def uninstall(context: click.Context, /, of_user: bool | None, *, of_agent: bool, yes: bool, **_options: Any) -> int:
     """Stop the service, and remove its files and the conditions that it wrote in a Kubernetes cluster."""
+    if of_agent:
+        return node_service.uninstall(context, yes=yes)
     from clockstep.host import systemd_unit
 
     mine = _of_user(of_user)
@@ -115,18 +125,22 @@ def uninstall(context: click.Context, /, of_user: bool | None, *, yes: bool, **_
     return _forget(context, reported)
 
 
-@command.command("status", epilog=examples("service status", "service status --user -o json"))
+@command.command("status", epilog=examples("service status", "service status --agent -o json"))
 @USER
+@AGENT
 @shared
 @click.pass_context
-def status(context: click.Context, /, of_user: bool | None, **_options: Any) -> int:
+def status(context: click.Context, /, of_user: bool | None, *, of_agent: bool, **_options: Any) -> int:
     """Show whether the service is installed, enabled and running; exit with 1 if it is not running."""
     from clockstep.cli.exits import Exit
     from clockstep.cli.session import printed
     from clockstep.host import systemd_unit
     from clockstep.render.text import service_page
 
-    found = systemd_unit.status(ROOT, Path.home(), systemd_unit.asked, of_user=_of_user(of_user))
+    if of_agent:
+        found = node_service.status(context)
+    else:
+        found = systemd_unit.status(ROOT, Path.home(), systemd_unit.asked, of_user=_of_user(of_user))
     printed(context, found, service_page)
     return Exit.GOOD if found.active == "active" else Exit.UNPROVEN
 

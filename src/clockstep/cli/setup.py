@@ -1,6 +1,7 @@
 """`clockstep setup`."""
 
 from collections.abc import Callable, Sequence
+from enum import Enum
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -18,10 +19,20 @@ F = TypeVar("F", bound=Callable[..., Any])
 FORMS = ("shell", "cloud-init")
 
 
+class What(Enum):
+    """What is set up; its value is what `undo` is asked to do."""
+
+    CHRONY = "undo the setup of"
+    GUEST_AGENT = "remove the guest agent that clockstep added to"
+    OWN_AGENT = "stop and remove the agent that clockstep set up on"
+
+
 @click.group("setup")
 @between
 def command(**_options: Any) -> None:
     """Make nodes keep their own time: chrony, following the hypervisor's clock if there is one.
+
+    With --agent it is an agent on the node that notices reverts and pauses there, and corrects the clock at once.
 
     `plan` shows what would be changed, `apply` asks, changes it and verifies the result, `undo` restores what was there
     before. What cannot be verified is undone.
@@ -42,15 +53,17 @@ def wished(command: F) -> F:
     )
 
 
-def agent(command: F) -> F:
-    """Add the choice of a guest agent instead of chrony."""
+def agents(command: F) -> F:
+    """Add the choice of a guest agent, or of the node's own, instead of chrony."""
+    text = "Set up the node's own agent instead, which corrects the clock from inside: its file and its unit."
+    command = click.option("--agent", "own_agent", is_flag=True, help=text)(command)
     text = "Set up a guest agent instead: its channel and its package."
     return click.option("--guest-agent", is_flag=True, help=text)(command)
 
 
-@command.command("plan", epilog=examples("setup plan", "setup plan node-1 --trust", "setup plan --guest-agent node-1"))
+@command.command("plan", epilog=examples("setup plan", "setup plan node-1 --trust", "setup plan --agent node-1"))
 @nodes
-@agent
+@agents
 @wished
 @looking("10min")
 @ways
@@ -63,7 +76,7 @@ def plan(context: click.Context, /, names: tuple[str, ...], *, everything: bool,
 
 @command.command("check", epilog=examples("setup check", "setup check --all -q"))
 @nodes
-@agent
+@agents
 @wished
 @looking("10min")
 @ways
@@ -75,11 +88,11 @@ def check(context: click.Context, /, names: tuple[str, ...], *, everything: bool
 
 
 @command.command(
-    "apply", epilog=examples("setup apply node-1", "setup apply --all --yes", "setup apply --guest-agent node-1")
+    "apply", epilog=examples("setup apply node-1", "setup apply --all --yes", "setup apply --agent node-1")
 )
 @nodes
 @yes
-@agent
+@agents
 @wished
 @looking("10min")
 @ways
@@ -107,10 +120,12 @@ def apply(context: click.Context, /, names: tuple[str, ...], *, everything: bool
     return of_setup(report, strict=False)
 
 
-@command.command("undo", epilog=examples("setup undo node-1", "setup undo --guest-agent node-1 --yes"))
+@command.command(
+    "undo", epilog=examples("setup undo node-1", "setup undo --agent node-1", "setup undo --guest-agent node-1 --yes")
+)
 @nodes
 @yes
-@agent
+@agents
 @looking("10min")
 @ways
 @shared
@@ -119,21 +134,26 @@ def undo(context: click.Context, /, names: tuple[str, ...], *, everything: bool,
     """Restore what was there before `setup apply`."""
     from clockstep.cli.exits import of_setup
     from clockstep.cli.session import asked, definitions, opened, policy_of, printed, progress, selected
-    from clockstep.flows import agent, setup
+    from clockstep.flows import agent, own_agent, setup
     from clockstep.render.setup import done_page
 
-    by_agent = _agent(context)
-    if by_agent:  # an agent cannot remove itself
+    what = _what(context)
+    if what is What.GUEST_AGENT:  # an agent cannot remove itself
         context.params["reach"] = "ssh"
     with progress(context) as story:
         wanted = asked(context, names, everything=everything)
         world = opened(context, wanted, story.tell)
         guests, policy = selected(world, wanted, changing=True), policy_of(context, wanted)
-    what = "remove the guest agent that clockstep added to" if by_agent else "undo the setup of"
-    confirmed(f"{what} {', '.join(guest.name for guest in guests)}", yes=yes)
+    confirmed(f"{what.value} {', '.join(guest.name for guest in guests)}", yes=yes)
     with progress(context) as story:
         world = world._replace(tell=story.tell)
-        report = agent.remove(world, guests, policy, definitions()) if by_agent else setup.undo(world, guests, policy)
+        match what:
+            case What.GUEST_AGENT:
+                report = agent.remove(world, guests, policy, definitions())
+            case What.OWN_AGENT:
+                report = own_agent.undo(world, guests, policy)
+            case What.CHRONY:
+                report = setup.undo(world, guests, policy)
     printed(context, report, done_page)
     return of_setup(report, strict=False)
 
@@ -179,31 +199,52 @@ def _looked(context: click.Context, names: Sequence[str], *, everything: bool, s
 def _look(
     context: click.Context, world: "World", guests: "Sequence[Guest]", policy: "Policy", wish: "Wish"
 ) -> "SetupReport":
-    from clockstep.flows import agent, setup
+    from clockstep.flows import agent, own_agent, setup
 
-    return agent.look(world, guests, policy) if _agent(context) else setup.look(world, guests, policy, wish)
+    match _what(context):
+        case What.GUEST_AGENT:
+            return agent.look(world, guests, policy)
+        case What.OWN_AGENT:
+            return own_agent.look(world, guests, policy, _file())
+        case What.CHRONY:
+            return setup.look(world, guests, policy, wish)
 
 
 def _apply(
     context: click.Context, world: "World", guests: "Sequence[Guest]", policy: "Policy", wish: "Wish"
 ) -> "SetupReport":
     from clockstep.cli.session import definitions
-    from clockstep.flows import agent, setup
+    from clockstep.flows import agent, own_agent, setup
 
-    if _agent(context):
-        return agent.add(world, guests, policy, definitions())
-    return setup.apply(world, guests, policy, wish)
+    match _what(context):
+        case What.GUEST_AGENT:
+            return agent.add(world, guests, policy, definitions())
+        case What.OWN_AGENT:
+            return own_agent.apply(world, guests, policy, _file())
+        case What.CHRONY:
+            return setup.apply(world, guests, policy, wish)
 
 
-def _agent(context: click.Context) -> bool:
-    """Return whether a guest agent is meant. Raises UsageError for options that do not go with it."""
-    if not context.params["guest_agent"]:
-        return False
-    if context.params["reach"]:
+def _file() -> bytes:
+    """Return the agent's one file."""
+    from clockstep.agent.bundle import bundle
+
+    return bundle()
+
+
+def _what(context: click.Context) -> What:
+    """Return what is to be set up. Raises UsageError for options that do not go with it."""
+    said = context.params
+    if not said["guest_agent"] and not said["own_agent"]:
+        return What.CHRONY
+    option = "--guest-agent" if said["guest_agent"] else "--agent"
+    if said["guest_agent"] and said["own_agent"]:
+        raise UsageError("--agent is the node's own, and --guest-agent the hypervisor's way to it", "name one of them")
+    if said["guest_agent"] and said["reach"]:
         raise UsageError("--guest-agent installs by ssh, and reads the clock by the agent", "leave out --reach")
-    if any(context.params.get(name) for name in ("phc", "trust", "short_polls")):
-        raise UsageError("--phc, --trust and --short-polls are about chrony", "leave them out with --guest-agent")
-    return True
+    if any(said.get(name) for name in ("phc", "trust", "short_polls")):
+        raise UsageError("--phc, --trust and --short-polls are about chrony", f"leave them out with {option}")
+    return What.GUEST_AGENT if said["guest_agent"] else What.OWN_AGENT
 
 
 def _wish(context: click.Context) -> "Wish":

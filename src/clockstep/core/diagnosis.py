@@ -4,18 +4,16 @@ The verdict of a finding says how bad it is: BAD breaks a clock, UNSURE may, GOO
 `check` is the heading of its part of docs/diagnosis.md.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from clockstep.core.checks import judge, measured
+from clockstep.core.unnoticed import check_reference, daemons_of, followed, is_hosts, noticed_by_agent, sources_of
 from clockstep.errors import CONFINED_HINT
-from clockstep.model import Examination, Finding, Inside, Policy, TimeSource, Verdict
+from clockstep.model import Examination, Finding, Policy, Verdict
 from clockstep.units import SECOND_NS, show_duration
 
 Check = Callable[[Examination], Finding | None]
 
-HOST_CLOCKS = ("KVM virtual PTP", "hyperv", "ptp_vmw", "ena-ptp-", "Virtio PTP type 0/", "vmclock")
-"""How names of hardware clocks in /sys/class/ptp/*/clock_name begin that are the hypervisor's (drivers/ptp, and ENA's
-driver). virtio's types other than 0 count TAI or something else. A network card's follows what it likes."""
 EXEC_REMEDY = (
     "allow guest-exec and guest-exec-status, in /etc/sysconfig/qemu-ga on RHEL, Fedora and SUSE, in "
     "/etc/qemu/qemu-ga.conf elsewhere; then restart qemu-guest-agent"
@@ -24,13 +22,6 @@ SLOW_CLOCKSOURCES = {"acpi_pm", "hpet", "jiffies", "refined-jiffies", "pit"}
 WRONG_HOST_NS = SECOND_NS // 10
 RTC_APART_NS = 3 * SECOND_NS
 """An RTC counts whole seconds, and reading it takes a moment."""
-SEEN_S = 12
-"""How long a chronyd that trusts the hypervisor's clock was wrong after a standstill of 600 s, simulated."""
-MEASURES_ANEW_S = 200
-"""After a jump of more than 10 s chronyd drops all samples, asks every 64 s, and wants three of each source (sched.c,
-sources.c): 180 to 195 s were measured."""
-TIMESYNCD_POLL_S = 2048.0
-"""systemd-timesyncd asks that seldom, as it comes (timesyncd.conf(5), PollIntervalMaxSec)."""
 ADD_SERVERS = "chronyc add pool pool.ntp.org iburst, and `pool pool.ntp.org iburst` in chrony.conf for its next start"
 ASK_AGAIN = (
     "chronyc online && chronyc refresh && chronyc burst 1/2; if none answers to that: routes, and firewalls for UDP "
@@ -77,12 +68,14 @@ def check_daemon(found: Examination) -> Finding | None:
     """Nobody keeps the clock right between reverts."""
     if found.inside is None or found.inside.daemons != () or found.facts.claim or found.inside.sources:
         return None
-    return Finding("no-daemon", Verdict.BAD, "no time daemon runs in the node", "clockstep setup apply installs chrony")
+    unnoticed = "" if noticed_by_agent(found.inside) else ": nothing in it would ever notice a revert"
+    text = f"no time daemon runs in the node{unnoticed}"
+    return Finding("no-daemon", Verdict.BAD, text, "clockstep setup apply installs chrony")
 
 
 def check_two_daemons(found: Examination) -> Finding | None:
     """Two that set one clock fight."""
-    inside, daemons = found.inside, _daemons(found)
+    inside, daemons = found.inside, daemons_of(found)
     if inside is None or len(daemons) + len(inside.others) < 2:
         return None
     verdict = Verdict.BAD if len(daemons) > 1 else Verdict.UNSURE
@@ -98,7 +91,7 @@ def check_may_step(found: Examination) -> Finding | None:
     if inside is None or inside.may_set_time is not False:
         return None
     where = ", which is a container" if inside.container else ""
-    text = f"{next(iter(_daemons(found)), 'the daemon')} may not set the clock of this node{where}"
+    text = f"{next(iter(daemons_of(found)), 'the daemon')} may not set the clock of this node{where}"
     return Finding(
         "cannot-step", Verdict.BAD, text, "give it CAP_SYS_TIME, or keep the clock from outside the container"
     )
@@ -106,7 +99,7 @@ def check_may_step(found: Examination) -> Finding | None:
 
 def check_one_source(found: Examination) -> Finding | None:
     """A single source cannot be outvoted, and cannot be told from a wrong one."""
-    answering = [source for source in _sources(found) if source.reach]
+    answering = [source for source in sources_of(found) if source.reach]
     if len(answering) != 1:
         return None
     text = f"chronyd has only one source that answers: {answering[0].name}"
@@ -116,7 +109,7 @@ def check_one_source(found: Examination) -> Finding | None:
 
 def check_falsetickers(found: Examination) -> Finding | None:
     """chronyd drops a source that disagrees: after a revert that is the right one. One among many does no harm."""
-    sources, offset = _sources(found), measured(found.facts)
+    sources, offset = sources_of(found), measured(found.facts)
     selected = any(source.state == "*" for source in sources)
     wrong = [source for source in sources if source.state == "x" or (source.state == "~" and not selected)]
     if not wrong:
@@ -135,7 +128,7 @@ def check_falsetickers(found: Examination) -> Finding | None:
 
 def check_unreachable_sources(found: Examination) -> Finding | None:
     """No source that answers, no time."""
-    sources, claim = _sources(found), found.facts.claim
+    sources, claim = sources_of(found), found.facts.claim
     if any(source.reach for source in sources):
         return None
     if sources:
@@ -152,7 +145,7 @@ def check_unreachable_sources(found: Examination) -> Finding | None:
 def check_makestep(found: Examination) -> Finding | None:
     """`makestep 1 3` is used up minutes after boot; what comes later is slewed, an hour in twelve."""
     inside = found.inside
-    if inside is None or "chronyd" not in _daemons(found) or not inside.configured or _steps(inside.makestep):
+    if inside is None or "chronyd" not in daemons_of(found) or not inside.configured or _steps(inside.makestep):
         return None
     said = f"its `makestep {inside.makestep}` does not apply then" if inside.makestep else "it has no makestep"
     text = f"chronyd only slews a clock that a revert leaves behind: {said}"
@@ -168,38 +161,11 @@ def _steps(makestep: str | None) -> bool:
         return False
 
 
-def check_reference(found: Examination) -> Finding | None:
-    """For how long a revert stays unseen if only the node's own daemon looks: it remembers what servers said before."""
-    inside = found.inside
-    if inside is None or not _daemons(found):
-        return None
-    of_host = [file for file, name in _followed(inside) if is_hosts(name)]
-    if any(file in inside.trusted for file in of_host):
-        text = (
-            f"it trusts the hypervisor's clock ({of_host[0]}): it notices a revert within some {SEEN_S} s, and follows "
-        )
-        return Finding("trusted-phc", Verdict.GOOD, f"{text}a host whose clock is off")
-    if of_host:
-        text = f"servers outvote the hypervisor's clock ({of_host[0]}) after a revert, for 6 to 16 min"
-        return Finding("outvoted-phc", Verdict.GOOD, text, "clockstep setup apply --trust, or run clockstep watch")
-    polls = [source.poll_s for source in _sources(found) if source.mode == "^"] or [TIMESYNCD_POLL_S]
-    unseen = show_duration(int(max(polls) + MEASURES_ANEW_S) * SECOND_NS)
-    text = f"a revert goes unnoticed for up to {unseen}: its daemon does not use the hypervisor's clock (PHC)"
-    there = next((file for file, name in inside.ptp if is_hosts(name)), "")
-    if there and "chronyd" in _daemons(found):
-        remedy = f"clockstep setup apply --trust makes it follow {there}; or run clockstep watch"
-    elif inside.has_ptp_kvm and "chronyd" in _daemons(found):
-        remedy = "run clockstep watch; clockstep setup apply loads ptp_kvm, and follows /dev/ptp_kvm if it appears"
-    else:
-        remedy = "run clockstep watch; or clockstep setup apply --short-polls, if the servers are yours"
-    return Finding("no-phc", Verdict.UNSURE, text, remedy)
-
-
 def check_phc(found: Examination) -> Finding | None:
     """The clock of a network card is no truth for a guest, and one that is not there stops chronyd."""
     if found.inside is None:
         return None
-    for file, name in _followed(found.inside):
+    for file, name in followed(found.inside):
         if not name and file in found.inside.optional:
             continue
         if not name:
@@ -338,25 +304,6 @@ def check_tai(found: Examination) -> Finding | None:
 
 def _says(finding: Finding) -> bool:
     return finding.verdict is not Verdict.GOOD or bool(finding.remedy)
-
-
-def _sources(found: Examination) -> Sequence[TimeSource]:
-    return found.inside.sources if found.inside else ()
-
-
-def _daemons(found: Examination) -> Sequence[str]:
-    return found.inside.daemons or () if found.inside else ()
-
-
-def _followed(inside: Inside) -> Sequence[tuple[str, str]]:
-    """Return the hardware clocks that chronyd is to follow, each with its name; none where there is no such clock."""
-    names = dict(inside.ptp)
-    return [(file, names.get(leads_to, "")) for file, leads_to in inside.refclocks]
-
-
-def is_hosts(name: str) -> bool:
-    """Whether a hardware clock of this name is the hypervisor's."""
-    return name.startswith(HOST_CLOCKS)
 
 
 CHECKS: tuple[Check, ...] = (

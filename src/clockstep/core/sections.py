@@ -15,3 +15,13 @@ def sections(answer: str) -> dict[str, list[str]]:
         elif line:
             lines.append(line)
     return said
+
+
+def words(said: dict[str, list[str]], name: str) -> tuple[str, ...]:
+    """Return the lines of a section, without blanks around them; none of one that is not there."""
+    return tuple(line.strip() for line in said.get(name, ()))
+
+
+def phrase(said: dict[str, list[str]], name: str) -> str:
+    """Return a section as one line."""
+    return " ".join(words(said, name))

@@ -12,12 +12,14 @@ from clockstep.model import Claim, Episode, Guest, HostClock, Summary, Verdict
 SET_UP = ("apt-get", "dnf")
 """The package managers of systems that are set up; all others get the text, and are left alone."""
 NIC = "not a hypervisor's clock"
+NOT_YET = "not confirmed often enough"
 
 
 OUTVOTED = (
     "after a revert, time servers outvote the hypervisor's clock for minutes (6 to 16 were measured), unless clockstep "
     "corrects the node; with --trust it takes seconds, but a host whose clock is off misleads the node. Use --trust if "
-    "this host runs the node, since clockstep uses this host's clock as the reference anyway"
+    "this host runs the node, since clockstep uses this host's clock as the reference anyway. Without trust, have the "
+    "node correct itself: clockstep setup apply --agent"
 )
 
 
@@ -56,7 +58,8 @@ class SetupPlan:
     `install` are packages, `replaces` the time daemons that go, `others` programs that touch the clock as well, and
     `acts` what is run besides. `silent` says which time servers do not answer, and why. `objection` is why nothing may
     be done. `applied` is whether an earlier setup is there, and `interrupted` whether that was cut short. `by_ssh` is
-    whether the node is reached by ssh.
+    whether the node is reached by ssh. `agent` is whether the node's own agent runs, or is what would be set up: then
+    `clock` is what that goes by.
     """
 
     system: str = ""
@@ -77,6 +80,7 @@ class SetupPlan:
     acts: tuple[str, ...] = ()
     files: tuple[FileChange, ...] = ()
     by_ssh: bool = False
+    agent: bool = False
 
     @property
     def supported(self) -> bool:
@@ -158,7 +162,7 @@ def shortfall(episode: Episode, plan: SetupPlan) -> str:
         said = f"{claim.daemon} {claim.source or 'without a source'}" if claim else "no daemon answers"
         return f"chronyd does not follow {plan.clock or 'a server'}: {said}"
     findings = [finding.text for finding in episode.findings if finding.verdict is not Verdict.GOOD]
-    return findings[0] if findings else "not confirmed often enough"
+    return findings[0] if findings else NOT_YET
 
 
 def diff(plan: SetupPlan) -> list[str]:
@@ -187,7 +191,7 @@ def remarks(plan: SetupPlan) -> list[str]:
         )
     elif plan.kept:
         found.append(f"chronyd follows {plan.kept} already, by a line that clockstep did not write and keeps")
-    elif plan.clock and not plan.trusted:
+    elif plan.clock and not plan.trusted and not plan.agent:
         found.append(OUTVOTED)
     if plan.others:
         found.append(f"{', '.join(plan.others)} may set the clock too: disable that in the node")

@@ -60,6 +60,8 @@ def _parsed(output: str) -> Inside | None:
         ptp=tuple(_pair(line) for line in lines.get("ptp", [])),
         kernel=said("kernel"),
         has_ptp_kvm={"yes": True, "no": False}.get(said("ptp_kvm")),
+        agent="active" in lines.get("agent", []),
+        forks="yes" in lines.get("fork", []),
         clocksource=said("clocksource"),
         may_set_time=_may_set_time(lines.get("capability", [])),
         confined=said("confined") if AGENT_TYPE in said("confined") else "",

@@ -5,11 +5,12 @@ It says what is there in sections, each begun by a marked line; files come line 
 """
 
 import shlex
+from functools import partial
 
-from clockstep.core.diagnosis import HOST_CLOCKS
 from clockstep.core.foreign import understood
-from clockstep.core.sections import LAST, sections
+from clockstep.core.sections import LAST, phrase, sections, words
 from clockstep.core.setup import FileChange, SetupPlan
+from clockstep.core.unnoticed import HOST_CLOCKS
 from clockstep.daemons import PROGRAMS
 from clockstep.guest import program
 
@@ -61,12 +62,7 @@ def _parsed(output: str) -> SetupPlan | None:
     if LAST not in lines:
         return None
 
-    def words(name: str) -> tuple[str, ...]:
-        return tuple(line.strip() for line in lines.get(name, ()))
-
-    def said(name: str) -> str:
-        return " ".join(words(name))
-
+    several, said = partial(words, lines), partial(phrase, lines)
     return SetupPlan(
         system=said("system"),
         manager=said("manager"),
@@ -75,16 +71,17 @@ def _parsed(output: str) -> SetupPlan | None:
         kept=said("kept"),
         trusted=said("trusted") == "yes",
         forced=said("forced") == "yes",
-        not_taken=words("not-taken"),
+        not_taken=several("not-taken"),
         objection=said("objection"),
         interrupted=said("interrupted") == "yes",
         applied=said("applied") == "yes",
-        install=words("install"),
-        replaces=words("replaces"),
-        others=words("others"),
-        silent=words("silent"),
-        acts=words("acts"),
+        install=several("install"),
+        replaces=several("replaces"),
+        others=several("others"),
+        silent=several("silent"),
+        acts=several("acts"),
         files=_files(lines),
+        agent=said("agent") == "yes",
     )
 
 

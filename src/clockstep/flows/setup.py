@@ -6,10 +6,12 @@ done.
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from functools import partial
+from typing import NamedTuple, TypeVar
 
 from clockstep.core.provision import cloud_init
 from clockstep.core.setup import (
+    NOT_YET,
     SetupNode,
     SetupOutcome,
     SetupPlan,
@@ -25,10 +27,11 @@ from clockstep.errors import DeadlineError, ExecBlockedError, ReachError
 from clockstep.flows.step import GRACE_NS, LOOKED, nodes, refuse_paused
 from clockstep.loop.fleet import side_by_side
 from clockstep.loop.look import observe
-from clockstep.model import Guest, Policy
+from clockstep.model import Episode, Guest, Policy
 from clockstep.ports import NO_PROGRAM, Node, Output, World
 from clockstep.units import MINUTE_NS, SECOND_NS
 
+T = TypeVar("T")
 ASKING_NS = 40 * SECOND_NS
 """How long a command may take that only looks or starts something, on a guest that is slow or busy."""
 POLL_NS = SECOND_NS
@@ -77,21 +80,24 @@ def look(world: World, guests: Sequence[Guest], policy: Policy, wish: Wish) -> S
 def apply(world: World, guests: Sequence[Guest], policy: Policy, wish: Wish) -> SetupReport:
     """Set each node up and prove it; one that does not prove itself is put back."""
 
-    def job(guest: Guest, node: Node) -> SetupNode:
-        with world.locks.hold([guest], policy.deadline_ns):
-            return _applied(world, node, policy, wish)
-
+    job = locked(world, policy, lambda node: _applied(world, node, policy, wish))
     return on_all(world, guests, _within_ns(policy), job)
 
 
 def undo(world: World, guests: Sequence[Guest], policy: Policy) -> SetupReport:
     """Restore in each node what was there before it was set up."""
 
+    return on_all(world, guests, _within_ns(policy), locked(world, policy, lambda node: _undone(world, node, policy)))
+
+
+def locked(world: World, policy: Policy, work: Callable[[Node], SetupNode]) -> Callable[[Guest, Node], SetupNode]:
+    """Return a job that does this work on a node while it holds its lock."""
+
     def job(guest: Guest, node: Node) -> SetupNode:
         with world.locks.hold([guest], policy.deadline_ns):
-            return _undone(world, node, policy)
+            return work(node)
 
-    return on_all(world, guests, _within_ns(policy), job)
+    return job
 
 
 def on_all(
@@ -113,11 +119,15 @@ def _within_ns(policy: Policy) -> int:
 
 
 def _first_plan(world: World, node: Node, wish: Wish) -> SetupPlan:
-    """Return the plan; a node that does not answer yet is asked again for a while."""
+    return patiently(world, node, lambda: _plan(world, node, wish))
+
+
+def patiently(world: World, node: Node, ask: Callable[[], T]) -> T:
+    """Return what a node answers; one that does not answer yet is asked again for a while. Raises ReachError."""
     until_ns = world.clock.monotonic_ns() + COMING_NS
     while True:
         try:
-            return _plan(world, node, wish)
+            return ask()
         except ExecBlockedError:
             raise
         except ReachError as error:
@@ -128,7 +138,7 @@ def _first_plan(world: World, node: Node, wish: Wish) -> SetupPlan:
 
 
 def _plan(world: World, node: Node, wish: Wish) -> SetupPlan:
-    output = _run(world, node, ["/bin/sh", "-c", wish.script, "setup", "plan"])
+    output = run_in(world, node, ["/bin/sh", "-c", wish.script, "setup", "plan"])
     if output.code == NO_PROGRAM:
         return SetupPlan(system="without a shell, as Talos", manager="talos")
     plan = chrony.parse(output.out)
@@ -149,7 +159,7 @@ def _applied(world: World, node: Node, policy: Policy, wish: Wish) -> SetupNode:
         kind, _, why = result.partition(" ")
         if kind != chrony.DONE:
             if kind == chrony.REFUSED:
-                _run(world, node, ["/bin/sh", "-c", chrony.CLEAR])
+                run_in(world, node, ["/bin/sh", "-c", chrony.CLEAR])
             outcome = OUTCOMES.get(kind, SetupOutcome.NOT_PUT_BACK)
             where = "" if outcome is SetupOutcome.REFUSED else f" ({chrony.LOG} in the node says more)"
             return SetupNode(node.name, outcome, why + where, plan)
@@ -160,19 +170,11 @@ def _proven(world: World, node: Node, policy: Policy, wish: Wish, plan: SetupPla
     """Look until as many looks in a row as the policy wants find it right; then what was changed may stay."""
     clock = _plan(world, node, wish).clock if plan.acts else plan.clock
     plan_now = SetupPlan(clock=clock)
-    until_ns = min(until_ns, world.clock.monotonic_ns() + PROOF_NS)
-    good = 0
-    while True:
-        episode = observe(node, LOOKED, policy, world.clock, world.reference)
-        good = good + 1 if proves(episode, plan_now) else 0
-        world.tell(node.name, "proven" if good >= policy.looks else shortfall(episode, plan_now))
-        if good >= policy.looks:
-            outcome = SetupOutcome.SET_UP if plan.changes else SetupOutcome.UNCHANGED
-            return SetupNode(node.name, outcome, "", plan, episode)
-        if world.clock.monotonic_ns() >= until_ns:
-            break
-        world.clock.sleep_ns(BETWEEN_LOOKS_NS)
-    why = shortfall(episode, plan_now)
+    lacks = partial(_lacks, plan=plan_now)
+    episode, why = proof(world, node, policy, min(until_ns, world.clock.monotonic_ns() + PROOF_NS), lacks)
+    if not why:
+        outcome = SetupOutcome.SET_UP if plan.changes else SetupOutcome.UNCHANGED
+        return SetupNode(node.name, outcome, "", plan, episode)
     if not plan.changes:
         return SetupNode(node.name, SetupOutcome.UNCHANGED, f"set up, but not verified: {why}", plan, episode)
     result = _work(world, node, "back", wish.script, world.clock.monotonic_ns() + policy.deadline_ns)
@@ -180,6 +182,28 @@ def _proven(world: World, node: Node, policy: Policy, wish: Wish, plan: SetupPla
         return SetupNode(node.name, SetupOutcome.FAILED, f"not verified in time: {why}", plan, episode)
     text = f"not verified in time: {why}; undoing it: {result.partition(' ')[2]}"
     return SetupNode(node.name, SetupOutcome.NOT_PUT_BACK, text, plan, episode)
+
+
+def _lacks(episode: Episode, plan: SetupPlan) -> str:
+    return "" if proves(episode, plan) else shortfall(episode, plan)
+
+
+def proof(
+    world: World, node: Node, policy: Policy, until_ns: int, lacks: Callable[[Episode], str]
+) -> tuple[Episode, str]:
+    """Look until as many looks in a row as the policy wants lack nothing; return the last, and what is lacking then."""
+    good = 0
+    while True:
+        episode = observe(node, LOOKED, policy, world.clock, world.reference)
+        why = lacks(episode)
+        good = 0 if why else good + 1
+        if good >= policy.looks:
+            world.tell(node.name, "proven")
+            return episode, ""
+        world.tell(node.name, why or NOT_YET)
+        if world.clock.monotonic_ns() >= until_ns:
+            return episode, why or NOT_YET
+        world.clock.sleep_ns(BETWEEN_LOOKS_NS)
 
 
 def _undone(world: World, node: Node, policy: Policy) -> SetupNode:
@@ -191,7 +215,7 @@ def _undone(world: World, node: Node, policy: Policy) -> SetupNode:
     kind, _, why = _work(world, node, "undo", wish.script, until_ns).partition(" ")
     if kind != chrony.DONE:
         return SetupNode(node.name, OUTCOMES.get(kind, SetupOutcome.NOT_PUT_BACK), why)
-    _run(world, node, ["/bin/sh", "-c", chrony.CLEAR])
+    run_in(world, node, ["/bin/sh", "-c", chrony.CLEAR])
     return SetupNode(
         node.name, SetupOutcome.PUT_BACK, episode=observe(node, LOOKED, policy, world.clock, world.reference)
     )
@@ -199,17 +223,17 @@ def _undone(world: World, node: Node, policy: Policy) -> SetupNode:
 
 def _work(world: World, node: Node, verb: str, script: str, until_ns: int) -> str:
     """Have it done in the node, and return the result; raises DeadlineError where it is not done by then."""
-    stored = _run(world, node, ["/bin/sh", "-c", chrony.STORE], script.encode())
+    stored = run_in(world, node, ["/bin/sh", "-c", chrony.STORE], script.encode())
     if stored.code:
         return f"{NOT_STARTED} {stored.err.strip() or 'its file system is read-only'}"
-    started = _run(world, node, ["/bin/sh", "-c", f"{chrony.START} {verb}"])
+    started = run_in(world, node, ["/bin/sh", "-c", f"{chrony.START} {verb}"])
     if started.code:
         return f"{NOT_STARTED} it cannot be started there: {started.err.strip()}"
     heard_ns = world.clock.monotonic_ns()
     while world.clock.monotonic_ns() < until_ns:
         world.clock.sleep_ns(POLL_NS)
         try:
-            result, going_on, words = chrony.read_status(_run(world, node, ["/bin/sh", "-c", chrony.STATUS]).out)
+            result, going_on, words = chrony.read_status(run_in(world, node, ["/bin/sh", "-c", chrony.STATUS]).out)
         except ReachError:
             if world.clock.monotonic_ns() - heard_ns > LOST_NS:
                 raise
@@ -221,5 +245,6 @@ def _work(world: World, node: Node, verb: str, script: str, until_ns: int) -> st
     raise DeadlineError(f"{verb} is still running in the node", "it ends by itself; retry with a longer --deadline")
 
 
-def _run(world: World, node: Node, argv: Sequence[str], stdin: bytes = b"") -> Output:
-    return node.reach.run(argv, stdin, world.clock.monotonic_ns() + ASKING_NS)
+def run_in(world: World, node: Node, argv: Sequence[str], stdin: bytes = b"", within_ns: int = ASKING_NS) -> Output:
+    """Run a command in a node to its end. Raises ReachError."""
+    return node.reach.run(argv, stdin, world.clock.monotonic_ns() + within_ns)

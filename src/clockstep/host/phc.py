@@ -16,8 +16,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from clockstep.core.diagnosis import is_hosts
 from clockstep.core.offset import spanning
+from clockstep.core.unnoticed import is_hosts
 from clockstep.errors import ReachError, visible
 from clockstep.model import Offset
 from clockstep.units import SECOND_NS

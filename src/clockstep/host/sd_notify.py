@@ -27,6 +27,10 @@ class Notifier:
         """Say that the configuration is read again (MONOTONIC_USEC is for Type=notify-reload)."""
         self._say("RELOADING=1", f"MONOTONIC_USEC={self._clock.monotonic_ns() // MICROSECOND_NS}")
 
+    def status(self, status: str) -> None:
+        """Say how it goes."""
+        self._say(f"STATUS={status}")
+
     def stopping(self) -> None:
         """Say that it ends."""
         self._say("STOPPING=1")

@@ -145,12 +145,16 @@ class Service(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ServiceStatus:
-    """What `service status` prints; `enabled` and `active` are systemd's words, `file` is empty if there is none."""
+    """What `service status` prints; `enabled` and `active` are systemd's words, `file` is empty if there is none.
+
+    `says` is what the service itself says of how it goes.
+    """
 
     unit: str
     file: str
     enabled: str
     active: str
+    says: str = ""
     schema_version: int = 2
 
 
@@ -191,9 +195,9 @@ def reports_to(root: Path, home: Path, *, of_user: bool) -> KubeAccess | None:
     return KubeAccess(said["Kubeconfig"], said.get("Context", "")) if "Kubeconfig" in said else None
 
 
-def unit_file(root: Path, home: Path, *, of_user: bool) -> Path:
+def unit_file(root: Path, home: Path, *, of_user: bool, unit: str = UNIT) -> Path:
     """Return where the unit is (systemd.unit(5))."""
-    return home / ".config/systemd/user" / UNIT if of_user else root / "etc/systemd/system" / UNIT
+    return home / ".config/systemd/user" / unit if of_user else root / "etc/systemd/system" / unit
 
 
 def install(service: Service, root: Path, home: Path, do: Do) -> list[Path]:
@@ -352,15 +356,18 @@ def asked(command: Sequence[str]) -> str:
     return done.stdout.strip().partition("\n")[0]
 
 
-def status(root: Path, home: Path, ask: Callable[[Sequence[str]], str], *, of_user: bool) -> ServiceStatus:
+def status(
+    root: Path, home: Path, ask: Callable[[Sequence[str]], str], *, of_user: bool, unit: str = UNIT
+) -> ServiceStatus:
     """Return what systemd says of the service. Raises UsageError if systemd does not run."""
     refuse_without_systemd(root)
-    file = unit_file(root, home, of_user=of_user)
+    file = unit_file(root, home, of_user=of_user, unit=unit)
     of_systemd = systemctl(of_user=of_user)
     if not file.exists():
-        return ServiceStatus(UNIT, "", "not installed", "inactive")
-    enabled, active = (ask([*of_systemd, verb, UNIT]) or "unknown" for verb in ("is-enabled", "is-active"))
-    return ServiceStatus(UNIT, str(file), enabled, active)
+        return ServiceStatus(unit, "", "not installed", "inactive")
+    enabled, active = (ask([*of_systemd, verb, unit]) or "unknown" for verb in ("is-enabled", "is-active"))
+    says = ask([*of_systemd, "show", "--value", "--property", "StatusText", unit])
+    return ServiceStatus(unit, str(file), enabled, active, says)
 
 
 def systemctl(*, of_user: bool) -> list[str]:

@@ -30,7 +30,8 @@ class Inside:
     `trusted` those that servers cannot outvote. `configured` is whether that configuration could be read, `makestep`
     its threshold and limit, and `nts` whether any of its servers is asked by NTS. `confined` is what a security module
     calls whoever runs programs there for us, where it forbids that most. `rtc_ahead_s` is the RTC minus the clock.
-    `interpreter` is whether there is a perl or a python, by which a clock can be stepped.
+    `interpreter` is whether there is a perl or a python, by which a clock can be stepped. `agent` is whether the node's
+    own agent runs, as a unit of systemd, and `forks` whether its kernel tells of a revert (vmgenid).
     """
 
     daemons: tuple[str, ...] | None = None
@@ -53,6 +54,8 @@ class Inside:
     rtc_ahead_s: int | None = None
     rtc_local: bool = False
     interpreter: bool = True
+    agent: bool = False
+    forks: bool = False
     tai_s: int | None = None
 
 

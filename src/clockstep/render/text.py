@@ -346,6 +346,7 @@ def agent_page(report: AgentReport) -> Page:
 
 
 def service_page(status: ServiceStatus) -> Page:
-    """Say whether the watcher's service is there and runs."""
+    """Say whether a service is there and runs, and what it says."""
     header = ("SERVICE", "ENABLED", "ACTIVE", "FILE")
-    return Page((), header, ((status.unit, status.enabled, status.active, status.file or "-"),), ())
+    says = (f"it says: {status.says}",) if status.says else ()
+    return Page((), header, ((status.unit, status.enabled, status.active, status.file or "-"),), says)

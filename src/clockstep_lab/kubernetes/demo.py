@@ -1,4 +1,7 @@
-"""The demo on Kubernetes: nodes that say Ready with leases minutes old, until clockstep has corrected their clocks."""
+"""The demo on Kubernetes: nodes that say Ready with leases minutes old, and a webhook whose certificate has lapsed.
+
+Then clockstep corrects the clocks, and heals what they broke.
+"""
 
 import time
 from collections.abc import Callable
@@ -23,14 +26,17 @@ from clockstep_lab.demo import (
 from clockstep_lab.errors import LabError
 from clockstep_lab.tls import Server
 
-from .api import Api
+from . import gate
+from .api import Api, ApiError
 from .control_plane import ControlPlane
 from .leases import SECOND_NS, is_ready, renewal
 from .node import NAME
 from .readiness import PODS
+from .workloads import NAMESPACE, STAMPER
 
 NODES = 2
-RENEWED_S, FRESH_S = 60, 60
+RENEWED_S, FRESH_S, ROLLED_OUT_S = 60, 60, 120
+DEPLOYMENTS = f"/apis/apps/v1/namespaces/{NAMESPACE}/deployments"
 LEASE_NS = 40 * SECOND_NS
 """How long a lease holds: a node whose lease is older is taken for lost (node-monitor-grace-period)."""
 
@@ -49,6 +55,9 @@ def play(stage: Stage, away_s: float) -> dict[str, Any]:
     plane = ControlPlane(stage.lab.folder, lambda _: None)
     stage.tell("-- Two real kubelets in guests, with pods; their control plane runs on this host. A snapshot is taken.")
     await_sync(stage)
+    stage.tell(f"   A webhook in a pod gets a certificate that is valid for {away_s:g} seconds.")
+    gate.has_certificate_of(plane.admin, NAMESPACE, int(away_s))
+    _await(lambda: gate.is_rolled_out(plane.admin, NAMESPACE), ROLLED_OUT_S, "the webhook's pod does not start")
     stage.clockstep("snapshot", "create", SNAPSHOT, "--all")
     before = _started(plane.admin)
     stage.tell(f"\n-- {away_s:g} seconds pass; a web server gets a new certificate.")
@@ -59,20 +68,24 @@ def play(stage: Stage, away_s: float) -> dict[str, Any]:
         stale = _after_renewal(stage, plane)
         stage.tell("\n-- What breaks:")
         tls_before = fetch(stage, stage.names[0], server)
+        refused = _create(stage, plane.admin)
         stage.tell("\n-- What clockstep does:")
         stage.before_a_revert()
-        report = stage.clockstep("revert", SNAPSHOT, "--yes")
+        access = ["--kubeconfig", str(plane.kubeconfig)]
+        report = stage.clockstep("revert", SNAPSHOT, "--yes", *access, "--aftermath", "--repair")
         fresh_within_ns = _await_fresh(stage, plane.admin)
         fresh = _show(stage, plane)
         restarted = _started(plane.admin) != before
-        stage.tell(f"   that took {seconds(fresh_within_ns)}; restarted pods: {'some' if restarted else 'none'}")
+        stage.tell(f"   restarted pods, but for the webhook's: {'some' if restarted else 'none'}")
         tls_after = fetch(stage, stage.names[0], server)
+        admitted = _create(stage, plane.admin)
     return {
         "nodes": [asdict(node) for node in verdicts(stage, report)],
         "cluster": {"before": [asdict(said) for said in stale], "after": [asdict(said) for said in fresh]},
         "fresh_within_ns": fresh_within_ns,
         "pods_restarted": restarted,
         "tls": {"before": tls_before, "after": tls_after},
+        "admission": {"before": refused, "after": admitted},
     }
 
 
@@ -109,9 +122,21 @@ def _show(stage: Stage, plane: ControlPlane) -> list[Said]:
     return said
 
 
+def _create(stage: Stage, api: Api) -> str:
+    """What the API server says to a Deployment which its webhook has to admit."""
+    stage.tell("$ kubectl create -f shop.yaml")
+    try:
+        api.create(DEPLOYMENTS, gate.gated("shop"))
+        said = "deployment.apps/shop created"
+    except ApiError as error:
+        said = str(error)
+    stage.tell(said)
+    return said
+
+
 def _started(api: Api) -> dict[str, str]:
-    """The container of each pod: another one after a restart."""
-    pods = api.get(PODS)["items"]
+    """The container of each pod that stamps: another one after a restart."""
+    pods = api.get(f"{PODS}?labelSelector=app={STAMPER}")["items"]
     return {pod["metadata"]["name"]: pod["status"]["containerStatuses"][0]["containerID"] for pod in pods}
 
 

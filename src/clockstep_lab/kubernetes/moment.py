@@ -17,7 +17,7 @@ from clockstep_lab.saved import UnusableError
 
 KEPT = ("pki", "etcd")
 """What of a control plane's home is kept: its ports are other ones in each lab."""
-MADE_BY = ("cluster.py", "control_plane.py", "workloads.py")
+MADE_BY = ("cluster.py", "control_plane.py", "workloads.py", "gate.py")
 
 
 @dataclass(frozen=True)

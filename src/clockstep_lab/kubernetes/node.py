@@ -12,6 +12,7 @@ from clockstep_lab.seed import Files
 
 from .builds import kubernetes
 from .control_plane import NODES, ControlPlane
+from .gate import PORT
 from .kubeconfig import by_certificate, kubeconfig
 from .oci import write_image
 
@@ -31,7 +32,7 @@ def image(say: Say) -> Image:
     files = sorted(path for path in FILES.rglob("*") if path.is_file())
     made_of = [*source_of_images("full"), *here, *(path.read_bytes() for path in (*files, tools, kubelet))]
     folder = built("kubernetes-node", made_of, lambda into: _build(into, kubelet, tools, say), say)
-    return Image(NAME, "full", folder, MEMORY_MIB, BOOT_S, KERNEL_ARGUMENTS)
+    return Image(NAME, "full", folder, MEMORY_MIB, BOOT_S, KERNEL_ARGUMENTS, serves=PORT)
 
 
 def _build(into: Path, kubelet: Path, tools: Path, say: Say) -> None:

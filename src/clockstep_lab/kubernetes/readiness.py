@@ -1,4 +1,4 @@
-"""Whether a cluster works: nodes that have renewed their leases since, are Ready, pods that run, tokens that hold.
+"""Whether a cluster works: nodes that renewed their leases since, are Ready, pods that run, tokens that hold, a gate.
 
 A node that says Ready proves nothing: the API server repeats what a kubelet said before.
 """
@@ -14,6 +14,7 @@ from clockstep_lab.domain import Machine, hand_socket
 from clockstep_lab.errors import LabError
 from clockstep_lab.hand import tell
 
+from . import gate
 from .api import Api, ApiError
 from .leases import is_true, renewal
 from .workloads import NAMESPACE
@@ -44,7 +45,8 @@ class Working:
         """The first thing that is missing; nothing when it works."""
         try:
             checks = (self._node, self._pods, self._token)
-            return next(filter(None, (check(machine) for check in checks for machine in self.machines)), "")
+            missing = next(filter(None, (check(machine) for check in checks for machine in self.machines)), "")
+            return missing or gate.trouble(self.api, NAMESPACE)
         except (ApiError, OSError) as error:
             return str(error)
 

@@ -23,8 +23,9 @@ from clockstep_lab.moments import BOOTED, State, settle, store
 from clockstep_lab.saved import UnusableError
 from clockstep_lab.starting import Starter
 from clockstep_lab.threads import side_by_side
+from clockstep_lab.tls import Authority
 
-from . import workloads
+from . import gate, workloads
 from .age import make_older
 from .api import ApiError
 from .control_plane import ControlPlane
@@ -92,10 +93,11 @@ class ClusterStarter:
         self.starter.say("starting a new control plane")
         plane.start()
         try:
-            workloads.apply(plane.admin)
+            workloads.apply(plane.admin, Authority(plane.home / "pki/gate", "gate"))
         except (ApiError, OSError) as error:
             raise LabError(f"the new cluster takes no pods: {error}") from error
         machines = self._told_of(plane).booted(self.names)
+        self._open_gate(plane, machines)
         self._await(plane, machines, began_ns)
         return machines
 
@@ -112,6 +114,7 @@ class ClusterStarter:
             started.result()
         if len(machines) < len(self.names):
             raise UnusableError("not all nodes could be restored")
+        self._open_gate(plane, machines)
         self._await(plane, machines, began_ns)
         used(self.kept.whole)
         return machines
@@ -152,6 +155,14 @@ class ClusterStarter:
 
     def _start_kubelet(self, machine: Machine) -> None:
         tell(hand_socket(self.starter.folder, machine.name), "systemctl start kubelet", KUBELET_S)
+
+    def _open_gate(self, plane: ControlPlane, machines: Sequence[Machine]) -> None:
+        """Lead the API server to the gate, whose port is another one in each lab."""
+        (port,) = (machine.served_port for machine in machines if machine.name == gate.NODE)
+        try:
+            gate.lead_to(plane.admin, port)
+        except (ApiError, OSError) as error:
+            raise LabError(f"the cluster's webhook cannot be led to its pod: {error}") from error
 
     def _await(self, plane: ControlPlane, machines: Sequence[Machine], since_ns: int) -> None:
         self.starter.say("waiting for the kubelets and their pods")

@@ -25,6 +25,7 @@ plan() {
     section install; [ -n "$version" ] || echo chrony
     section replaces; replaced
     section others; running vmtoolsd VBoxService
+    section agent; systemctl is-active --quiet clockstep-agent 2>/dev/null && echo yes
     section acts; acts
     differing | while read -r file; do
         if [ -e "$ROOT$file" ]; then section "before $file"; shown "$ROOT$file"; fi

@@ -173,11 +173,7 @@ objection() {
     fi
 }
 
-confined() {
-    label=$(tr -d '\0' <"$ROOT/proc/self/attr/current" 2>/dev/null)
-    [ "$(cat "$ROOT/sys/fs/selinux/enforce" 2>/dev/null)" = 1 ] || return 1
-    case $label in *:virt_qemu_ga_t:*) ;; *) return 1 ;; esac
-}
+. setup/confined.sh
 
 # What keeps chronyd from starting as it is. Packages that a power cut left half installed may still bring the rest.
 unreadable() {

@@ -7,6 +7,7 @@
 PATH=$PATH:/usr/sbin:/sbin
 . survey/say.sh
 . daemons/running.sh
+. survey/fork.sh
 
 command -v pidof >/dev/null && say daemons && running __PROGRAMS__
 say others; running __OTHERS__
@@ -17,6 +18,8 @@ say confined; [ "$(cat /sys/fs/selinux/enforce)" = 1 ] && cat /proc/self/attr/cu
 say clocksource; cat /sys/devices/system/clocksource/clocksource0/current_clocksource
 say kernel; uname -r
 say ptp_kvm; cd /lib/modules/$(uname -r) && { grep -q ptp_kvm modules.dep modules.builtin && echo yes || echo no; }
+say agent; systemctl is-active clockstep-agent
+say fork; tells_of_forks && echo yes
 say ptp; for clock in /sys/class/ptp/*; do [ -e $clock ] && echo "/dev/${clock##*/} $(cat $clock/clock_name)"; done
 say configuration
 file=$(chronyd_file)
