@@ -31,6 +31,7 @@ from clockstep.errors import (
 )
 from clockstep.loop.episodes import troubled
 from clockstep.model import (
+    AftermathReport,
     Cause,
     ClusterOutcome,
     ClusterState,
@@ -42,8 +43,10 @@ from clockstep.model import (
     HostClock,
     Issue,
     Level,
+    Looked,
     Report,
     SetReport,
+    State,
     Trouble,
     Verdict,
 )
@@ -174,3 +177,31 @@ def test_the_doctor_fails_for_errors_alone(check: str, level: Level, code: int) 
 def test_of_several_codes_the_worst_counts() -> None:
     assert worst(()) == Exit.GOOD
     assert [worst((one, Exit.UNPROVEN)) for one in SEVERITY] == [1, 1, 6, 5, 3, 4]
+
+
+AFTERMATH = {
+    "clean": (AftermathReport(0, (Looked("CS-X", "x", State.CLEAN), Looked("CS-Y", "y", State.ABSENT))), Exit.GOOD),
+    "broken": (
+        AftermathReport(0, (Looked("CS-X", "x", State.NOT_LOOKED), Looked("CS-Y", "y", State.BROKEN))),
+        Exit.UNPROVEN,
+    ),
+    "not looked": (AftermathReport(0, (Looked("CS-X", "x", State.NOT_LOOKED),)), Exit.UNREACHABLE),
+    "away": (
+        AftermathReport(0, (Looked("CS-X", "x", State.NOT_LOOKED),), trouble=Trouble("no answer")),
+        Exit.UNREACHABLE,
+    ),
+    "bug": (AftermathReport(0, (), trouble=troubled(BUG)), Exit.BUG),
+}
+
+
+@pytest.mark.parametrize(("aftermath", "code"), AFTERMATH.values(), ids=AFTERMATH)
+def test_a_run_that_ends_with_the_aftermath_ends_with_its_own_failure_or_else_with_that(
+    aftermath: AftermathReport, code: Exit
+) -> None:
+    bad = replace(GOOD, verdict=Verdict.UNREACHABLE)
+    assert of_report(Report(HOST, (GOOD,), aftermath=aftermath)) is code
+    assert of_report(Report(HOST, (bad,), aftermath=aftermath)) is Exit.UNREACHABLE
+    assert of_set(SetReport(HOST, None, True, (), (GOOD,), aftermath=aftermath)) is code
+    assert of_set(SetReport(HOST, None, False, (), (GOOD,), aftermath=aftermath)) is Exit.REFUSED
+    late = ClusterState(ClusterOutcome.LATE)
+    assert of_report(Report(HOST, (GOOD,), cluster=late, aftermath=aftermath)) is Exit.UNPROVEN

@@ -378,6 +378,18 @@ PAGES = {
         step_page(other),
     ),
     "revert-incomplete": (PARTIAL, set_page(PARTIAL)),
+    "revert-aftermath": (
+        ending := replace(SET, lapsed=(), freezes=(), remarks=(), aftermath=HEALED),
+        set_page(ending),
+    ),
+    "step-aftermath": (
+        stepped := Report(HOST, (GOOD,), aftermath=AftermathReport(NOW, LOOKED)),
+        step_page(stepped),
+    ),
+    "step-aftermath-away": (
+        unknown_aftermath := Report(HOST, (GOOD,), aftermath=AftermathReport(NOW, (), trouble=REFUSED.trouble)),
+        step_page(unknown_aftermath),
+    ),
     "config": (CONFIG, config_page(CONFIG)),
     "config-none": (
         none := ConfigReport("", None, (), ("clockstep.toml", "/etc/clockstep/config.toml")),

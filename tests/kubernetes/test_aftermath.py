@@ -16,7 +16,7 @@ from clockstep.core.aftermath.checking import inputs
 from clockstep.core.aftermath.every import CHECKS, REMEDIES
 from clockstep.errors import KubernetesError
 from clockstep.flows.aftermath import Inside, Scene, aftermath, gathered, planned, repair
-from clockstep.flows.damaged_nodes import unseen
+from clockstep.flows.damaged_nodes import OF_NODES, unseen
 from clockstep.host.clock import SystemClock
 from clockstep.host.reference import HostReference
 from clockstep.kubernetes.aftermath import AftermathApi
@@ -154,7 +154,7 @@ def test_the_reader_may_read_all_and_repair_nothing(damaged: Kubelite) -> None:
     there = account(damaged, "reader-of-aftermath", "clockstep-aftermath-reader")
     until(lambda: not gathered(there, {Input.PODS}).unread, 10)
     seen = gathered(there, inputs(CHECKS))
-    assert {one for one, why in seen.unread.items() if not why.absent} == {Input.FILES, Input.TOKENS, Input.SERVED}
+    assert {one for one, why in seen.unread.items() if not why.absent} == set(OF_NODES)
     report = cured(there, "CS-STUCK")
     assert report.repairs[0].outcome is Healed.NOT_HEALED
     assert "forbidden to evict" in report.repairs[0].why

@@ -67,6 +67,14 @@ def test_nothing_is_repaired_without_consent(command: Run, kubelite: Kubelite) -
     assert "deletionTimestamp" not in kubelite.admin.get(f"{PODS}/owned")["metadata"]
 
 
+def test_a_plan_is_shown_beside_the_record_before_anybody_is_asked(command: Run, kubelite: Kubelite) -> None:
+    stuck(kubelite, "owned", owned=True)
+    done = command("--only", "CS-STUCK", "--no-wait", "--repair", "-o", "json")
+    assert done.returncode == 2
+    assert "evict aftermath/pod/owned" in done.stderr
+    assert "without confirmation" in json.loads(done.stdout)["error"]["message"]
+
+
 def test_a_repair_is_proven_and_in_the_history(command: Run, kubelite: Kubelite) -> None:
     stuck(kubelite, "owned", owned=True)
     done = command("--only", "CS-STUCK", "--no-wait", "--repair", "--yes", "-o", "json")

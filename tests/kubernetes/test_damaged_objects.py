@@ -26,7 +26,7 @@ KEYS = (
     "projected sources paused template replicas selector clusterIP webhooks clientConfig service port url caBundle "
     "rules operations apiGroups resources namespaceSelector matchLabels matchExpressions sideEffects data request "
     "usages groups renewalTime notAfter holderIdentity renewTime lastScheduleTime ceph details health involvedObject "
-    "lastTimestamp"
+    "lastTimestamp activeDeadlineSeconds startTime suspend storageClassName provisioner volumeBindingMode"
 ).split()
 ODD = [
     "True",

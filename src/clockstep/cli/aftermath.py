@@ -1,22 +1,23 @@
 """`clockstep aftermath`."""
 
-import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from clockstep.cli.options import examples, limited, nodes, shared, ways, yes
+from clockstep.cli.healing import CURES, from_machines, scene_of
+from clockstep.cli.options import confirmed, examples, limited, nodes, shared, show_plan, ways, yes
 from clockstep.cli.report import reported, reporting
 from clockstep.core.aftermath.every import CHECKS, REMEDIES
 from clockstep.errors import HypervisorError, UsageError
 from clockstep.units import DAY_NS
 
 if TYPE_CHECKING:
+    from clockstep.cli.healing import There
     from clockstep.core.selection import Wanted
     from clockstep.flows.aftermath import Scene
-    from clockstep.model import AftermathReport, Repair
+    from clockstep.model import AftermathReport
     from clockstep.ports import Tell
 
 EXAMPLES = examples(
@@ -85,45 +86,32 @@ def command(
 
 def _confirm(context: click.Context, plan: "AftermathReport", *, yes: bool) -> None:
     """Show what would be done, and ask."""
-    from clockstep.cli.context import as_json
-    from clockstep.cli.options import confirmed
-    from clockstep.cli.session import shown
     from clockstep.render.aftermath import repairs_page
 
     acts = [one.act for one in plan.repairs if one.act]
-    if not as_json(context):
-        shown(context, repairs_page(plan))
+    show_plan(context, repairs_page(plan), yes=yes)
     if acts:
-        confirmed(f"carry out {len(acts)} cures", yes=yes)
+        confirmed(CURES.format(len(acts)), yes=yes)
 
 
 @contextmanager
 def _scene(context: click.Context, names: Sequence[str], everything: bool, tell: "Tell") -> "Iterator[Scene]":
     """Give whom to ask: the cluster, and the nodes if they can be reached."""
     from clockstep.cli.cluster import needed_access
-    from clockstep.cli.session import asked, history
-    from clockstep.flows.aftermath import Scene
-    from clockstep.host.clock import SystemClock
-    from clockstep.host.reference import HostReference
-    from clockstep.kubernetes.aftermath import AftermathApi
+    from clockstep.cli.session import asked
 
     wanted = asked(context, names, everything=everything)
-    cluster = AftermathApi(needed_access(context.params, wanted), os.environ)
-
-    def kept(repair: "Repair") -> None:
-        if trouble := history().add_repair(repair):
-            tell("", trouble)
-
-    with _inside(context, wanted, tell) as inside:
-        yield Scene(cluster, inside, HostReference(), SystemClock(), tell, kept)
+    access = needed_access(context.params, wanted)
+    with _there(context, wanted, tell) as there:
+        yield scene_of(access, tell, *there)
 
 
 @contextmanager
-def _inside(context: click.Context, wanted: "Wanted", tell: "Tell") -> "Iterator[Callable[..., Any]]":
+def _there(context: click.Context, wanted: "Wanted", tell: "Tell") -> "Iterator[There]":
     """Give how to look from the nodes; unless nodes were named, it is no failure that there are none."""
     from clockstep.cli.session import opened, selected
-    from clockstep.flows.damaged_nodes import inside, unseen
-    from clockstep.flows.step import nodes as ways_to
+    from clockstep.flows.aftermath import nowhere
+    from clockstep.flows.damaged_nodes import unseen
 
     try:
         world = opened(context, wanted, tell)
@@ -131,7 +119,7 @@ def _inside(context: click.Context, wanted: "Wanted", tell: "Tell") -> "Iterator
     except (HypervisorError, UsageError) as error:
         if wanted.chosen or wanted.cluster or wanted.project:
             raise
-        yield unseen(error.message)
+        yield unseen(error.message), nowhere
         return
-    with ways_to(world, guests) as node:
-        yield inside(world, guests, node, context.params["deadline"])
+    with from_machines(context, world, guests) as there:
+        yield there

@@ -113,7 +113,7 @@ def of_episodes(episodes: Sequence[Episode]) -> Exit:
 
 def of_report(report: Report) -> Exit:
     """Return what a correction of several nodes ends with."""
-    return worst((of_episodes(report.episodes), of_cluster(report.cluster)))
+    return _or_aftermath(worst((of_episodes(report.episodes), of_cluster(report.cluster))), report.aftermath)
 
 
 def of_cluster(state: ClusterState | None) -> Exit:
@@ -136,7 +136,8 @@ def of_set(report: SetReport) -> Exit:
     """Return what an act on several nodes as one ends with."""
     missing = Exit.GOOD if report.complete else Exit.REFUSED
     frozen = Exit.UNPROVEN if any(one.trouble for one in report.freezes) else Exit.GOOD
-    return worst((of_episodes(report.episodes), missing, frozen, of_cluster(report.cluster)))
+    own = worst((of_episodes(report.episodes), missing, frozen, of_cluster(report.cluster)))
+    return _or_aftermath(own, report.aftermath)
 
 
 def of_doctor(report: DoctorReport) -> Exit:
@@ -150,9 +151,16 @@ def of_doctor(report: DoctorReport) -> Exit:
 def of_aftermath(report: AftermathReport) -> Exit:
     """Return what a look at the aftermath ends with: what was found counts before what could not be looked at."""
     states = {check.state for check in report.checks}
+    if report.trouble and report.trouble.internal:
+        return Exit.BUG
     if State.BROKEN in states:
         return Exit.UNPROVEN
     return Exit.UNREACHABLE if State.NOT_LOOKED in states else Exit.GOOD
+
+
+def _or_aftermath(own: Exit, aftermath: AftermathReport | None) -> Exit:
+    """Return what a run ends with: its own failure counts before what the wrong time had broken."""
+    return own if own is not Exit.GOOD or aftermath is None else of_aftermath(aftermath)
 
 
 def of_setup(report: SetupReport, *, strict: bool) -> Exit:

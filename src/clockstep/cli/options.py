@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from clockstep.cli.context import COLORS, FORMATS, as_json, called
+from clockstep.cli.context import COLORS, FORMATS, called, output
 from clockstep.cli.names import node_names
 from clockstep.errors import ClockstepError, UsageError, visible
 from clockstep.units import parse_duration, show_duration
 
 if TYPE_CHECKING:
     from clockstep.core.setup import SetupReport
+    from clockstep.render.text import Page
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -208,26 +209,41 @@ def yes(command: F) -> F:
 
 def confirmed(what: str, *, yes: bool) -> None:
     """Ask whether this is to be done; raises UsageError if nobody can be asked, and ClockstepError for a no."""
-    if yes:
-        return
-    if sys.stdin is None or not sys.stdin.isatty():
+    askable(what, yes=yes)
+    if not yes and not click.confirm(f"{what[0].upper()}{what[1:]}?", err=True):
+        raise ClockstepError("nothing was changed")
+
+
+def askable(what: str, *, yes: bool) -> None:
+    """Raise UsageError if this needs an answer and nobody can be asked."""
+    if not yes and (sys.stdin is None or not sys.stdin.isatty()):
         text = f"refusing to {what} without confirmation"
         raise UsageError(text, "nothing was changed; use --yes in scripts")
-    if not click.confirm(f"{what[0].upper()}{what[1:]}?", err=True):
-        raise ClockstepError("nothing was changed")
+
+
+def show_plan(context: click.Context, page: "Page", *, yes: bool, apart: bool = False) -> None:
+    """Show a plan before it is asked whether to carry it out.
+
+    If standard output is for a record or for names alone, or is to be kept `apart`, it goes to standard error; not with
+    `yes`, since nobody is asked then.
+    """
+    from clockstep.cli.session import shown
+
+    if not apart and output(context) in {"table", "wide"}:
+        shown(context, page)
+    elif not yes:
+        shown(context, page, sys.stderr)
 
 
 def agreed(context: click.Context, planned: "SetupReport", what: str, *, yes: bool) -> None:
     """Show what a plan would change, and ask whether to do `what` to those nodes; raises as `confirmed` does."""
-    from clockstep.cli.session import shown
     from clockstep.core.setup import SetupOutcome
     from clockstep.render.setup import plan_page
 
     changing = [node.node for node in planned.nodes if node.outcome is SetupOutcome.WOULD_CHANGE]
     if not changing:
         return
-    if not as_json(context):
-        shown(context, plan_page(planned))
+    show_plan(context, plan_page(planned), yes=yes)
     confirmed(f"{what} {', '.join(changing)}", yes=yes)
 
 

@@ -4,13 +4,14 @@ from typing import Any
 
 import click
 
+from clockstep.cli.healing import ended, ending, refuse_ending
 from clockstep.cli.options import aftercare, confirmed, cordon, examples, nodes, policy, shared, ways, yes
 from clockstep.errors import UsageError
 
 EXAMPLES = examples(
     "revert before-upgrade",
     "revert before-upgrade --yes -o json",
-    "revert --latest",
+    "revert --latest --kubernetes --aftermath --repair",
     "revert theirs 'node-*'",
 )
 HELD = "Keep workloads frozen if a clock cannot be verified, instead of for a minute."
@@ -25,6 +26,7 @@ LATEST = "Revert to the newest snapshot that clockstep took, instead of NAME."
 @yes
 @cordon
 @aftercare
+@ending
 @click.option("--hold", is_flag=True, help=HELD)
 @click.option("--require-frozen", is_flag=True, help=FROZEN)
 @policy
@@ -42,6 +44,7 @@ def command(
     yes: bool,
     hold: bool,
     require_frozen: bool,
+    with_aftermath: bool,
     **_options: Any,
 ) -> int:
     """Revert nodes to snapshot NAME together, resume them at once, and correct their clocks.
@@ -50,7 +53,7 @@ def command(
     record its nodes: name them, or use --all. If one node cannot be reverted, the others stay paused.
 
     With a Kubernetes cluster it then waits until the leases of the Nodes are fresh by the host's clock and they are
-    Ready.
+    Ready. With --aftermath it also looks for what the wrong time has broken there, as `clockstep aftermath` does.
     """
     from clockstep.cli.exits import of_set
     from clockstep.cli.session import aftercare_of, asked, hooked, kept, opened, policy_of, printed, progress, scope_of
@@ -64,6 +67,7 @@ def command(
         hint = "name one, or use --latest for the newest; clockstep snapshot list shows all"
         raise UsageError("no snapshot specified", hint)
     wanted = asked(context, names, everything=everything)
+    refuse_ending(context, wanted, yes=yes)
     with progress(context) as story:
         world = opened(context, wanted, story.tell)
         wishes = aftercare_of(context, world)
@@ -75,7 +79,11 @@ def command(
         world = world._replace(tell=story.tell)
         policy = policy_of(context, wanted)
         report = revert.revert(world, targets, policy, keep_frozen=hold, aftercare=wishes)
-    printed(context, report, set_page)
     kept("revert", report.episodes, report.freezes)
-    hooked(wanted, report.episodes)
+    if with_aftermath:  # which may take minutes
+        hooked(wanted, report.episodes)
+        report = ended(context, wanted, world, list(targets.snapshots), report, yes=yes)
+    printed(context, report, set_page)
+    if not with_aftermath:
+        hooked(wanted, report.episodes)
     return of_set(report)

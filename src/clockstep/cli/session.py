@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import IO, Any, NoReturn, TypeVar
 
 import click
 from click.core import ParameterSource
@@ -210,7 +210,7 @@ def sightings() -> FileSightings:
 def kept(by: str, episodes: Sequence[Episode], freezes: Sequence[Freeze] = ()) -> None:
     """Keep the Episodes of a command; that this was not possible is a line on stderr, and no failure."""
     if trouble := history().add(entries(by, episodes, freezes)):
-        _warn("", trouble)
+        warned("", trouble)
 
 
 def entries(by: str, episodes: Sequence[Episode], freezes: Sequence[Freeze] = ()) -> list[Entry]:
@@ -225,10 +225,11 @@ def hooked(wanted: Wanted, episodes: Sequence[Episode]) -> None:
         from clockstep.host.hook import Hook
         from clockstep.sinks.hook import run_after
 
-        run_after(wanted.cluster.on_corrected, episodes, _warn, Hook())
+        run_after(wanted.cluster.on_corrected, episodes, warned, Hook())
 
 
-def _warn(_node: str, text: str) -> None:
+def warned(_node: str, text: str) -> None:
+    """Tell something on a line of its own, also if no progress is printed."""
     with suppress(OSError):
         print(visible(text), file=sys.stderr, flush=True)  # noqa: T201
 
@@ -343,10 +344,10 @@ def printed(context: click.Context, record: R, page: Callable[[R], Page]) -> Non
         shown(context, wide(record, made) if form == "wide" else made)
 
 
-def shown(context: click.Context, page: Page) -> None:
-    """Print a page."""
+def shown(context: click.Context, page: Page, out: IO[str] | None = None) -> None:
+    """Print a page, on standard output if nothing else is said."""
     how = style(context)
-    print_page(page, headers=how.headers, color=how.color)
+    print_page(page, out, headers=how.headers, color=how.color)
 
 
 def repainted(context: click.Context, records: Iterable[R], page: Callable[[R], Page], clock: Clock) -> NoReturn:

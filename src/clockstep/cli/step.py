@@ -4,7 +4,8 @@ from typing import Any
 
 import click
 
-from clockstep.cli.options import aftercare, examples, hosts, nodes, policy, shared, ways
+from clockstep.cli.healing import ended, ending, refuse_ending
+from clockstep.cli.options import aftercare, examples, hosts, nodes, policy, shared, ways, yes
 
 EXAMPLES = examples(
     "step node-1",
@@ -20,17 +21,20 @@ EXAMPLES = examples(
 @click.option("--dry-run", is_flag=True, help="Print what would be done, and change nothing.")
 @policy
 @aftercare
+@ending
+@yes
 @hosts
 @ways
 @shared
 @click.pass_context
 def command(
-    context: click.Context, /, names: tuple[str, ...], *, everything: bool, dry_run: bool, **_options: Any
+    context: click.Context, /, names: tuple[str, ...], *, everything: bool, dry_run: bool, yes: bool, **_options: Any
 ) -> int:
     """Correct clocks immediately, resync their time daemons, and verify the result.
 
     A step forward is limited to a day (--max-forward), and a step backward needs --allow-backward. A clock whose
-    measurement is unsure is never stepped. With a Kubernetes cluster it then waits until that works, as `revert` does.
+    measurement is unsure is never stepped. With a Kubernetes cluster it then waits until that works, as `revert` does;
+    with --aftermath it also looks for what the wrong time has broken there. It asks only before a --repair.
     """
     from clockstep.cli.exits import of_report
     from clockstep.cli.session import aftercare_of, asked, kept, opened, policy_of, printed, progress, selected
@@ -41,6 +45,7 @@ def command(
 
     with progress(context) as story:
         wanted = asked(context, names, everything=everything)
+        refuse_ending(context, wanted, yes=yes)
         world = opened(context, wanted, story.tell)
         guests = selected(world, wanted, changing=not dry_run)
         policy = policy_of(context, wanted)
@@ -49,7 +54,8 @@ def command(
             report = Report(world.host, looked, summarise(looked))
         else:
             report = stepped(world, guests, policy, aftercare=aftercare_of(context, world))
-    printed(context, report, plan_page if dry_run else step_page)
     if not dry_run:
         kept("step", report.episodes)
+        report = ended(context, wanted, world, guests, report, yes=yes)
+    printed(context, report, plan_page if dry_run else step_page)
     return of_report(report)

@@ -65,7 +65,8 @@ def command(context: click.Context, /, names: tuple[str, ...], *, everything: bo
     It listens to libvirt's events, and measures every selected clock periodically for changes without an event. Each
     correction is printed on a line; with -o json as an Episode a line.
 
-    With --kubernetes it keeps the condition ClockProblem of each Node, and records corrections as Events on it.
+    With --kubernetes it keeps the condition ClockProblem of each Node, and records corrections as Events on it. After a
+    step so large that certificates may have lapsed it proposes `clockstep aftermath --repair` there.
 
     SIGHUP makes it read its configuration again.
     """
@@ -261,13 +262,16 @@ def _reported(world: "World", configured: _Configured, warn: "Tell") -> "tuple[l
     if world.kubernetes is None:
         return [], lambda: None
     from clockstep.cli.cluster import writer
+    from clockstep.sinks.behind import Behind
+    from clockstep.sinks.epochs import EpochSink
     from clockstep.sinks.kubernetes import KubernetesSink, MachineNodes
     from clockstep.sinks.reporter import Reporter
 
     finder = MachineNodes(world.kubernetes, world.clock, world.tell)
     reporter = Reporter(world.kubernetes, writer(), world.clock, world.reference, warn, finder)
     reporter.start()
-    return [KubernetesSink(reporter, finder, configured.tolerance_ns)], lambda: reporter.up
+    epochs = EpochSink(world, finder.machine, reporter.propose, warn)
+    return [Behind(epochs, warn), KubernetesSink(reporter, finder, configured.tolerance_ns)], lambda: reporter.up
 
 
 def _metrics(address: str | None, tell: "Tell", kubernetes_up: "Callable[[], bool | None]") -> "list[Metrics]":

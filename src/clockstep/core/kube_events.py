@@ -12,6 +12,8 @@ from clockstep.units import MINUTE_NS, show_duration, show_shift
 
 STEPPED = "ClockStepped"
 """The reason of an Event for a correction; those that could not be corrected have the condition's."""
+PROPOSED = "AftermathProposed"
+"""The reason of an Event that proposes to look for what a wrong time has broken."""
 QUIET_NS = 10 * MINUTE_NS
 """After how long an Event that happens again is a new one."""
 MOST = 10

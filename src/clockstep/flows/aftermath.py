@@ -11,7 +11,7 @@ from typing import Any
 from clockstep.core.aftermath.checking import Check, Remedy, inputs, look, with_earlier
 from clockstep.core.aftermath.planning import one_repair, plan
 from clockstep.errors import ClockstepError
-from clockstep.model import Act, AftermathReport, Broken, Healed, Looked, Repair
+from clockstep.model import Act, AftermathReport, Broken, Deed, Healed, Looked, Repair
 from clockstep.model.damage import Input, Seen, Unread
 from clockstep.ports import Clock, Reference, Tell
 from clockstep.ports.damage import Healing
@@ -23,14 +23,23 @@ PROOF_NS = 180 * SECOND_NS
 Checks = Sequence[Check[Seen]]
 Inside = Callable[[Collection[Input], Seen], Seen]
 """Adds what is seen from the nodes, of these inputs, or why that is missing."""
+OnNode = Callable[[Act], str]
+"""Does something on a node; returns why it was skipped, or nothing if it was done. Raises ClockstepError."""
+ON_NODES = {Deed.RESTART_KUBELET}
+"""What is done by a command on a node, and not by the API server."""
+
+
+def nowhere(_act: Act) -> str:
+    """Do nothing on a node, where none can be reached; return that."""
+    return "no machine of this cluster is known here"
 
 
 @dataclass(frozen=True, slots=True)
 class Scene:
     """Whom to ask: the cluster, its nodes from `inside`, the reference; and whom to tell.
 
-    `kept` gets each act as it is done, and what came of it, for the history. `again_ns` is how long after a look
-    there is another one, while something may heal.
+    `on_node` does something on a node, and returns why it did not. `kept` gets each act as it is done, and what came of
+    it, for the history. `again_ns` is how long after a look there is another one, while something may heal.
     """
 
     cluster: Healing
@@ -39,12 +48,17 @@ class Scene:
     clock: Clock
     tell: Tell
     kept: Callable[[Repair], None] = lambda _repair: None
+    on_node: OnNode = nowhere
     again_ns: int = AGAIN_NS
 
     @property
     def now_ns(self) -> int:
         """The reference's time, in nanoseconds since 1970."""
         return self.reference.now().at_ns
+
+    def perform(self, act: Act, at_ns: int) -> str:
+        """Do something; return why it was skipped, or nothing if it was done. Raises ClockstepError."""
+        return self.on_node(act) if act.deed in ON_NODES else self.cluster.perform(act, at_ns)
 
 
 def gathered(scene: Scene, wanted: Collection[Input], before: Seen | None = None) -> Seen:
@@ -153,7 +167,7 @@ def _done(scene: Scene, check: Check[Seen], now: Repair, act: Act, gaps: str) ->
     """Do it, and wait for the proof; `gaps` is what could not be looked at before either."""
     at_ns = scene.now_ns
     scene.tell(check.code, f"{act.deed.value} {act.on}{': begun already' if act.begun else ''}")
-    why = "" if act.begun else scene.cluster.perform(act, at_ns)
+    why = "" if act.begun else scene.perform(act, at_ns)
     if why:
         return replace(now, outcome=Healed.SKIPPED, why=why)
     if not act.begun:

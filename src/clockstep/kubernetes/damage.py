@@ -11,16 +11,20 @@ from clockstep.kubernetes.probes import sample_for
 from clockstep.model import KubeRef
 from clockstep.model.damage import (
     Ceph,
+    Claim,
     CronJob,
     Endpoint,
     KubeHappening,
+    KubeJob,
     KubeLease,
     KubePod,
     KubeService,
     KubeWorkload,
     Renewal,
+    StorageClass,
     Waiting,
 )
+from clockstep.units import SECOND_NS
 
 Object = dict[str, Any]
 RESTARTED = "clockstep.io/restarted-at"
@@ -178,6 +182,42 @@ def cron_job(found: Object, ref: KubeRef) -> CronJob:
     """Return a CronJob."""
     suspended = mapping(found.get("spec")).get("suspend") is True
     return CronJob(ref, moment(mapping(found.get("status")).get("lastScheduleTime")), suspended)
+
+
+def job(found: Object, ref: KubeRef) -> KubeJob | None:
+    """Return a Job with a deadline that runs, or was ended by it; None of any other."""
+    spec, status = mapping(found.get("spec")), mapping(found.get("status"))
+    started_ns, seconds = moment(status.get("startTime")), spec.get("activeDeadlineSeconds")
+    lasts_ns = understood(lambda said: bounded(int(said) * SECOND_NS), str(seconds))
+    if started_ns is None or lasts_ns is None or _condition(found, "Complete").get("status") == "True":
+        return None
+    failed = _condition(found, "Failed")
+    if failed.get("status") != "True":
+        return None if spec.get("suspend") is True else KubeJob(ref, started_ns, lasts_ns, None, _owner(found))
+    failed_ns = moment(failed.get("lastTransitionTime"))
+    if failed.get("reason") != "DeadlineExceeded" or failed_ns is None:
+        return None
+    return KubeJob(ref, started_ns, lasts_ns, failed_ns, _owner(found))
+
+
+SELECTED = "volume.kubernetes.io/selected-node"
+"""The annotation by which the scheduler tells a provisioner that a pod needs the volume, and where."""
+
+
+def claim(found: Object, ref: KubeRef) -> Claim | None:
+    """Return a claim without a volume; None of one that has one."""
+    metadata, spec = mapping(found.get("metadata")), mapping(found.get("spec"))
+    if text(mapping(found.get("status")).get("phase")) != "Pending" or metadata.get("deletionTimestamp"):
+        return None
+    placed = bool(mapping(metadata.get("annotations")).get(SELECTED))
+    return Claim(ref, text(spec.get("storageClassName")), placed, moment(metadata.get("creationTimestamp")))
+
+
+def storage_class(found: Object, ref: KubeRef) -> StorageClass:
+    """Return a StorageClass."""
+    return StorageClass(
+        ref, text(found.get("provisioner")), waits=found.get("volumeBindingMode") == "WaitForFirstConsumer"
+    )
 
 
 def ceph(found: Object, ref: KubeRef) -> Ceph:

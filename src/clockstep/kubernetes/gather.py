@@ -54,7 +54,10 @@ class Kind:
 ADMISSION = "admissionregistration.k8s.io"
 KINDS: Mapping[Input, tuple[Kind, ...]] = {
     Input.PODS: (Kind(namespaced("", "v1", "Pod"), damage.pod),),
-    Input.EVENTS: (Kind(namespaced("", "v1", "Event"), damage.happening, {"reason": "FailedCreatePodSandBox"}),),
+    Input.EVENTS: tuple(
+        Kind(namespaced("", "v1", "Event"), damage.happening, {"reason": reason})
+        for reason in ("FailedCreatePodSandBox", "ProvisioningFailed")
+    ),
     Input.WORKLOADS: tuple(
         Kind(namespaced("apps", "v1", kind), damage.workload) for kind in ("Deployment", "StatefulSet", "DaemonSet")
     ),
@@ -73,6 +76,9 @@ KINDS: Mapping[Input, tuple[Kind, ...]] = {
         ),
     ),
     Input.CRON_JOBS: (Kind(namespaced("batch", "v1", "CronJob"), damage.cron_job),),
+    Input.JOBS: (Kind(namespaced("batch", "v1", "Job"), damage.job),),
+    Input.CLAIMS: (Kind(namespaced("", "v1", "PersistentVolumeClaim"), damage.claim),),
+    Input.STORAGE_CLASSES: (Kind(everywhere("storage.k8s.io", "v1", "StorageClass", "es"), damage.storage_class),),
     Input.CEPH: (Kind(namespaced("ceph.rook.io", "v1", "CephCluster"), damage.ceph),),
 }
 """What is listed for an input; Nodes and leases are read together."""

@@ -17,9 +17,9 @@ def namespaced(group: str, version: str, kind: str) -> Any:
 
 
 @cache
-def everywhere(group: str, version: str, kind: str) -> Any:
-    """Return a kind whose objects are in no namespace; its plural has an s."""
-    return create_global_resource(group, version, kind, f"{kind.lower()}s")
+def everywhere(group: str, version: str, kind: str, ending: str = "s") -> Any:
+    """Return a kind whose objects are in no namespace; its plural has this ending."""
+    return create_global_resource(group, version, kind, f"{kind.lower()}{ending}")
 
 
 class Eviction(resource.NamespacedSubResource, Generic):  # type: ignore[misc]  # as lightkube's own are

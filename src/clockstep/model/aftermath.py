@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from enum import Enum
 
+from clockstep.model.clock import Trouble
 from clockstep.model.kubernetes import KubeRef
 
 
@@ -54,12 +55,13 @@ class Looked:
 
 
 class Deed(Enum):
-    """What a remedy does to an object: each is one call to the API server."""
+    """What a remedy does to an object: each is one call to the API server, or one command on a node."""
 
     RESTART = "restart"
     EVICT = "evict"
     RENEW = "renew"
     APPROVE = "approve"
+    RESTART_KUBELET = "restart-kubelet"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,7 @@ class Act:
     """Something that a remedy does, to which object, and what for; `uid` is that object's.
 
     `begun` is whether it was done already, by a run that was interrupted perhaps, and only has to be waited for.
+    `mark` is what a node notes it by, so that it is done once; empty for what is done to the cluster alone.
     """
 
     deed: Deed
@@ -74,6 +77,7 @@ class Act:
     code: str
     uid: str = ""
     begun: bool = False
+    mark: str = ""
 
 
 class Healed(Enum):
@@ -99,9 +103,13 @@ class Repair:
 
 @dataclass(frozen=True, slots=True)
 class AftermathReport:
-    """What `aftermath` prints, in the order in which one repairs."""
+    """What `aftermath` prints, in the order in which one repairs.
+
+    `trouble` is why it ended early, at the end of another command, which has a result of its own; else it is an error.
+    """
 
     at_ns: int
     checks: tuple[Looked, ...]
     repairs: tuple[Repair, ...] = ()
+    trouble: Trouble | None = None
     schema_version: int = 2

@@ -13,7 +13,7 @@ from clockstep.model.kubernetes import KubeNode, KubeRef
 
 
 class Input(Enum):
-    """What a check may need; each is one right in the cluster, or a way to its nodes."""
+    """What a check may need; each is one right in the cluster, a way to its nodes, or the history of their clocks."""
 
     NODES = "nodes"
     LEASES = "leases"
@@ -27,11 +27,16 @@ class Input(Enum):
     CERTIFICATES = "certificates"
     SIGNING_REQUESTS = "signing-requests"
     CRON_JOBS = "cron-jobs"
+    JOBS = "jobs"
+    CLAIMS = "claims"
+    STORAGE_CLASSES = "storage-classes"
     CEPH = "ceph"
     PROBES = "probes"
     SERVED = "served"
     FILES = "files"
     TOKENS = "tokens"
+    KUBELETS = "kubelets"
+    STEPS = "steps"
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +179,62 @@ class CronJob:
 
 
 @dataclass(frozen=True, slots=True)
+class KubeJob:
+    """A Job with a deadline, that runs or was ended by it; `lasts_ns` is how long it may run from `started_ns` on.
+
+    `failed_ns` is when its deadline ended it, by the controller's clock.
+    """
+
+    ref: KubeRef
+    started_ns: int
+    lasts_ns: int
+    failed_ns: int | None = None
+    owner: KubeRef | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A PersistentVolumeClaim without a volume; it is `placed` once a node was chosen for the pod that needs it."""
+
+    ref: KubeRef
+    storage_class: str
+    placed: bool = False
+    created_ns: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StorageClass:
+    """A StorageClass; where it `waits`, a claim gets its volume only with the first pod that needs it."""
+
+    ref: KubeRef
+    provisioner: str
+    waits: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ClockStep:
+    """A step of a node's clock by `by_ns`, at that moment by the reference."""
+
+    node: str
+    at_ns: int
+    by_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class KubeletUnit:
+    """How a node's kubelet is run: its `unit` of systemd, empty if that is none that may be restarted.
+
+    `restarts` are those by clockstep that were carried out since the node booted: for which mark, and how many
+    nanoseconds ago. `bootstraps` is whether it has a kubeconfig to ask for its first certificate with.
+    """
+
+    node: str
+    unit: str = ""
+    restarts: Mapping[str, int] = field(default_factory=dict)
+    bootstraps: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Ceph:
     """A CephCluster of Rook, by its status: what each health check says, by its name."""
 
@@ -239,8 +300,8 @@ class Unread:
 class Seen:
     """All that was gathered; what is in `unread` is missing. `now_ns` is the reference's, when that was.
 
-    `unread_files` and `unread_tokens` say of which nodes those could not be read, and why.
-    `machines` are the Nodes whose machines are known.
+    `unread_files`, `unread_tokens` and `unread_kubelets` say of which nodes those could not be read, and why.
+    `machines` are the Nodes whose machines are known, `steps` those of clocks that this host's history has.
     """
 
     now_ns: int
@@ -257,6 +318,9 @@ class Seen:
     certificates: tuple[Renewal, ...] = ()
     signing_requests: tuple[SigningRequest, ...] = ()
     cron_jobs: tuple[CronJob, ...] = ()
+    jobs: tuple[KubeJob, ...] = ()
+    claims: tuple[Claim, ...] = ()
+    storage_classes: tuple[StorageClass, ...] = ()
     ceph: tuple[Ceph, ...] = ()
     probes: tuple[Probe, ...] = ()
     served: tuple[Served, ...] = ()
@@ -264,4 +328,7 @@ class Seen:
     unread_files: Mapping[str, str] = field(default_factory=dict)
     tokens: tuple[PodToken, ...] = ()
     unread_tokens: Mapping[str, str] = field(default_factory=dict)
+    kubelets: tuple[KubeletUnit, ...] = ()
+    unread_kubelets: Mapping[str, str] = field(default_factory=dict)
+    steps: tuple[ClockStep, ...] = ()
     machines: frozenset[str] = frozenset()

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from clockstep.model.aftermath import AftermathReport
 from clockstep.model.clock import Episode, HostClock, Summary, Trouble
 from clockstep.model.cluster import ClusterState
 
@@ -27,6 +28,7 @@ class Report:
     """What `status` and `step` print; `kubernetes` is None if no Kubernetes cluster was asked for a `status`.
 
     `cluster` is what the Kubernetes cluster was after a `step`; None if none was named, or it was not waited for.
+    `aftermath` is what the wrong time had broken; None if that was not asked for.
     """
 
     host: HostClock
@@ -34,4 +36,5 @@ class Report:
     summary: Summary | None = None
     kubernetes: KubeReport | None = None
     cluster: ClusterState | None = None
+    aftermath: AftermathReport | None = None
     schema_version: int = 2

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from enum import Enum
 
+from clockstep.model.aftermath import AftermathReport
 from clockstep.model.certificates import Certificate, NodeCertificates
 from clockstep.model.clock import Episode, HostClock, Summary, Trouble
 from clockstep.model.cluster import ClusterState
@@ -96,6 +97,7 @@ class SetReport:
     bounds how far apart the members were paused, `stalled_ns` for how long at most each was paused for its snapshot.
     `freezes` are of the nodes whose workloads were frozen. `lapsed` are the certificates that a revert brings back and
     that are not valid now. `cluster` is what the Kubernetes cluster was afterwards; None if none was named.
+    `aftermath` is what the wrong time had broken in it; None if that was not asked for.
     """
 
     host: HostClock
@@ -110,6 +112,7 @@ class SetReport:
     summary: Summary | None = None
     lapsed: tuple[NodeCertificates, ...] = ()
     cluster: ClusterState | None = None
+    aftermath: AftermathReport | None = None
     schema_version: int = 2
 
 

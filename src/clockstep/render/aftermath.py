@@ -1,13 +1,10 @@
 """What a wrong time has broken, and what was done about it, as rows of text."""
 
-from collections.abc import Iterator
-
-from clockstep.model import AftermathReport, Looked, Repair, State
-from clockstep.render.repairs import repair_line
+from clockstep.model import AftermathReport, Repair
+from clockstep.render.findings import DOCS, summary_lines
 from clockstep.render.text import Page
 from clockstep.units import show_moment
 
-DOCS = "what each code means: docs/aftermath.md"
 HEADER = ("CODE", "OBJECT", "FOUND", "SINCE", "EVIDENCE", "CURE", "RISK")
 
 
@@ -26,8 +23,7 @@ def aftermath_page(report: AftermathReport) -> Page:
         for check in report.checks
         for one in check.broken
     )
-    below = (*_done(report), *_unlooked(report), *_clean(report), *((DOCS,) if rows else ()))
-    return Page((), HEADER, rows, tuple(below))
+    return Page((), HEADER, rows, (*summary_lines(report), *((DOCS,) if rows else ())))
 
 
 def repairs_page(report: AftermathReport) -> Page:
@@ -40,31 +36,3 @@ def _deed(repair: Repair) -> str:
     if repair.act is None:
         return f"left: {repair.why}"
     return f"{'wait for' if repair.act.begun else ''} {repair.act.deed.value} {repair.act.on}".strip()
-
-
-def _done(report: AftermathReport) -> Iterator[str]:
-    for one in report.repairs:
-        yield repair_line(one)
-
-
-def _unlooked(report: AftermathReport) -> Iterator[str]:
-    for check in report.checks:
-        if check.state is State.NOT_LOOKED:
-            yield f"{check.code} could not look: {check.why}"
-        elif check.state is State.BROKEN and check.why:
-            yield f"{check.code} could not look at everything: {check.why}"
-
-
-def _clean(report: AftermathReport) -> Iterator[str]:
-    yield from _listed("nothing found", report, State.CLEAN)
-    yield from _listed("not in this cluster", report, State.ABSENT)
-
-
-def _listed(text: str, report: AftermathReport, state: State) -> Iterator[str]:
-    found = [_named(check) for check in report.checks if check.state is state]
-    if found:
-        yield f"{text}: {', '.join(found)}"
-
-
-def _named(check: Looked) -> str:
-    return f"{check.code} ({check.title})"

@@ -34,6 +34,7 @@ from clockstep.model import (
 )
 from clockstep.render import kubernetes
 from clockstep.render.cluster import cluster_lines, lapse_lines
+from clockstep.render.findings import ending_lines
 from clockstep.render.repairs import repair_line
 from clockstep.render.words import WORDS, agent_head, agent_others, cause_text
 from clockstep.units import show_bound, show_duration, show_moment, show_offset, show_shift
@@ -95,7 +96,7 @@ def plan_page(report: Report) -> Page:
 
 def step_page(report: Report) -> Page:
     """Say what was done to every node, and how right it is now."""
-    return Page((), *_healed(report.episodes), (*_remarks(report.episodes), *cluster_lines(report.cluster)))
+    return Page((), *_healed(report.episodes), (*_remarks(report.episodes), *_afterwards(report)))
 
 
 def doctor_page(report: DoctorReport) -> Page:
@@ -160,9 +161,14 @@ def set_page(report: SetReport) -> Page:
     members = tuple(_member_line(member) for member in report.members if member.trouble or not silent)
     ways = (_WAYS_ON,) if any(member.outcome is Outcome.HELD for member in report.members) else ()
     freezes = tuple(_freeze_line(freeze) for freeze in report.freezes)
-    said = (*report.remarks, *lapse_lines(report.lapsed), *_remarks(report.episodes), *cluster_lines(report.cluster))
+    said = (*report.remarks, *lapse_lines(report.lapsed), *_remarks(report.episodes), *_afterwards(report))
     below = (*apart, *stalled, *freezes, *members, *ways, *said)
     return Page((), *_healed(report.episodes), below)
+
+
+def _afterwards(report: Report | SetReport) -> list[str]:
+    """Say how the Kubernetes cluster was after the clocks."""
+    return [*cluster_lines(report.cluster), *ending_lines(report.aftermath)]
 
 
 def targets_line(name: str, targets: Mapping[Guest, Snapshot], remarks: Sequence[str], now_ns: int) -> str:

@@ -30,6 +30,10 @@ class MachineNodes(Finder):
             raise Absent(self._next_ns)
         return self._names[machine]
 
+    def machine(self, name: str) -> Guest | None:
+        """Return the machine of this name, as it was listed last; None if there is none."""
+        return next((guest for guest in self.guests if guest.name == name), None)
+
     def lose(self, machine: str) -> None:
         """Look for the machine among the Nodes as they are listed then: its Node may have another name by now."""
         self._names.pop(machine, None)

@@ -10,10 +10,10 @@ from dataclasses import replace
 
 from clockstep.core.condition import clock_state, condition, writer_of
 from clockstep.core.condition_schedule import Due, beat, failed, is_fresh, looked, patience, put_off, wrote
-from clockstep.core.kube_events import Waiting, events_of
+from clockstep.core.kube_events import PROPOSED, Waiting, events_of
 from clockstep.errors import InternalError, KubernetesError
 from clockstep.flows.conditions import remove_own
-from clockstep.model import Episode, KubeCondition
+from clockstep.model import Episode, KubeCondition, KubeEvent
 from clockstep.ports import Clock, KubeReports, Reference, Tell
 from clockstep.render.words import cause_text
 from clockstep.units import SECOND_NS
@@ -136,6 +136,13 @@ class Reporter:
             self._gone.discard(machine)
             for event in events_of(machine, episode, state, cause_text(episode.cause), at_ns) if new else ():
                 self._events.add(event, now_ns)
+        self._woken.set()
+
+    def propose(self, machine: str, text: str) -> None:
+        """Take a proposal for a machine, to be recorded as an Event."""
+        now_ns, at_ns = self._clock.monotonic_ns(), self._reference.now().at_ns
+        with self._lock:
+            self._events.add(KubeEvent(machine, "Warning", PROPOSED, text, at_ns), now_ns)
         self._woken.set()
 
     def gone(self, machine: str) -> None:

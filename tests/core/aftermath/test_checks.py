@@ -13,16 +13,20 @@ from clockstep.core.aftermath.every import CHECKS, REMEDIES
 from clockstep.model import KubeCondition, KubeRef, NodeCertificates, State
 from clockstep.model.damage import (
     Ceph,
+    Claim,
+    ClockStep,
     CronJob,
     Endpoint,
     Input,
     KubeHappening,
+    KubeJob,
     KubeLease,
     KubeService,
     PodToken,
     Probe,
     Renewal,
     Served,
+    StorageClass,
     TlsSecret,
     Unread,
     Waiting,
@@ -70,6 +74,26 @@ X509 = (
     "tls: failed to verify certificate: x509: certificate has expired or is not yet valid: current time is after"
 )
 RESERVED = 'failed to reserve container name "web_web-0": name "web_web-0" is reserved for "4f5e"'
+JOB = KubeRef("Job", "import", "shop")
+CLAIM = KubeRef("PersistentVolumeClaim", "data", "shop")
+RBD = StorageClass(KubeRef("StorageClass", "rook-ceph-block"), "rook-ceph.rbd.csi.ceph.com")
+BUSY = KubeHappening(CLAIM, "ProvisioningFailed", "rpc error: code = Aborted desc = an operation already exists", NOW)
+
+
+def _job(ago_ns: int, lasts_ns: int, failed_ns: int | None, *steps: ClockStep) -> dict[str, Any]:
+    """A Job that began so long ago, and steps that were made since."""
+    return {"jobs": (KubeJob(JOB, NOW - ago_ns, lasts_ns, failed_ns),), "steps": steps}
+
+
+def _claim(kind: StorageClass = RBD, age_ns: int = HOUR_NS, **more: Any) -> dict[str, Any]:
+    """A claim of this class that is so old and has no volume."""
+    return {"storage_classes": (kind,), "claims": (Claim(CLAIM, kind.ref.name, created_ns=NOW - age_ns, **more),)}
+
+
+def _step(ago_ns: int, by_ns: int, node: str = NODE) -> ClockStep:
+    return ClockStep(node, NOW - ago_ns, by_ns)
+
+
 DEAD: dict[str, Any] = {"served": (), "probes": (Probe(CONFIG, "webhook.cert-manager.io", X509),)}
 
 CASES: dict[str, tuple[Case, ...]] = {
@@ -104,6 +128,7 @@ CASES: dict[str, tuple[Case, ...]] = {
         Case("client", _files("/var/lib/kubelet/pki/kubelet-client-current.pem", -DAY_NS, -HOUR_NS), ("expired",)),
         Case("serving", _files("/var/lib/kubelet/pki/kubelet.crt", -DAY_NS, -HOUR_NS), ("expired",)),
         Case("agent of k3s", _files("/var/lib/rancher/k3s/agent/client-kubelet.crt", HOUR_NS, DAY_NS), ("not valid",)),
+        Case("renewed serving", _files("/var/lib/kubelet/pki/kubelet-server-current.pem", -9, -3), ("expired",)),
         Case("control plane's", _files("/etc/kubernetes/pki/apiserver.crt", -DAY_NS, -HOUR_NS)),
     ),
     "CS-CSR": (
@@ -131,6 +156,18 @@ CASES: dict[str, tuple[Case, ...]] = {
         Case("no monitor named", {"ceph": (Ceph(ROOK, "", {"MON_CLOCK_SKEW": "?"}),)}, ("monitors' clocks",)),
         Case("what follows", {"ceph": (Ceph(ROOK, "", {"OSD_DOWN": "1 osds down"}),)}, ("1 osds down",)),
         Case("another warning", {"ceph": (Ceph(ROOK, "", {"POOL_NO_REDUNDANCY": "?"}),)}),
+    ),
+    "CS-PVC": (
+        Case("none waits", {"storage_classes": (RBD,)}),
+        Case("waits for an hour", _claim(), ("Pending for 1 h, although Ceph is in order",)),
+        Case("with the provisioner's words", {**_claim(), "events": (BUSY,)}, ("an operation already exists",)),
+        Case("is a moment old", _claim(age_ns=30 * SECOND_NS)),
+        Case("is of the future", _claim(age_ns=-HOUR_NS), ("Pending for 1 h",)),
+        Case("of another driver", _claim(StorageClass(RBD.ref, "ebs.csi.aws.com"))),
+        Case("of a driver that ends alike", _claim(StorageClass(RBD.ref, "notrbd.csi.ceph.com"))),
+        Case("of plain ceph-csi", _claim(StorageClass(RBD.ref, "cephfs.csi.ceph.com")), ("cephfs.csi.ceph.com",)),
+        Case("waits for its pod", _claim(StorageClass(RBD.ref, RBD.provisioner, waits=True))),
+        Case("its pod is there", _claim(StorageClass(RBD.ref, RBD.provisioner, waits=True), placed=True), ("Pending",)),
     ),
     "CS-CERTIFICATE": (
         Case("due tomorrow", {"certificates": (Renewal(RENEWAL.ref, "s", NOW + DAY_NS, NOW + 2 * DAY_NS),)}),
@@ -223,6 +260,34 @@ CASES: dict[str, tuple[Case, ...]] = {
         Case("never ran", {"cron_jobs": (CronJob(KubeRef("CronJob", "x", "shop")),)}),
         Case("ahead", {"cron_jobs": (CronJob(KubeRef("CronJob", "x", "shop"), NOW + HOUR_NS),)}, ("for another 1 h",)),
         Case("suspended", {"cron_jobs": (CronJob(KubeRef("CronJob", "x", "shop"), NOW + HOUR_NS, suspended=True),)}),
+    ),
+    "CS-JOB": (
+        Case("in time", _job(MINUTE_NS, HOUR_NS, None)),
+        Case("too slow", _job(2 * HOUR_NS, HOUR_NS, NOW - HOUR_NS)),
+        Case("late, and no step is known", _job(2 * HOUR_NS, HOUR_NS, None)),
+        Case(
+            "ended by a step",
+            _job(DAY_NS, HOUR_NS, NOW - MINUTE_NS, _step(2 * MINUTE_NS, 23 * HOUR_NS + 55 * MINUTE_NS)),
+            ("was ended by its deadline of 1 h: of the 23 h 59 min since it began, its nodes missed 23 h 55 min",),
+        ),
+        Case("about to be", _job(DAY_NS, HOUR_NS, None, _step(MINUTE_NS, DAY_NS - MINUTE_NS)), ("is about to be",)),
+        Case("a step before it", _job(2 * HOUR_NS, HOUR_NS, None, _step(3 * HOUR_NS, DAY_NS))),
+        Case("a step after its end", _job(DAY_NS, HOUR_NS, NOW - 22 * HOUR_NS, _step(HOUR_NS, 20 * HOUR_NS))),
+        Case("a step back", _job(2 * HOUR_NS, HOUR_NS, None, _step(HOUR_NS, -2 * HOUR_NS))),
+        Case("too slow also without the step", _job(DAY_NS, HOUR_NS, None, _step(HOUR_NS, HOUR_NS))),
+        Case(
+            "two nodes missed the same, so it had no time left",
+            _job(3 * HOUR_NS, 90 * MINUTE_NS, None, _step(HOUR_NS, HOUR_NS), _step(HOUR_NS, HOUR_NS, "node-2")),
+        ),
+        Case(
+            "the second revert skips what the first one did",
+            _job(3 * HOUR_NS, HOUR_NS, None, _step(2 * HOUR_NS, HOUR_NS), _step(HOUR_NS, 2 * HOUR_NS)),
+        ),
+        Case(
+            "paused twice",
+            _job(3 * HOUR_NS, 90 * MINUTE_NS, None, _step(2 * HOUR_NS, HOUR_NS), _step(0, HOUR_NS)),
+            ("missed 2 h",),
+        ),
     ),
 }
 

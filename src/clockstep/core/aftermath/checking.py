@@ -12,7 +12,7 @@ from clockstep.model import Act, Broken, Looked, State
 from clockstep.model.damage import Input, Seen, Unread
 
 F = TypeVar("F")
-FROM_NODES = {Input.SERVED, Input.FILES, Input.TOKENS}
+FROM_NODES = {Input.SERVED, Input.FILES, Input.TOKENS, Input.KUBELETS, Input.STEPS}
 MOST_GAPS = 3
 """How many gaps are named."""
 

@@ -7,7 +7,7 @@ the true time (kubernetes #113081, #108844; openshift/origin #22842). A running 
 from collections.abc import Iterator
 
 from clockstep.core.aftermath.checking import Check
-from clockstep.core.aftermath.objects import AHEAD_NS
+from clockstep.core.aftermath.objects import is_silent, lease_ahead_ns
 from clockstep.model import Broken, KubeNode, KubeRef
 from clockstep.model.damage import Input, Seen
 from clockstep.units import SECOND_NS, show_duration, show_moment
@@ -18,13 +18,10 @@ CODE = "CS-CLOCK"
 def find(seen: Seen) -> Iterator[Broken]:
     """Give the Nodes whose lease is of the future, or expired although they are Ready."""
     for node in seen.nodes:
-        if node.renewed_ns is None:
-            continue
-        age_ns = seen.now_ns - node.renewed_ns
-        if age_ns < -AHEAD_NS:
-            yield _ahead(node, -age_ns)
-        elif node.lease_ns is not None and age_ns > node.lease_ns and node.ready and node.ready.status == "True":
-            yield _silent(node, node.renewed_ns, age_ns)
+        if ahead_ns := lease_ahead_ns(node, seen.now_ns):
+            yield _ahead(node, ahead_ns)
+        elif node.renewed_ns is not None and is_silent(node, seen.now_ns):
+            yield _silent(node, node.renewed_ns, seen.now_ns - node.renewed_ns)
 
 
 def _ahead(node: KubeNode, by_ns: int) -> Broken:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 
 from clockstep.core.certificates import is_valid
-from clockstep.model import Act, Broken, Certificate, Deed, KubeRef
+from clockstep.model import Act, Broken, Certificate, Deed, KubeNode, KubeRef
 from clockstep.model.damage import Endpoint, Input, KubePod, KubeService, KubeWorkload, Seen
 from clockstep.units import MINUTE_NS, SECOND_NS, show_duration, show_moment
 
@@ -19,6 +19,24 @@ HASH = "pod-template-hash"
 """The label by which a Deployment tells its ReplicaSets' pods apart; the ReplicaSet's name ends with it."""
 AHEAD_NS = 2 * SECOND_NS
 """Moments in the future are only believed from here on: clocks of a cluster differ, and many are whole seconds."""
+
+
+def lease_ahead_ns(node: KubeNode, now_ns: int) -> int:
+    """Return how far in the future a Node's lease was renewed, in nanoseconds; 0 if it was not."""
+    ahead_ns = 0 if node.renewed_ns is None else node.renewed_ns - now_ns
+    return ahead_ns if ahead_ns > AHEAD_NS else 0
+
+
+def is_silent(node: KubeNode, now_ns: int) -> bool:
+    """Whether a Node is Ready although its lease has expired."""
+    if node.renewed_ns is None or node.lease_ns is None or node.ready is None:
+        return False
+    return now_ns - node.renewed_ns > node.lease_ns and node.ready.status == "True"
+
+
+def in_doubt(node: KubeNode, now_ns: int) -> bool:
+    """Whether a Node's lease contradicts the reference: nothing there is cured then that is judged by the time."""
+    return is_silent(node, now_ns) or lease_ahead_ns(node, now_ns) > 0
 
 
 def behind(seen: Seen, service: KubeRef) -> tuple[KubePod, ...]:
@@ -155,7 +173,7 @@ def lapsed_files(code: str, seen: Seen, cure: Callable[[Certificate, str], str],
         for one in node.certificates:
             if (command := cure(one, node.node)) and not is_valid(one, seen.now_ns):
                 text, began_ns = f"{one.path}: {lapse(one, seen.now_ns)}", since(one, seen.now_ns)
-                yield Broken(code, KubeRef("Node", node.node), text, dates(one), command, risk, began_ns)
+                yield Broken(code, KubeRef("Node", node.node), text, dates(one), command, risk, began_ns, one.path)
 
 
 def unread_files(seen: Seen) -> Iterator[str]:

@@ -1,0 +1,50 @@
+"""`--aftermath` and `--repair` at the end of a run: what is refused before anything is done."""
+
+from pathlib import Path
+
+import pytest
+
+from clockstep.cli import run
+
+TEST = ["--connect", "test:///default"]
+STEP, REVERT = ["step", "test"], ["revert", "base", "test", "--yes"]
+ENDING = ["--aftermath", "--kubeconfig"]
+
+
+@pytest.fixture
+def kubeconfig(tmp_path: Path) -> str:
+    """A file that nobody reads, because what it is for is refused before."""
+    file = tmp_path / "kubeconfig"
+    file.write_text("")
+    return str(file)
+
+
+@pytest.mark.parametrize("words", [STEP, REVERT])
+def test_an_aftermath_without_a_cluster_says_how_to_name_one(
+    capsys: pytest.CaptureFixture[str], words: list[str]
+) -> None:
+    assert run([*words, "--aftermath", *TEST]) == 2
+    said = capsys.readouterr().err
+    assert "--aftermath needs a Kubernetes cluster" in said
+    assert "add --kubernetes or --kubeconfig FILE" in said
+    assert run([*words, "--aftermath", "--no-kubernetes", *TEST]) == 2
+
+
+@pytest.mark.parametrize("words", [STEP, REVERT])
+def test_a_repair_without_an_aftermath_is_refused(capsys: pytest.CaptureFixture[str], words: list[str]) -> None:
+    assert run([*words, "--repair", *TEST]) == 2
+    assert "--repair needs --aftermath" in capsys.readouterr().err
+
+
+def test_a_dry_run_ends_with_no_aftermath(capsys: pytest.CaptureFixture[str], kubeconfig: str) -> None:
+    assert run([*STEP, "--dry-run", *ENDING, kubeconfig, *TEST]) == 2
+    assert "--aftermath and --dry-run contradict each other" in capsys.readouterr().err
+
+
+def test_a_repair_that_nobody_can_be_asked_about_is_refused_before_any_clock_is_stepped(
+    capsys: pytest.CaptureFixture[str], kubeconfig: str
+) -> None:
+    assert run([*STEP, *ENDING, kubeconfig, "--repair", *TEST]) == 2
+    printed = capsys.readouterr()
+    assert "refusing to repair what is found without confirmation" in printed.err
+    assert printed.out == ""
