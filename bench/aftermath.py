@@ -1,7 +1,14 @@
-"""How long it takes to read a large cluster for its aftermath, with how much memory, and by how many requests.
+"""How long it takes to read a large cluster for its aftermath, with how much memory, and by how many requests; and how
+long a cluster takes to work again after a revert that let a webhook's certificate lapse.
+
+    bench/aftermath.py [--part PART] [--runs N]
 
 A real API server (kubelite) has 200 Nodes with their leases, 2,000 pods, 500 TLS Secrets and 50 webhooks. clockstep is
 run as people run it; the server's audit log counts what was asked.
+
+The story is of two real kubelets in the lab's guests. A webhook in a pod gets a certificate of a minute, a snapshot is
+taken, the minute passes, and `clockstep revert --aftermath --repair` is run. From the last resume it is counted until a
+Deployment is admitted that the webhook has to admit.
 """
 
 import argparse
@@ -17,13 +24,18 @@ from pathlib import Path
 from typing import Any
 
 from clockstep_lab import lab as labs
+from clockstep_lab.kubernetes import gate
 from clockstep_lab.kubernetes.api import Object
+from clockstep_lab.kubernetes.control_plane import ControlPlane
 from clockstep_lab.kubernetes.kubelite import Kubelite
+from clockstep_lab.kubernetes.workloads import NAMESPACE as SHOP
 from clockstep_lab.places import lab_dir
-from harness import Results
+from harness import Cluster, Results, Resumes, kubelets, median, pass_time
 
 NODES, PODS, SECRETS, WEBHOOKS = 200, 2000, 500, 50
 WITHIN_S, WITHIN_MB, MOST_REQUESTS = 10, 200, 60
+PARTS = ("read", "story")
+LIFE_S, CUT_OFF_S, WORKS_WITHIN_S = 60, 300, 60
 NAMESPACE = "default"
 AT_ONCE = 8
 POLICY = {
@@ -133,12 +145,9 @@ def _lists(log: Path, begin: int) -> int:
     return sum(one["verb"] == "list" and one.get("userAgent", "").startswith("python") for one in asked)
 
 
-def main() -> None:
-    """Measure, print and write."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--runs", type=int, default=5)
-    runs = parser.parse_args().runs
-    results, name = Results("aftermath"), f"bench-{os.getpid()}"
+def of_reading(results: Results, runs: int) -> None:
+    """Read a large cluster."""
+    name = f"bench-{os.getpid()}"
     try:
         with Audited(lab_dir(name), print) as cluster, tempfile.TemporaryDirectory() as folder:
             fill(cluster)
@@ -146,7 +155,6 @@ def main() -> None:
     finally:
         labs.down(name, print)
     seconds, megabytes, requests = zip(*measured, strict=True)
-    results.head()
     what = f"{NODES} nodes, {PODS} pods"
     results.add("aftermath --no-wait", what, seconds)
     results.add("aftermath --no-wait", what, megabytes, "MB")
@@ -154,7 +162,54 @@ def main() -> None:
     results.goal("read_2000_s", max(seconds), WITHIN_S)
     results.goal("rss_2000_mb", max(megabytes), WITHIN_MB)
     results.goal("requests", max(requests), MOST_REQUESTS)
-    results.write(whole=runs > 1)
+
+
+def of_the_story(results: Results, runs: int) -> None:
+    """Let a webhook's certificate lapse in a snapshot, and revert to it."""
+    with kubelets() as (machines, plane):
+        resumes = Resumes(machines)
+        times = [works_after(machines, plane, resumes, f"story-{number}", LIFE_S + number) for number in range(runs)]
+    results.add("revert --aftermath --repair", "lapsed webhook works", times)
+    results.goal("revert_to_working_s", median(times), WORKS_WITHIN_S)
+
+
+def works_after(machines: Cluster, plane: ControlPlane, resumes: Resumes, snapshot: str, life_s: int) -> float | None:
+    """Play the story once, and return how many seconds after the last resume the webhook admits again."""
+    gate.has_certificate_of(plane.admin, SHOP, life_s)
+    while not gate.is_rolled_out(plane.admin, SHOP) or gate.trouble(plane.admin, SHOP):
+        time.sleep(0.2)
+    began = time.monotonic()
+    on = [sys.executable, "-m", "clockstep", "--connect", machines.lab.uri]
+    subprocess.run([*on, "snapshot", "create", snapshot, "--all"], capture_output=True, check=True)
+    pass_time(max(0, life_s - (time.monotonic() - began)))
+    resumes.at_ns.clear()
+    access = ["--kubeconfig", str(plane.kubeconfig), "--aftermath", "--repair"]
+    words = [*on, "revert", snapshot, "--yes", *access]
+    running = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    began = time.monotonic()
+    try:
+        while time.monotonic() - began < CUT_OFF_S:
+            if len(resumes.at_ns) == len(machines.names) and not gate.trouble(plane.admin, SHOP):
+                return (time.monotonic_ns() - resumes.last()) / 1e9
+            time.sleep(0.2)
+        return None
+    finally:
+        running.wait(CUT_OFF_S)
+
+
+def main() -> None:
+    """Measure, print and write."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--part", choices=PARTS, help="measure this part only; the results of the other stay")
+    parser.add_argument("--runs", type=int, default=5)
+    options = parser.parse_args()
+    results = Results("aftermath")
+    results.head()
+    if options.part != "story":
+        of_reading(results, options.runs)
+    if options.part != "read":
+        of_the_story(results, options.runs)
+    results.write(whole=options.runs > 1, instead=bool(options.part))
 
 
 if __name__ == "__main__":

@@ -17,6 +17,8 @@ import libvirt
 
 from clockstep.machines.libvirt.connection import connect
 from clockstep_lab import lab as labs
+from clockstep_lab.kubernetes.control_plane import ControlPlane
+from clockstep_lab.kubernetes.node import NAME
 from clockstep_lab.lab import Lab
 from clockstep_lab.witness import ECHO_EVERY_S, Witness, right_since
 
@@ -283,6 +285,13 @@ def cluster(name: str, count: int, image: str) -> Iterator[Cluster]:
             yield Cluster(lab, witness)
     finally:
         labs.down(name, lambda _: None)
+
+
+@contextmanager
+def kubelets() -> Iterator[tuple[Cluster, ControlPlane]]:
+    """Two nodes of a lab's Kubernetes, with their control plane."""
+    with cluster(f"bench{os.getpid()}", 2, NAME) as machines:
+        yield machines, ControlPlane(machines.lab.folder, lambda _text: None)
 
 
 def right_after(witness: Witness, name: str, limit_ns: int, began_ns: int, cut_off_s: float) -> float | None:

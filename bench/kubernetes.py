@@ -32,9 +32,8 @@ from clockstep_lab.kubernetes.cluster import Cluster as ApiServer
 from clockstep_lab.kubernetes.control_plane import ControlPlane
 from clockstep_lab.kubernetes.kubelite import Kubelite
 from clockstep_lab.kubernetes.leases import renewal
-from clockstep_lab.kubernetes.node import NAME
 from clockstep_lab.places import lab_dir
-from harness import SNAPSHOT, Cluster, Results, Resumes, cluster, median, pass_time
+from harness import SNAPSHOT, Cluster, Results, Resumes, kubelets, median, pass_time
 from scale import command, max_or_none, standin
 
 WHOLE, RUNS = 1000, 5
@@ -126,8 +125,7 @@ def of_nodes(results: Results, nodes: int, runs: int) -> None:
 
 def of_kubelets(results: Results, runs: int) -> None:
     """Revert two real kubelets, by clockstep, and once without it."""
-    with cluster(f"bench{os.getpid()}", 2, NAME) as machines:
-        plane = ControlPlane(machines.lab.folder, lambda _text: None)
+    with kubelets() as (machines, plane):
         on = [sys.executable, "-m", "clockstep", "--connect", machines.lab.uri]
         subprocess.run([*on, "snapshot", "create", SNAPSHOT, "--all"], capture_output=True, check=True)
         revert = [*on, "revert", SNAPSHOT, "--yes", "--kubeconfig", str(plane.kubeconfig)]
