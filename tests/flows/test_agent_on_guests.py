@@ -4,7 +4,7 @@ import pytest
 
 from clockstep.core.agent_unit import PROGRAM, UNIT, UNIT_FILE
 from clockstep.flows.own_agent import FOLDER
-from conftest import Guests, debian, until
+from conftest import Guests, debian, pass_time, until
 from flows.commands import TOLERANCE_NS, all_proven, clockstep
 from states import CHRONY
 
@@ -40,6 +40,11 @@ def test_a_node_gets_an_agent_that_corrects_its_clock_by_itself_and_loses_it_aga
     assert not full.is_within(name, TOLERANCE_NS)
     until(lambda: full.is_within(name, TOLERANCE_NS), CORRECTED_S)
     assert "stepped +" in full.ssh(name, f"journalctl --unit {UNIT} --output cat")
+    full.snapshot(name, "with-agent")
+    pass_time(BEHIND_S)
+    full.revert(name, "with-agent")
+    until(lambda: full.is_within(name, TOLERANCE_NS), CORRECTED_S)
+    until(lambda: "reverted" in full.ssh(name, f"journalctl --unit {UNIT} --output cat"), CORRECTED_S)
     assert setup(full, "apply") == ("unchanged", "")
     assert setup(full, "undo") == ("undone", "")
     assert full.ssh(name, f"systemctl show --value --property LoadState {UNIT}") == "not-found\n"
