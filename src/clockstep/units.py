@@ -5,7 +5,6 @@ Only integers are used, so that a year and a nanosecond go through the same code
 
 import re
 from datetime import UTC, datetime
-from fractions import Fraction
 
 from clockstep.errors import UsageError
 
@@ -94,7 +93,14 @@ def parse_duration(text: str) -> int:
     parts = PART.findall(whole)
     if not parts or PART.sub("", whole) or any(unit not in UNITS for _, unit in parts):
         raise UsageError(f"{text!r} is not a duration", "write a number and a unit: 250ms, 90 s, 5 min, 2h, 1d")
-    return int(sum(Fraction(number) * UNITS[unit] for number, unit in parts))
+    digits = max(len(number.partition(".")[2]) for number, _ in parts)
+    return sum(_scaled(number, digits) * UNITS[unit] for number, unit in parts) // int(10**digits)
+
+
+def _scaled(number: str, digits: int) -> int:
+    """Return a decimal number times 10 to the power of `digits`, of which it has no more behind its point."""
+    whole, _, part = number.partition(".")
+    return int(whole + part.ljust(digits, "0"))
 
 
 def _in_parts(value_ns: int, place: int) -> str:

@@ -10,7 +10,6 @@ every other, and then passed over: files in a folder of one's own keep one's own
 
 import errno
 import fcntl
-import hashlib
 import os
 import pwd
 import socket
@@ -176,7 +175,11 @@ def _address(uuid: str) -> str:
 
 def _short(uuid: str) -> str:
     """Return what identifies a machine in a form that an address has room for: a host's name may be too long."""
-    return uuid if len(uuid.encode()) <= LONGEST else hashlib.sha256(uuid.encode()).hexdigest()
+    if len(uuid.encode()) <= LONGEST:
+        return uuid
+    import hashlib  # which loads OpenSSL: most commands need none
+
+    return hashlib.sha256(uuid.encode()).hexdigest()
 
 
 def account(uid: int) -> str:

@@ -4,7 +4,6 @@ The mark on a Node says the same: which host, which of its processes, when, and 
 one of its number by when it began (proc(5), starttime).
 """
 
-import hashlib
 import os
 import re
 import socket
@@ -60,6 +59,8 @@ class FileCordons:
                 path.unlink(missing_ok=True)
 
     def _path(self, cordon: Cordon) -> Path:
+        import hashlib  # which loads OpenSSL, and every command has these notes
+
         return self._folder / f"{hashlib.sha256(f'{cordon.uid} {cordon.name}'.encode()).hexdigest()}.json"
 
 
