@@ -13,7 +13,7 @@ from clockstep.agent.bundle import bundle
 from clockstep.core.agent_unit import CONTENT, MARK, PROGRAM, UNIT, UNIT_FILE
 from clockstep.core.own_agent import Found, objection, parse, plan_of, planned_agent, read_state, wanted_unit
 from clockstep.core.setup import SetupOutcome
-from clockstep.flows.own_agent import FOLDER, SCRIPT, found_by, install_by, remove_by
+from clockstep.flows.own_agent import FOLDER, PIECE, SCRIPT, found_by, install_by, remove_by
 from clockstep.ports import Output
 
 PYTHON = """#!/bin/sh
@@ -208,6 +208,15 @@ def test_what_was_not_proven_from_outside_goes_back_to_how_it_was(machine: Agent
     assert machine.left() == set()
 
 
+def test_a_file_of_many_pieces_arrives_whole_also_after_one_that_broke_off(machine: AgentMachine) -> None:
+    large = file() + b"# more\n" * 20_000
+    assert len(large) > 4 * PIECE
+    assert machine.script(["keep", "program", "1", "3"], b"what broke off\n").out == "kept\n"
+    assert machine.install(large) == "done"
+    assert (machine.root / PROGRAM.lstrip("/")).read_bytes() == large
+    assert not plan_of(machine.look(), large).changes
+
+
 CUTS = ("daemon-reload", "enable", "restart")
 
 
@@ -218,7 +227,7 @@ def test_one_that_was_killed_in_its_middle_is_continued_or_undone(machine: Agent
     killing = whole.replace("case $1 in\n", f"case $1 in\n{at}) kill -9 $(cat $root/pid); exit 1 ;;\n", 1)
     machine.program("systemctl", killing)
     for name, content in (("program", file()), ("unit", wanted_unit(machine.look()).encode())):
-        assert machine.script(["keep", name], content).out == "kept\n"
+        assert machine.script(["keep", name, "1", "1"], content).out == "kept\n"
     assert machine.script(["apply", str(machine.bin / "python3")]).code == -signal.SIGKILL
     machine.program("systemctl", whole)
     cut = machine.look()
@@ -265,5 +274,5 @@ def test_its_state_is_what_systemd_and_the_agent_say(machine: AgentMachine) -> N
 
 def test_a_folder_for_notes_that_cannot_be_made_is_refused(machine: AgentMachine) -> None:
     machine.write(FOLDER, "a file\n")
-    answer = machine.script(["keep", "program"], file())
+    answer = machine.script(["keep", "program", "1", "1"], file())
     assert (answer.code, answer.out) == (1, f"refused {machine.root}{FOLDER} cannot be written\n")

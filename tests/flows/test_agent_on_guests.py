@@ -26,6 +26,11 @@ def setup(guests: Guests, verb: str, code: int = 0) -> tuple[str, str]:
     return node["outcome"], node["text"]
 
 
+def journal(guests: Guests, name: str) -> str:
+    """What the agent has printed so far."""
+    return guests.ssh(name, f"journalctl --unit {UNIT} --output cat")
+
+
 @debian(13, state=CHRONY)
 def test_a_node_gets_an_agent_that_corrects_its_clock_by_itself_and_loses_it_again(full: Guests) -> None:
     (name,) = full.names
@@ -39,12 +44,12 @@ def test_a_node_gets_an_agent_that_corrects_its_clock_by_itself_and_loses_it_aga
     full.tell(name, f"date -s @$(($(date +%s) - {BEHIND_S}))")
     assert not full.is_within(name, TOLERANCE_NS)
     until(lambda: full.is_within(name, TOLERANCE_NS), CORRECTED_S)
-    assert "stepped +" in full.ssh(name, f"journalctl --unit {UNIT} --output cat")
+    until(lambda: "stepped +" in journal(full, name), CORRECTED_S)
     full.snapshot(name, "with-agent")
     pass_time(BEHIND_S)
     full.revert(name, "with-agent")
     until(lambda: full.is_within(name, TOLERANCE_NS), CORRECTED_S)
-    until(lambda: "reverted" in full.ssh(name, f"journalctl --unit {UNIT} --output cat"), CORRECTED_S)
+    until(lambda: "reverted" in journal(full, name), CORRECTED_S)
     assert setup(full, "apply") == ("unchanged", "")
     assert setup(full, "undo") == ("undone", "")
     assert full.ssh(name, f"systemctl show --value --property LoadState {UNIT}") == "not-found\n"

@@ -35,6 +35,10 @@ SCRIPT = program(
 )
 WORKING_NS = 5 * MINUTE_NS
 """How long it may take to start the agent, and to go back to an earlier one."""
+PIECE = 32 * 1024
+"""Bytes that are brought at once: an emulated guest's agent takes more than a second to read 200 KB of JSON, and after
+two seconds it counts as away.
+"""
 DONE = "done"
 OUTCOMES = {"refused": SetupOutcome.REFUSED, "failed": SetupOutcome.FAILED}
 """What a result means; any other is that it was not undone."""
@@ -81,8 +85,11 @@ def found_by(run: Run) -> Found:
 def install_by(run: Run, found: Found, file: bytes) -> str:
     """Bring the agent's file and its unit there, and start it; return the result, which is `done` where it runs."""
     for name, content in (("program", file), ("unit", wanted_unit(found).encode())):
-        if (said := _result(_script(run, "keep", name, stdin=content))) != "kept":
-            return said
+        pieces = [content[at : at + PIECE] for at in range(0, len(content), PIECE)]
+        for number, piece in enumerate(pieces, 1):
+            said = _result(_script(run, "keep", name, str(number), str(len(pieces)), stdin=piece))
+            if said != "kept":
+                return said
     return _result(_script(run, "apply", found.python, within_ns=WORKING_NS))
 
 

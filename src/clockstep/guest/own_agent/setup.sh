@@ -80,10 +80,11 @@ foreign() {
     [ -z "$place" ] || [ "$place" = $UNIT_FILE ] || echo "$place"
 }
 
-# Takes a new file from its input: the program or the unit.
+# Takes a piece of a new file from its input: the program or the unit, which piece, and of how many.
 keep() {
-    { mkdir -p "$STATE/new" && chmod 700 "$STATE" && cat >"$STATE/new/$1.part" &&
-        mv -f "$STATE/new/$1.part" "$STATE/new/$1"; } || refuse "$STATE cannot be written"
+    part=$STATE/new/$1.part
+    { mkdir -p "$STATE/new" && chmod 700 "$STATE" && { [ "$2" -gt 1 ] || : >"$part"; } && cat >>"$part" &&
+        { [ "$2" -lt "$3" ] || mv -f "$part" "$STATE/new/$1"; }; } || refuse "$STATE cannot be written"
     result kept
 }
 
