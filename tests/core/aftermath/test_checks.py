@@ -1,8 +1,9 @@
 """What each check of the aftermath finds: a table of cases for each, of what is broken and of what is not."""
 
 import re
-from dataclasses import replace
+from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
+from shlex import shlex
 from typing import Any, NamedTuple
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from clockstep.core.aftermath import serving
 from clockstep.core.aftermath.checking import inputs, look
 from clockstep.core.aftermath.every import CHECKS, REMEDIES
-from clockstep.model import KubeCondition, KubeRef, NodeCertificates, State
+from clockstep.model import KubeCondition, KubeNode, KubeRef, NodeCertificates, State
 from clockstep.model.damage import (
     Ceph,
     Claim,
@@ -25,6 +26,7 @@ from clockstep.model.damage import (
     PodToken,
     Probe,
     Renewal,
+    Seen,
     Served,
     StorageClass,
     TlsSecret,
@@ -300,6 +302,45 @@ def test_a_check_finds_what_is_broken_and_nothing_else(code: str, case: Case) ->
         assert said in f"{one.text} {one.evidence}"
         assert one.code == code
         assert one.cure
+
+
+EVIL = "a;b $(c) `d` 'e "
+
+
+def _renamed(found: Any) -> Any:
+    """Return records with names of objects and of nodes that mean something to a shell."""
+    if isinstance(found, KubeRef):
+        return KubeRef(found.kind, f"{EVIL}{found.name}", f"{EVIL}{found.namespace}" if found.namespace else "")
+    if isinstance(found, tuple):
+        return tuple(map(_renamed, found))
+    if not is_dataclass(found) or isinstance(found, type):
+        return found
+    values = {one.name: _renamed(getattr(found, one.name)) for one in fields(found)}
+    named = "name" if isinstance(found, KubeNode) else "node"
+    return type(found)(**(values | ({named: f"{EVIL}{values[named]}"} if values.get(named) else {})))
+
+
+def _commands(code: str, there: Seen) -> list[int]:
+    """Return of how many words each command is, as cures that are commands begin."""
+    cures = [one.cure for one in BY_CODE[code].find(there)]
+    return [
+        _words(one)
+        for one in cures
+        if one.startswith(("kubectl ", "clockstep ", "cmctl ", "systemctl restart kubelet"))
+    ]
+
+
+def _words(command: str) -> int:
+    """Return how many words and signs a shell takes a command for."""
+    parsed = shlex(command, posix=True, punctuation_chars=True)
+    parsed.whitespace_split = True
+    return len(list(parsed))
+
+
+@pytest.mark.parametrize(("code", "case"), [(code, case) for code, cases in CASES.items() for case in cases])
+def test_a_cure_is_the_same_command_whatever_its_objects_are_called(code: str, case: Case) -> None:
+    plain = seen(**case.fields)
+    assert _commands(code, _renamed(plain)) == _commands(code, plain)
 
 
 def test_every_check_has_cases_of_both_kinds() -> None:

@@ -90,7 +90,7 @@ def test_a_job_that_a_step_has_ended_is_the_users_with_the_command_that_begins_i
     assert one.broken.cure.startswith("kubectl get job -n shop import -o json | kubectl patch --local --type merge -p ")
     assert one.broken.cure.endswith("| kubectl replace --force -f -")
     (of_cron,) = planned("CS-JOB", job(KubeRef("CronJob", "nightly", "shop"), "n" * 63))
-    assert of_cron.broken.cure == f"kubectl create job -n shop --from=cronjob/nightly {'n' * 57}-again"
+    assert of_cron.broken.cure == f"kubectl create job --from=cronjob/nightly -n shop {'n' * 57}-again"
 
 
 def test_the_steps_of_these_machines_are_taken_from_the_history_and_no_others() -> None:

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator
 
 from clockstep.core.aftermath.checking import Check, Remedy
+from clockstep.core.aftermath.commands import delete_pod
 from clockstep.core.aftermath.objects import renew
 from clockstep.model import Act, Broken
 from clockstep.model.damage import Ceph, Input, KubePod, Seen
@@ -38,7 +39,7 @@ def _skewed(seen: Seen, cluster: Ceph) -> Iterator[Broken]:
     pods = monitors(seen, cluster.ref.namespace)
     for name in sorted(set(MONITOR.findall(message))) or [""]:
         pod = pods.get(name)
-        cure = f"kubectl delete pod -n {pod.ref.namespace} {pod.ref.name}" if pod else "restart the monitors"
+        cure = delete_pod(pod.ref) if pod else "restart the monitors"
         risk = "the monitors keep their quorum while the others run: one at a time"
         text = f"Ceph takes the clock of mon.{name} to be off" if name else "Ceph takes its monitors' clocks to differ"
         yield Broken(CODE, cluster.ref, text, message, cure, risk, part=name)

@@ -8,6 +8,7 @@ operation with the given Volume ID already exists": rook #4896, #8727, #8749). I
 from collections.abc import Iterator
 
 from clockstep.core.aftermath.checking import Check, Remedy
+from clockstep.core.aftermath.commands import rollout_restart
 from clockstep.core.aftermath.objects import restart
 from clockstep.model import Act, Broken, KubeRef
 from clockstep.model.damage import Claim, Input, KubePod, Seen, StorageClass
@@ -55,7 +56,7 @@ def _broken(seen: Seen, claim: Claim, kind: StorageClass) -> Broken:
 def _cure(act: Act | str, driver: str) -> str:
     if isinstance(act, str):
         return f"restart the provisioner of {driver} ({act})"
-    return f"kubectl rollout restart -n {act.on.namespace} {act.on.kind.lower()}/{act.on.name}"
+    return rollout_restart(act.on)
 
 
 def _app(driver: str) -> str:

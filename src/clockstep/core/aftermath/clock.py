@@ -5,6 +5,7 @@ the true time (kubernetes #113081, #108844; openshift/origin #22842). A running 
 """
 
 from collections.abc import Iterator
+from shlex import quote
 
 from clockstep.core.aftermath.checking import Check
 from clockstep.core.aftermath.objects import is_silent, lease_ahead_ns
@@ -27,14 +28,14 @@ def find(seen: Seen) -> Iterator[Broken]:
 def _ahead(node: KubeNode, by_ns: int) -> Broken:
     text = f"its lease was renewed {show_duration(by_ns)} in the future, so its clock is or was ahead"
     evidence = f"renewTime {show_moment(node.renewed_ns or 0)}"
-    return Broken(CODE, _ref(node), text, evidence, f"clockstep step {node.name} --allow-backward")
+    return Broken(CODE, _ref(node), text, evidence, f"clockstep step {quote(node.name)} --allow-backward")
 
 
 def _silent(node: KubeNode, renewed_ns: int, age_ns: int) -> Broken:
     text = (
         f"Ready, although its lease was renewed {show_duration(age_ns)} ago: its clock is behind, or its kubelet hangs"
     )
-    cure = f"clockstep step {node.name}; if its clock is correct: systemctl restart kubelet there"
+    cure = f"clockstep step {quote(node.name)}; if its clock is correct: systemctl restart kubelet there"
     return Broken(CODE, _ref(node), text, f"renewTime {show_moment(renewed_ns)}", cure, since_ns=renewed_ns)
 
 

@@ -7,6 +7,7 @@ than 100 missed starts only warn there (kubernetes #42649 is of the first one), 
 from collections.abc import Iterator
 
 from clockstep.core.aftermath.checking import Check
+from clockstep.core.aftermath.commands import named
 from clockstep.model import Broken
 from clockstep.model.damage import Input, Seen
 from clockstep.units import MINUTE_NS, show_duration, show_moment
@@ -21,7 +22,7 @@ def find(seen: Seen) -> Iterator[Broken]:
             continue
         text = f"runs nothing for another {show_duration(job.scheduled_ns - seen.now_ns)}"
         cure = (
-            f"kubectl patch cronjob -n {job.ref.namespace} {job.ref.name} --subresource status --type merge "
+            f"kubectl patch cronjob {named(job.ref)} --subresource status --type merge "
             '-p \'{"status":{"lastScheduleTime":null}}\', or wait until then'
         )
         risk = "it may run at once, a second time for the same moment"

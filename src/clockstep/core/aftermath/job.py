@@ -6,8 +6,11 @@ missed is known by the steps in this host's history alone.
 """
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from shlex import quote
 
 from clockstep.core.aftermath.checking import Check
+from clockstep.core.aftermath.commands import named
 from clockstep.core.aftermath.objects import AHEAD_NS
 from clockstep.model import Broken
 from clockstep.model.damage import ClockStep, Input, KubeJob, Seen
@@ -44,11 +47,11 @@ def _broken(job: KubeJob, passed_ns: int, missed_ns: int) -> Broken:
 
 
 def _cure(job: KubeJob) -> str:
-    namespace, name = job.ref.namespace, job.ref.name
     if job.owner and job.owner.kind == "CronJob":
-        return f"kubectl create job -n {namespace} --from=cronjob/{job.owner.name} {name[:LONGEST]}-again"
+        again = replace(job.ref, name=f"{job.ref.name[:LONGEST]}-again")
+        return f"kubectl create job --from=cronjob/{quote(job.owner.name)} {named(again)}"
     local = f"kubectl patch --local --type merge -p '{GENERATED}' -f - -o json"
-    return f"kubectl get job -n {namespace} {name} -o json | {local} | kubectl replace --force -f -"
+    return f"kubectl get job {named(job.ref)} -o json | {local} | kubectl replace --force -f -"
 
 
 def missed(steps: Iterable[ClockStep], from_ns: int, until_ns: int) -> int:

@@ -8,6 +8,7 @@ A kubelet renews what rotates by a timer that stood still with the machine, and 
 
 from collections.abc import Iterator
 from hashlib import sha256
+from shlex import quote
 
 from clockstep.core.aftermath.checking import Check, Remedy
 from clockstep.core.aftermath.objects import in_doubt, lapsed_files, unread_files
@@ -39,7 +40,7 @@ def find(seen: Seen) -> Iterator[Broken]:
 
 def _cure(one: Certificate, node: str) -> str:
     if one.path.startswith(CLIENT) or one.path == CONFIG:
-        return JOIN.replace("NAME", node)
+        return JOIN.replace("NAME", quote(node))
     if one.path.startswith(PKI):
         return "systemctl restart kubelet" if one.path.endswith(ROTATED) else SIGNED
     if one.path.startswith(AGENT) and "/agent/" in one.path:

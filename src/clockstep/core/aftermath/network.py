@@ -7,6 +7,7 @@ into a kubeconfig on the node and renews it by a timer that stood still. A new p
 from collections.abc import Iterator
 
 from clockstep.core.aftermath.checking import Check, Remedy
+from clockstep.core.aftermath.commands import delete_pod
 from clockstep.core.aftermath.objects import renew
 from clockstep.model import Act, Broken, KubeRef
 from clockstep.model.damage import Input, KubeHappening, KubePod, Seen
@@ -31,8 +32,7 @@ def find(seen: Seen) -> Iterator[Broken]:
     for node, (event, count) in sorted(_refused(seen).items()):
         plugin = plugin_on(seen, node)
         text = f"{count} pods on {node} get no network: their plugin is refused by the API server"
-        name = f"{plugin.ref.namespace} {plugin.ref.name}" if plugin else "the pod of its network plugin"
-        cure = f"kubectl delete pod -n {name}" if plugin else f"restart {name}"
+        cure = delete_pod(plugin.ref) if plugin else "restart the pod of its network plugin"
         risk = "pods that run keep their network; new ones on that node wait some seconds longer"
         yield Broken(CODE, KubeRef("Node", node), text, event.message, cure, risk, event.last_ns)
 

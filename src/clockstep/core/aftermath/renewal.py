@@ -7,6 +7,7 @@ Until 1.21 the renewal waited on a timer that stands still with the machine (cer
 from collections.abc import Iterator
 
 from clockstep.core.aftermath.checking import Check, Remedy
+from clockstep.core.aftermath.commands import named
 from clockstep.model import Act, Broken, Deed
 from clockstep.model.damage import Input, Renewal, Seen
 from clockstep.units import SECOND_NS, show_duration, show_moment
@@ -29,7 +30,7 @@ def _overdue(one: Renewal, due_ns: int, now_ns: int) -> Broken:
     until = f", notAfter {show_moment(one.not_after_ns)}" if one.not_after_ns is not None else ""
     failed = f"; {one.failed}" if one.failed else ""
     evidence = f"renewalTime {show_moment(due_ns)}{until}{failed}"
-    cure = f"cmctl renew -n {one.ref.namespace} {one.ref.name}"
+    cure = f"cmctl renew {named(one.ref)}"
     risk = "whoever mounts its Secret gets a new certificate"
     return Broken(CODE, one.ref, text, evidence, cure, risk, due_ns)
 

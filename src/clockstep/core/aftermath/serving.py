@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from clockstep.core.aftermath.checking import Check, Remedy
+from clockstep.core.aftermath.commands import rollout_restart
 from clockstep.core.aftermath.objects import behind, called, dates, lapse, restart, since
 from clockstep.core.certificates import is_valid
 from clockstep.model import Act, Broken, Certificate, KubeRef
@@ -73,12 +74,8 @@ def _broken(seen: Seen, on: KubeRef, text: str, evidence: str, began_ns: int | N
             CODE, on, by, evidence, "renew the certificate of the server that its URL names", since_ns=began_ns
         )
     act = restart(seen, Broken(CODE, on, by, evidence, "", since_ns=began_ns), behind(seen, on))
-    cure = _command(act.on) if isinstance(act, Act) else f"restart what stands behind it ({act})"
+    cure = rollout_restart(act.on) if isinstance(act, Act) else f"restart what stands behind it ({act})"
     return Broken(CODE, on, by, evidence, cure, RISK, began_ns)
-
-
-def _command(on: KubeRef) -> str:
-    return f"kubectl rollout restart -n {on.namespace} {on.kind.lower()}/{on.name}"
 
 
 def gaps(seen: Seen) -> Iterator[str]:

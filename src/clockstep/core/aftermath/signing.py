@@ -7,6 +7,7 @@ here: signer, requestor, organisation, names, addresses and usages fit an existi
 """
 
 from collections.abc import Iterator
+from shlex import quote
 
 from clockstep.core.aftermath.checking import Check, Remedy
 from clockstep.model import Act, Broken, Deed, KubeNode
@@ -26,7 +27,7 @@ def find(seen: Seen) -> Iterator[Broken]:
         if one.signer in PURPOSE:
             text = f"a kubelet waits for its certificate ({one.signer.partition('/')[2]})"
             evidence = f"asked for by {one.username}: {one.trouble or one.common_name}"
-            cure = f"kubectl certificate approve {one.ref.name}, after a look at it"
+            cure = f"kubectl certificate approve {quote(one.ref.name)}, after a look at it"
             risk = "whoever holds the key can act as that node"
             yield Broken(CODE, one.ref, text, evidence, cure, risk, one.created_ns)
 

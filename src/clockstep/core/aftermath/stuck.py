@@ -5,8 +5,10 @@ future" sorts before the next. The kubelet promises no support of time that shif
 """
 
 from collections.abc import Iterator
+from shlex import quote
 
 from clockstep.core.aftermath.checking import Check, Remedy
+from clockstep.core.aftermath.commands import delete_pod
 from clockstep.core.aftermath.objects import AHEAD_NS, evict
 from clockstep.model import Act, Broken
 from clockstep.model.damage import Input, KubePod, Seen
@@ -41,10 +43,10 @@ def _ahead(pod: KubePod, now_ns: int) -> tuple[str, str] | None:
 
 def _cure(pod: KubePod) -> str:
     if pod.mirror:
-        return STATIC.format(name=pod.ref.name.removesuffix(f"-{pod.node}"))
+        return STATIC.format(name=quote(pod.ref.name.removesuffix(f"-{pod.node}")))
     if pod.owner is None:
         return "make it again yourself: nobody else would"
-    return f"kubectl delete pod -n {pod.ref.namespace} {pod.ref.name}"
+    return delete_pod(pod.ref)
 
 
 def plan(seen: Seen, broken: Broken) -> Act | str:

@@ -8,6 +8,7 @@ renewed within a minute of the step (measured: 17 to 59 s).
 from collections.abc import Iterator
 
 from clockstep.core.aftermath.checking import Check, Remedy
+from clockstep.core.aftermath.commands import delete_pod
 from clockstep.core.aftermath.objects import SYSTEM, evict
 from clockstep.model import Act, Broken
 from clockstep.model.damage import Input, KubePod, PodToken, Seen
@@ -25,7 +26,7 @@ def find(seen: Seen) -> Iterator[Broken]:
         pod = pods.get(token.uid)
         if pod and (said := _early(token, seen.now_ns) or _lapsed(token, seen.now_ns)):
             text, heals_ns = said
-            cure = f"kubectl delete pod -n {pod.ref.namespace} {pod.ref.name}" if pod.owner else "make the pod again"
+            cure = delete_pod(pod.ref) if pod.owner else "make the pod again"
             risk = "its containers start again"
             yield Broken(CODE, pod.ref, text, _dates(token), cure, risk, None, heals_ns=heals_ns)
 
