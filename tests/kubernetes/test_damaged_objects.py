@@ -78,6 +78,21 @@ def test_any_object_is_a_record_that_is_bounded_and_that_every_check_can_look_at
             assert broken.code == check.code
 
 
+@pytest.mark.parametrize(
+    ("spec", "phase", "waits"),
+    [
+        ({"storageClassName": "block"}, "Pending", True),
+        ({"storageClassName": "block", "volumeName": "mine"}, "Pending", False),
+        ({"storageClassName": "block", "volumeName": "pvc-1"}, "Bound", False),
+    ],
+)
+def test_a_claim_waits_for_a_provisioner_unless_it_names_its_volume(
+    spec: dict[str, Any], phase: str, waits: bool
+) -> None:
+    ref = KubeRef("PersistentVolumeClaim", "data", "shop")
+    assert bool(damage.claim({"spec": spec, "status": {"phase": phase}}, ref)) == waits
+
+
 def encoded(text: str | bytes) -> str:
     return base64.b64encode(text if isinstance(text, bytes) else text.encode()).decode()
 

@@ -205,9 +205,11 @@ SELECTED = "volume.kubernetes.io/selected-node"
 
 
 def claim(found: Object, ref: KubeRef) -> Claim | None:
-    """Return a claim without a volume; None of one that has one."""
+    """Return a claim that a volume is to be made for; None of one that has one, or names one that it waits for."""
     metadata, spec = mapping(found.get("metadata")), mapping(found.get("spec"))
     if text(mapping(found.get("status")).get("phase")) != "Pending" or metadata.get("deletionTimestamp"):
+        return None
+    if spec.get("volumeName"):
         return None
     placed = bool(mapping(metadata.get("annotations")).get(SELECTED))
     return Claim(ref, text(spec.get("storageClassName")), placed, moment(metadata.get("creationTimestamp")))

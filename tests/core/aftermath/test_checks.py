@@ -161,7 +161,7 @@ CASES: dict[str, tuple[Case, ...]] = {
     ),
     "CS-PVC": (
         Case("none waits", {"storage_classes": (RBD,)}),
-        Case("waits for an hour", _claim(), ("Pending for 1 h, although Ceph is in order",)),
+        Case("waits for an hour", _claim(), ("Pending for 1 h: rook-ceph.rbd.csi.ceph.com does not make its volume",)),
         Case("with the provisioner's words", {**_claim(), "events": (BUSY,)}, ("an operation already exists",)),
         Case("is a moment old", _claim(age_ns=30 * SECOND_NS)),
         Case("is of the future", _claim(age_ns=-HOUR_NS), ("Pending for 1 h",)),

@@ -10,7 +10,7 @@ from clockstep.core.aftermath.every import CHECKS, REMEDIES
 from clockstep.core.aftermath.planning import BY_USER, plan
 from clockstep.core.aftermath.steps import steps_of
 from clockstep.model import Act, Cause, Deed, Entry, Episode, Facts, Healed, KubeRef, Repair, State, Step, Verdict
-from clockstep.model.damage import Ceph, Claim, ClockStep, KubeJob, KubeWorkload, Seen, StorageClass
+from clockstep.model.damage import Ceph, Claim, ClockStep, KubeHappening, KubeJob, KubeWorkload, Seen, StorageClass
 from clockstep.units import DAY_NS, HOUR_NS, MINUTE_NS, SECOND_NS
 from core.aftermath.made import NODE, NOW, pod, seen
 
@@ -68,6 +68,22 @@ def test_a_provisioner_that_is_not_known_or_was_restarted_already_is_left(fields
     (one,) = planned("CS-PVC", waiting(provisioner(), **fields))
     assert one.act is None
     assert why in one.why
+
+
+@pytest.mark.parametrize(
+    ("said", "is_restarted"),
+    [
+        ("rpc error: code = Aborted desc = an operation with the given Volume ID pvc-1 already exists", True),
+        ("rpc error: code = DeadlineExceeded desc = context deadline exceeded", True),
+        ("rpc error: code = InvalidArgument desc = pool replicapol not found", False),
+        ('storageclass.storage.k8s.io "block" not found', False),
+    ],
+)
+def test_a_provisioner_that_says_that_something_else_is_wrong_is_not_restarted(said: str, is_restarted: bool) -> None:
+    there = waiting(provisioner())
+    event = KubeHappening(there.claims[0].ref, "ProvisioningFailed", said, NOW)
+    (one,) = planned("CS-PVC", replace(there, events=(event,)))
+    assert (bool(one.act), one.broken.evidence) == (is_restarted, said)
 
 
 def test_claims_are_not_looked_at_while_ceph_itself_is_in_trouble() -> None:

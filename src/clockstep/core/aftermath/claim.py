@@ -1,4 +1,4 @@
-"""Claims of storage that Ceph's provisioner does not answer, although Ceph is in order again.
+"""Claims of storage that Ceph's provisioner does not answer, also once Ceph is in order again.
 
 While monitors differ, the provisioner's calls end by their deadline, and it then refuses its own next try ("an
 operation with the given Volume ID already exists": rook #4896, #8727, #8749). It tries again after at most 5 min
@@ -24,6 +24,8 @@ APPS = {
 OPERATORS = "{driver}-ctrlplugin"
 """The same as ceph-csi-operator makes them."""
 REASON = "ProvisioningFailed"
+STUCK = ("code = Aborted", "code = DeadlineExceeded")
+"""What a stuck provisioner says; whatever else it says, a restart does not change that."""
 YOUNG_NS = MINUTE_NS
 """A claim that is younger than this may get its volume any moment."""
 
@@ -43,14 +45,19 @@ def _is_young(claim: Claim, now_ns: int) -> bool:
 
 def _broken(seen: Seen, claim: Claim, kind: StorageClass) -> Broken:
     age = "" if claim.created_ns is None else f" for {show_duration(abs(seen.now_ns - claim.created_ns))}"
-    text = f"Pending{age}, although Ceph is in order: {kind.provisioner} does not make its volume"
-    said = [one for one in seen.events if one.on == claim.ref and one.reason == REASON]
-    last = max(said, key=lambda one: one.last_ns or 0, default=None)
+    text = f"Pending{age}: {kind.provisioner} does not make its volume"
     created = "" if claim.created_ns is None else f", created {show_moment(claim.created_ns)}"
-    evidence = last.message if last else f"StorageClass {kind.ref.name}{created}"
+    evidence = _said(seen, claim.ref) or f"StorageClass {kind.ref.name}{created}"
     found = Broken(CODE, claim.ref, text, evidence, "", "no volume is made while its pods start", claim.created_ns)
     act = restart(seen, found, pods_of(seen, kind.provisioner))
     return Broken(CODE, claim.ref, text, evidence, _cure(act, kind.provisioner), found.risk, claim.created_ns)
+
+
+def _said(seen: Seen, on: KubeRef) -> str:
+    """Return what the provisioner last said of a claim; nothing if that is not known, as after an hour."""
+    said = [one for one in seen.events if one.on == on and one.reason == REASON]
+    last = max(said, key=lambda one: one.last_ns or 0, default=None)
+    return last.message if last else ""
 
 
 def _cure(act: Act | str, driver: str) -> str:
@@ -78,8 +85,10 @@ def _driver(seen: Seen, on: KubeRef) -> str:
 
 
 def plan(seen: Seen, broken: Broken) -> Act | str:
-    """Restart the provisioner."""
-    driver = _driver(seen, broken.on)
+    """Restart the provisioner, unless it says itself that something else is wrong."""
+    driver, said = _driver(seen, broken.on), _said(seen, broken.on)
+    if said and not any(one in said for one in STUCK):
+        return "its provisioner gives another reason (see the evidence), which a restart does not change"
     return restart(seen, broken, pods_of(seen, driver)) if driver else "it is gone"
 
 
