@@ -12,6 +12,7 @@ from clockstep.model.damage import Seen
 from clockstep.ports import World
 
 REFUSED = "answered with no"
+INTERRUPTED = "interrupted in the aftermath: clockstep history has what was done to clocks; run clockstep aftermath"
 
 
 def looked_after(
@@ -41,7 +42,7 @@ def skipped(plan: AftermathReport, why: str) -> AftermathReport:
 def reported(world: World, checks: Checks, job: Callable[[], AftermathReport]) -> AftermathReport:
     """Return what a job comes to; what goes wrong in it is in its report, a bug too.
 
-    An interrupt is raised, after it was told that it has spoiled nothing else.
+    An interrupt is raised, after it was told where the rest of the report is by then: in the history.
     """
     try:
         return job()
@@ -50,5 +51,5 @@ def reported(world: World, checks: Checks, job: Callable[[], AftermathReport]) -
         looked = (Looked(one.code, one.title, State.NOT_LOOKED, wrong.message) for one in checks)
         return AftermathReport(world.reference.now().at_ns, tuple(looked), trouble=troubled(wrong))
     except BaseException:
-        world.tell("", "all clocks were done; only the aftermath was interrupted: run clockstep aftermath")
+        world.tell("", INTERRUPTED)
         raise

@@ -86,14 +86,16 @@ def test_a_cluster_that_does_not_answer_or_a_bug_is_a_report_too(tmp_path: Path,
     assert said == []
 
 
-def test_an_interrupt_is_raised_after_it_was_told_that_the_clocks_were_done(tmp_path: Path) -> None:
+def test_an_interrupt_is_raised_after_it_was_told_where_the_clocks_are(tmp_path: Path) -> None:
     def job() -> AftermathReport:
         raise KeyboardInterrupt(2)
 
     said: list[str] = []
     with pytest.raises(KeyboardInterrupt):
         reported(world(said, tmp_path), STUCK, job)
-    assert said == ["all clocks were done; only the aftermath was interrupted: run clockstep aftermath"]
+    assert said == [
+        "interrupted in the aftermath: clockstep history has what was done to clocks; run clockstep aftermath"
+    ]
 
 
 def test_a_cluster_that_goes_away_during_a_repair_costs_neither_what_was_done_nor_the_report() -> None:
