@@ -40,7 +40,7 @@ def shown(*words: str) -> list[dict[str, Any]]:
     return entries
 
 
-def test_what_a_step_did_is_in_the_history_and_what_a_plan_or_a_look_saw_is_not(state: Path) -> None:
+def test_what_a_step_or_a_thaw_did_is_in_the_history_and_what_a_plan_or_a_look_saw_is_not(state: Path) -> None:
     clockstep("status", code=1)
     clockstep("step", "test", "--dry-run", code=1)
     assert clockstep("history").stdout == "no entries\n"
@@ -52,6 +52,8 @@ def test_what_a_step_did_is_in_the_history_and_what_a_plan_or_a_look_saw_is_not(
     assert "test  requested" in row
     assert row.endswith("bad")
     assert shown("nobody") == shown("--since", "2999-01-01") == []
+    clockstep("thaw", "test", "--deadline", "1s", code=6)
+    assert [entry["by"] for entry in shown()] == ["step", "thaw"]
 
 
 def test_damaged_lines_are_named_and_hide_no_other(state: Path) -> None:

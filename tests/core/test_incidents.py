@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from cli.stories import AFTERMATH, BARE, HEALED, NOW, REVERT, SERVED, SKIPPED, TOKEN, away, corrected, refused
 from clockstep.core.incidents import APART_NS, begin_ns, by_node, damages, incidents, left, unverified
-from clockstep.model import AftermathReport, Entry, Freeze, Healed, Looked, Offset, Repair, State, Thaw
+from clockstep.model import AftermathReport, Entry, Freeze, Healed, Looked, Offset, Repair, State, Thaw, Verdict
 from clockstep.units import SECOND_NS
 
 BEHIND = Offset(-SECOND_NS, 1)
@@ -89,4 +89,8 @@ def test_workloads_that_were_thawed_later_are_not_left() -> None:
     frozen, thawed = Freeze("a", ("x",)), Freeze("a", ("x",), thaw=Thaw.PROVEN)
     early, late = corrected("a", BEHIND), corrected("a", BEHIND, NOW + 1)
     assert left([Entry("revert", early, frozen), Entry("revert", late, thawed)], [], ()) == []
-    assert [one.on for one in left([Entry("revert", late, frozen), Entry("step", early)], [], ())] == ["a"]
+    assert left([Entry("revert", early, frozen), Entry("thaw", late)], [], ()) == []
+    assert [one.on for one in left([Entry("revert", early, frozen), Entry("step", late)], [], ())] == ["a"]
+    for node in ("a", "b"):
+        bad = Entry("thaw", replace(late, node=node, verdict=Verdict.UNSURE))
+        assert "clockstep thaw a" in [one.command for one in left([Entry("revert", early, frozen), bad], [], ())]

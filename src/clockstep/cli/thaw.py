@@ -21,7 +21,7 @@ def command(
 ) -> int:
     """Resume frozen workloads, on each node as soon as its clock is corrected and verified."""
     from clockstep.cli.exits import of_set
-    from clockstep.cli.session import asked, opened, policy_of, printed, progress, selected
+    from clockstep.cli.session import asked, kept, opened, policy_of, printed, progress, selected
     from clockstep.flows.freeze import thaw_all
     from clockstep.render.text import set_page
 
@@ -31,4 +31,5 @@ def command(
         guests = selected(world, wanted, changing=True)
         report = thaw_all(world, guests, policy_of(context, wanted), unproven=unproven)
     printed(context, report, set_page)
+    kept("thaw", report.episodes)
     return of_set(report)

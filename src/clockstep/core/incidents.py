@@ -150,10 +150,15 @@ def _of_clock(episode: Episode) -> Left:
 
 def _frozen(entries: Sequence[Entry]) -> Iterable[Left]:
     for node, found in by_node(entries).items():
-        freeze = next((one.freeze for one in reversed(found) if one.freeze), None)
+        freeze = next((one.freeze for one in reversed(found) if one.freeze or _has_thawed(one)), None)
         if freeze and freeze.cgroups and freeze.thaw is Thaw.FROZEN:
             text = f"its workloads were left frozen: {', '.join(freeze.cgroups)}"
             yield Left(node, text, command=f"clockstep thaw {quote(node)}")
+
+
+def _has_thawed(entry: Entry) -> bool:
+    """Whether it is of a `thaw`, which thaws if the clock is verified."""
+    return entry.by == "thaw" and entry.episode.verdict is Verdict.GOOD
 
 
 def _of_damage(damage: Damage) -> Left:
