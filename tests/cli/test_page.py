@@ -196,6 +196,10 @@ def test_repairs_of_the_history_alone_are_told_once() -> None:
     read = made(replace(REVERT, repairs=(begun, HEALED)))
     assert read.text.count(SERVED.text) == 1
     assert "1 thing that broke is healed." in read.text
+    tried = made(replace(REVERT, repairs=(replace(begun, at_ns=NOW), begun, HEALED)))
+    assert "1 thing that broke is healed." in tried.text
+    assert "Healed1 of 10 left" in tried.text
+    assert "By the history, 1 thing that broke is not healed." in made(replace(REVERT, repairs=(begun,))).text
 
 
 def test_without_anything_it_is_a_page_all_the_same() -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from clockstep.core.incidents import Damage, Left
-from clockstep.model import AftermathReport, Healed, Looked, Repair, State
+from clockstep.model import AftermathReport, Healed, KubeRef, Looked, Repair, State
 from clockstep.render.clocks import count
 from clockstep.render.markup import Html, joined, tag
 from clockstep.render.repairs import OUTCOMES
@@ -112,11 +112,13 @@ def _others(checks: Sequence[Looked]) -> Html:
 
 def headline(damages: Sequence[Damage], aftermath: AftermathReport | None) -> str:
     """Say in a sentence what became of what was broken; nothing if nobody looked."""
-    open_ones = sum(one.is_left for one in damages)
+    open_ones, things = sum(one.is_left for one in damages), len(_things(damages))
+    if open_ones and aftermath is None:
+        return f"By the history, {count(open_ones, 'thing that broke is', 'things that broke are')} not healed."
     if open_ones:
         return f"{count(open_ones, 'thing is', 'things are')} still broken."
     if damages:
-        return f"{count(len(damages), 'thing that broke is', 'things that broke are')} healed."
+        return f"{count(things, 'thing that broke is', 'things that broke are')} healed."
     if aftermath is None:
         return ""
     unlooked = any(one.state is State.NOT_LOOKED for one in aftermath.checks)
@@ -124,7 +126,12 @@ def headline(damages: Sequence[Damage], aftermath: AftermathReport | None) -> st
 
 
 def figures(damages: Sequence[Damage]) -> Iterator[tuple[str, str, str]]:
-    """Give the number of things that were healed, if anything was broken."""
-    if damages:
-        healed = sum(one.repair is not None and one.repair.outcome is Healed.HEALED for one in damages)
-        yield "Healed", f"{healed:,} of {len(damages):,}", f"{sum(one.is_left for one in damages):,} left"
+    """Give the number of things that are healed, if anything was broken."""
+    if things := _things(damages):
+        left = sum(one.is_left for one in damages)
+        yield "Healed", f"{len(things) - left:,} of {len(things):,}", f"{left:,} left"
+
+
+def _things(damages: Sequence[Damage]) -> set[tuple[str, KubeRef, str]]:
+    """Return what was broken, each thing once, however often it was tried to heal it."""
+    return {one.broken.key for one in damages}
