@@ -213,11 +213,12 @@ class StorageClass:
 
 @dataclass(frozen=True, slots=True)
 class ClockStep:
-    """A step of a node's clock by `by_ns`, at that moment by the reference."""
+    """A step of a node's clock by `by_ns`, at that moment by the reference; `reverted` is whether after a revert."""
 
     node: str
     at_ns: int
     by_ns: int
+    reverted: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -270,11 +270,25 @@ CASES: dict[str, tuple[Case, ...]] = {
         Case(
             "ended by a step",
             _job(DAY_NS, HOUR_NS, NOW - MINUTE_NS, _step(2 * MINUTE_NS, 23 * HOUR_NS + 55 * MINUTE_NS)),
-            ("was ended by its deadline of 1 h: of the 23 h 59 min since it began, its nodes missed 23 h 55 min",),
+            ("was ended by its deadline of 1 h: of the 23 h 59 min since it began, a node missed 23 h 55 min",),
         ),
         Case("about to be", _job(DAY_NS, HOUR_NS, None, _step(MINUTE_NS, DAY_NS - MINUTE_NS)), ("is about to be",)),
         Case("a step before it", _job(2 * HOUR_NS, HOUR_NS, None, _step(3 * HOUR_NS, DAY_NS))),
         Case("a step after its end", _job(DAY_NS, HOUR_NS, NOW - 22 * HOUR_NS, _step(HOUR_NS, 20 * HOUR_NS))),
+        Case(
+            "ended while its node was paused",
+            _job(5 * HOUR_NS, HOUR_NS, NOW - 4 * HOUR_NS, _step(HOUR_NS, 3 * HOUR_NS + 50 * MINUTE_NS)),
+            ("was ended",),
+        ),
+        Case(
+            "too slow, and reverted later",
+            _job(
+                5 * HOUR_NS,
+                HOUR_NS,
+                NOW - 4 * HOUR_NS,
+                replace(_step(HOUR_NS, 3 * HOUR_NS + 50 * MINUTE_NS), reverted=True),
+            ),
+        ),
         Case("a step back", _job(2 * HOUR_NS, HOUR_NS, None, _step(HOUR_NS, -2 * HOUR_NS))),
         Case("too slow also without the step", _job(DAY_NS, HOUR_NS, None, _step(HOUR_NS, HOUR_NS))),
         Case(

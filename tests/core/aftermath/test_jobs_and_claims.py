@@ -115,4 +115,7 @@ def test_the_steps_of_these_machines_are_taken_from_the_history_and_no_others() 
         return Entry("revert", Episode(node, Cause("reverted"), Verdict.GOOD, None, steps, None, Facts(), (), NOW, 1))
 
     entries = [entry("web", DAY_NS, 5), entry("elsewhere", DAY_NS), entry("db"), entry("db", 7, unconfirmed=True)]
-    assert steps_of(entries, {"web", "db"}) == (ClockStep("web", NOW, DAY_NS), ClockStep("web", NOW, 5))
+    found = steps_of(entries, {"web", "db"})
+    assert found == (ClockStep("web", NOW, DAY_NS, reverted=True), ClockStep("web", NOW, 5, reverted=True))
+    paused = replace(entries[0], episode=replace(entries[0].episode, cause=Cause("resumed")))
+    assert [one.reverted for one in steps_of([paused], {"web"})] == [False, False]

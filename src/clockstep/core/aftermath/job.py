@@ -26,7 +26,7 @@ LONGEST = 63 - len("-again")
 
 
 def find(seen: Seen) -> Iterator[Broken]:
-    """Give the Jobs that had time left, if the time is taken off that their nodes missed."""
+    """Give the Jobs that had time left, if the time is taken off that a node missed: which was theirs is not known."""
     for job in seen.jobs:
         until_ns = seen.now_ns if job.failed_ns is None else job.failed_ns
         passed_ns = until_ns - job.started_ns
@@ -39,7 +39,7 @@ def _broken(job: KubeJob, passed_ns: int, missed_ns: int) -> Broken:
     ended = "was ended by" if job.failed_ns is not None else "is about to be ended by"
     text = (
         f"{ended} its deadline of {show_duration(job.lasts_ns)}: of the {show_duration(passed_ns)} since it began, "
-        f"its nodes missed {show_duration(missed_ns)}"
+        f"a node missed {show_duration(missed_ns)}"
     )
     at = f", DeadlineExceeded {show_moment(job.failed_ns)}" if job.failed_ns is not None else ""
     evidence = f"startTime {show_moment(job.started_ns)}{at}"
@@ -58,10 +58,12 @@ def missed(steps: Iterable[ClockStep], from_ns: int, until_ns: int) -> int:
     """Return how much of that time did not pass for the node that missed most, by the steps of its clock.
 
     A step forward at `at_ns` skips the time before it, as long as it is. What two steps skip counts once: of two
-    reverts to one snapshot, the second skips all that the first one did.
+    reverts to one snapshot, the second skips all that the first one did. A revert after that time took none of it.
     """
     skipped: dict[str, list[tuple[int, int]]] = {}
     for step in steps:
+        if step.reverted and step.at_ns > until_ns + AHEAD_NS:
+            continue
         begin_ns, end_ns = max(from_ns, step.at_ns - step.by_ns), min(until_ns + AHEAD_NS, step.at_ns)
         if begin_ns < end_ns:
             skipped.setdefault(step.node, []).append((begin_ns, end_ns))
