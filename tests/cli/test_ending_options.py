@@ -1,10 +1,14 @@
 """`--aftermath` and `--repair` at the end of a run: what is refused before anything is done."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from cli.stories import HEALED, NOW, SKIPPED
 from clockstep.cli import run
+from clockstep.cli.healing import cures
+from clockstep.model import AftermathReport
 
 TEST = ["--connect", "test:///default"]
 STEP, REVERT = ["step", "test"], ["revert", "base", "test", "--yes"]
@@ -48,3 +52,9 @@ def test_a_repair_that_nobody_can_be_asked_about_is_refused_before_any_clock_is_
     printed = capsys.readouterr()
     assert "refusing to repair what is found without confirmation" in printed.err
     assert printed.out == ""
+
+
+def test_the_question_names_how_many_cures_there_are() -> None:
+    skipped = replace(SKIPPED, act=None)
+    assert cures(AftermathReport(NOW, (), (HEALED, skipped))) == "carry out 1 cure"
+    assert cures(AftermathReport(NOW, (), (HEALED, HEALED))) == "carry out 2 cures"

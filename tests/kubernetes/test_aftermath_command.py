@@ -63,7 +63,7 @@ def test_nothing_is_repaired_without_consent(command: Run, kubelite: Kubelite) -
     done = command("--only", "CS-STUCK", "--no-wait", "--repair")
     assert done.returncode == 2
     assert "evict aftermath/pod/owned" in done.stdout
-    assert "refusing to carry out 1 cures without confirmation" in done.stderr
+    assert "refusing to carry out 1 cure without confirmation" in done.stderr
     assert "deletionTimestamp" not in kubelite.admin.get(f"{PODS}/owned")["metadata"]
 
 

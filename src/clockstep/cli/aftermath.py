@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from clockstep.cli.healing import CURES, from_machines, scene_of
+from clockstep.cli.healing import cures, from_machines, scene_of
 from clockstep.cli.options import confirmed, examples, limited, nodes, shared, show_plan, ways, yes
 from clockstep.cli.report import reported, reporting
 from clockstep.core.aftermath.every import CHECKS, REMEDIES
@@ -88,10 +88,9 @@ def _confirm(context: click.Context, plan: "AftermathReport", *, yes: bool) -> N
     """Show what would be done, and ask."""
     from clockstep.render.aftermath import repairs_page
 
-    acts = [one.act for one in plan.repairs if one.act]
     show_plan(context, repairs_page(plan), yes=yes)
-    if acts:
-        confirmed(CURES.format(len(acts)), yes=yes)
+    if any(one.act for one in plan.repairs):
+        confirmed(cures(plan), yes=yes)
 
 
 @contextmanager

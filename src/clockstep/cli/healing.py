@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 There = tuple["Inside", "OnNode"]
 R = TypeVar("R", "SetReport", "Report")
-CURES = "carry out {} cures"
 
 
 def ending(command: F) -> F:
@@ -78,13 +77,19 @@ def ended(
     return replace(report, aftermath=reported(world._replace(tell=warned), CHECKS, look))
 
 
+def cures(plan: "AftermathReport") -> str:
+    """Return what is asked for, as a question has it."""
+    number = sum(one.act is not None for one in plan.repairs)
+    return f"carry out {number} {'cure' if number == 1 else 'cures'}"
+
+
 def _agreed(context: click.Context, plan: "AftermathReport", *, yes: bool) -> bool:
     """Show what would be done, and ask; Ctrl-C is a no, too: the run's own result is still to be printed."""
     from clockstep.render.aftermath import repairs_page
 
     show_plan(context, repairs_page(plan), yes=yes, apart=True)
     try:
-        confirmed(CURES.format(sum(one.act is not None for one in plan.repairs)), yes=yes)
+        confirmed(cures(plan), yes=yes)
     except (ClockstepError, click.Abort):
         return False
     return True

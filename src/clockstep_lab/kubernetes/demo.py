@@ -73,12 +73,12 @@ def play(stage: Stage, away_s: float) -> dict[str, Any]:
         stage.before_a_revert()
         access = ["--kubeconfig", str(plane.kubeconfig)]
         report = stage.clockstep("revert", SNAPSHOT, "--yes", *access, "--aftermath", "--repair")
+        admitted = _create(stage, plane.admin)  # before the new certificate, which lives as long as the old one, lapses
         fresh_within_ns = _await_fresh(stage, plane.admin)
         fresh = _show(stage, plane)
         restarted = _started(plane.admin) != before
         stage.tell(f"   restarted pods, but for the webhook's: {'some' if restarted else 'none'}")
         tls_after = fetch(stage, stage.names[0], server)
-        admitted = _create(stage, plane.admin)
     return {
         "nodes": [asdict(node) for node in verdicts(stage, report)],
         "cluster": {"before": [asdict(said) for said in stale], "after": [asdict(said) for said in fresh]},
