@@ -77,6 +77,7 @@ def test_a_kubelet_that_gets_a_new_certificate_at_its_start_is_restarted(
             "no answer; there: systemctl restart kubelet",
         ),
         (SERVER, LAPSED, {"unread": {Input.KUBELETS: Unread("no machine is known")}}, "no machine is known; there: "),
+        (SERVER, LAPSED, {"unread": {Input.LEASES: Unread("forbidden")}}, "clock is correct is not known: forbidden"),
         (SERVER, LAPSED, {"nodes": (node(renewed_ns=NOW + HOUR_NS),)}, "CS-CLOCK comes first"),
         (SERVER, LAPSED, {"nodes": (node(renewed_ns=NOW - HOUR_NS),)}, "CS-CLOCK comes first"),
     ],

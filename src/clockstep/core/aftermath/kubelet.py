@@ -77,8 +77,8 @@ def _objection(seen: Seen, one: Certificate, unit: KubeletUnit) -> str:
     """Return why a restart would not help, or may not be; nothing if it may."""
     if not unit.unit:
         return "no service of systemd runs its kubelet alone: the finding has the command"
-    if any(node.name == unit.node and in_doubt(node, seen.now_ns) for node in seen.nodes):
-        return "its Node's lease contradicts this host's clock: CS-CLOCK comes first"
+    if why := _doubted(seen, unit.node):
+        return why
     if one.path.startswith(AGENT):
         return ""
     if one.not_before_ns > seen.now_ns:
@@ -87,6 +87,14 @@ def _objection(seen: Seen, one: Certificate, unit: KubeletUnit) -> str:
         why = "with a client certificate that has expired it cannot ask for another one: the finding has the commands"
         return "" if unit.bootstraps else why
     return "" if one.path.endswith(ROTATED) else KEPT
+
+
+def _doubted(seen: Seen, name: str) -> str:
+    """Return why a Node's clock may be off; a kubelet that goes by such a clock renews nothing."""
+    if why := seen.unread.get(Input.LEASES):
+        return f"whether its Node's clock is correct is not known: {why.why}"
+    doubted = any(node.name == name and in_doubt(node, seen.now_ns) for node in seen.nodes)
+    return "its Node's lease contradicts this host's clock: CS-CLOCK comes first" if doubted else ""
 
 
 def _once(broken: Broken, unit: KubeletUnit, marked: str) -> Act | str:
