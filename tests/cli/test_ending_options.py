@@ -1,5 +1,11 @@
 """`--aftermath` and `--repair` at the end of a run: what is refused before anything is done."""
 
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -58,3 +64,31 @@ def test_the_question_names_how_many_cures_there_are() -> None:
     skipped = replace(SKIPPED, act=None)
     assert cures(AftermathReport(NOW, (), (HEALED, skipped))) == "carry out 1 cure"
     assert cures(AftermathReport(NOW, (), (HEALED, HEALED))) == "carry out 2 cures"
+
+
+SILENT = """
+current-context: lab
+contexts: [{{name: lab, context: {{cluster: lab}}}}]
+clusters: [{{name: lab, cluster: {{server: "https://127.0.0.1:{port}"}}}}]
+"""
+
+
+@pytest.mark.parametrize("words", [[], ["-o", "json"]])
+def test_an_interrupt_of_the_aftermath_costs_the_page_of_the_clocks_nothing(tmp_path: Path, words: list[str]) -> None:
+    access = ["--no-wait-cluster", "--deadline", "1s", "--kubeconfig", str(tmp_path / "kubeconfig")]
+    command = [sys.executable, "-m", "clockstep", *words, *STEP, "--aftermath", *access, *TEST]
+    environ = {**os.environ, "CLOCKSTEP_STATE": str(tmp_path)}
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        (tmp_path / "kubeconfig").write_text(SILENT.format(port=server.getsockname()[1]))
+        server.settimeout(60)
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environ) as step:
+            asked, _ = server.accept()
+            step.send_signal(signal.SIGINT)
+            printed, said = step.communicate(timeout=60)
+            asked.close()
+    assert step.returncode == 130, said
+    assert "interrupted in the aftermath: clockstep history has what was done to clocks" in said
+    if words:
+        assert json.loads(printed)["error"]["message"] == "interrupted"
+    else:
+        assert [line.split()[0] for line in printed.splitlines()[:2]] == ["NODE", "test"]

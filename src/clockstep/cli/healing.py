@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import click
 
+from clockstep.cli.context import as_json
 from clockstep.cli.options import F, askable, confirmed, show_plan
 from clockstep.errors import ClockstepError, UsageError
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from clockstep.flows.aftermath import Inside, OnNode, Scene
     from clockstep.model import AftermathReport, Guest, KubeAccess, Repair, Report, SetReport
     from clockstep.ports import Tell, World
+    from clockstep.render.text import Page
 
 There = tuple["Inside", "OnNode"]
 R = TypeVar("R", "SetReport", "Report")
@@ -46,11 +48,21 @@ def refuse_ending(context: click.Context, wanted: "Wanted", *, yes: bool) -> Non
 
 
 def ended(
-    context: click.Context, wanted: "Wanted", world: "World", guests: "Sequence[Guest]", report: R, *, yes: bool
+    context: click.Context,
+    wanted: "Wanted",
+    world: "World",
+    guests: "Sequence[Guest]",
+    report: R,
+    page: "Callable[[R], Page]",
+    *,
+    yes: bool,
 ) -> R:
-    """Return the report of a run with the aftermath, if that was asked for; there is none if no clock was worked on."""
+    """Return the report of a run with the aftermath, if that was asked for; there is none if no clock was worked on.
+
+    An interrupt is raised after the page of the report as it is; with `-o json` the error is the one object.
+    """
     from clockstep.cli.cluster import needed_access
-    from clockstep.cli.session import progress, warned
+    from clockstep.cli.session import printed, progress, warned
     from clockstep.core.aftermath.every import CHECKS, REMEDIES
     from clockstep.flows.aftermath import repair
     from clockstep.flows.aftermath_after import REFUSED, looked_after, reported, skipped
@@ -74,7 +86,12 @@ def ended(
             return skipped(plan, REFUSED)
         return with_scene(lambda scene: repair(scene, CHECKS, REMEDIES, plan.repairs))
 
-    return replace(report, aftermath=reported(world._replace(tell=warned), CHECKS, look))
+    try:
+        return replace(report, aftermath=reported(world._replace(tell=warned), CHECKS, look))
+    except KeyboardInterrupt:
+        if not as_json(context):
+            printed(context, report, page)
+        raise
 
 
 def cures(plan: "AftermathReport") -> str:

@@ -82,7 +82,7 @@ def command(
     kept("revert", report.episodes, report.freezes)
     if with_aftermath:  # which may take minutes
         hooked(wanted, report.episodes)
-        report = ended(context, wanted, world, list(targets.snapshots), report, yes=yes)
+        report = ended(context, wanted, world, list(targets.snapshots), report, set_page, yes=yes)
     printed(context, report, set_page)
     if not with_aftermath:
         hooked(wanted, report.episodes)

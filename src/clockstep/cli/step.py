@@ -56,6 +56,6 @@ def command(
             report = stepped(world, guests, policy, aftercare=aftercare_of(context, world))
     if not dry_run:
         kept("step", report.episodes)
-        report = ended(context, wanted, world, guests, report, yes=yes)
+        report = ended(context, wanted, world, guests, report, step_page, yes=yes)
     printed(context, report, plan_page if dry_run else step_page)
     return of_report(report)
