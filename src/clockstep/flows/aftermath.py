@@ -167,7 +167,12 @@ def _done(scene: Scene, check: Check[Seen], now: Repair, act: Act, gaps: str) ->
     """Do it, and wait for the proof; `gaps` is what could not be looked at before either."""
     at_ns = scene.now_ns
     scene.tell(check.code, f"{act.deed.value} {act.on}{': begun already' if act.begun else ''}")
-    why = "" if act.begun else scene.perform(act, at_ns)
+    try:
+        why = "" if act.begun else scene.perform(act, at_ns)
+    except ClockstepError as error:  # it may have been done all the same, if only the answer is lost
+        failed = replace(now, outcome=Healed.NOT_HEALED, at_ns=at_ns, why=error.message)
+        scene.kept(failed)
+        return failed
     if why:
         return replace(now, outcome=Healed.SKIPPED, why=why)
     if not act.begun:

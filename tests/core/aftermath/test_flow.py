@@ -10,7 +10,7 @@ from clockstep.core.aftermath.planning import plan
 from clockstep.errors import HypervisorError, KubernetesError
 from clockstep.flows.aftermath import Scene, aftermath, repair
 from clockstep.flows.damaged_nodes import unseen
-from clockstep.model import Act, AftermathReport, Broken, Healed, State
+from clockstep.model import Act, AftermathReport, Broken, Healed, Repair, State
 from clockstep.model.damage import Endpoint, Input, PodToken, Probe, Seen, Unread, Waiting
 from clockstep.units import DAY_NS, SECOND_NS
 from core.aftermath.made import NOW, node, pod, seen
@@ -152,6 +152,15 @@ def test_a_refusal_costs_only_its_own_cure() -> None:
     cluster = Changing([stuck("a", "b")], refusal=KubernetesError("forbidden to evict", status=403))
     report = repaired(cluster)
     assert [(one.outcome, one.why) for one in report.repairs] == [(Healed.NOT_HEALED, "forbidden to evict")] * 2
+
+
+def test_a_cure_whose_answer_was_lost_is_in_the_history_since_it_may_have_been_carried_out() -> None:
+    cluster, kept = Changing([stuck("a")], refusal=KubernetesError("no answer")), list[Repair]()
+    there, _ = told(cluster, SimClock())
+    plans = plan(look(STUCK, stuck("a")), REMEDIES, stuck("a"))
+    (failed,) = repair(replace(there, kept=kept.append), STUCK, REMEDIES, plans).repairs
+    assert kept == [failed]
+    assert (failed.outcome, failed.why, bool(failed.at_ns)) == (Healed.NOT_HEALED, "no answer", True)
 
 
 def test_what_was_skipped_is_neither_noted_nor_waited_for() -> None:
