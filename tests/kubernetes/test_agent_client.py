@@ -452,6 +452,25 @@ def test_a_kubeconfig_that_makes_no_sense_is_an_error_with_its_file(place: Place
     assert str(file) in refused(Reporting(str(file))).message
 
 
+@pytest.mark.parametrize(
+    ("cluster", "user"),
+    [({}, {"tokenFile": ["x"]}), ({"certificate-authority": 5}, {}), ({}, {"tokenFile": "/a\0b"})],
+)
+def test_a_kubeconfig_whose_paths_are_none_ends_no_agent(
+    place: Place, cluster: dict[str, Any], user: dict[str, Any]
+) -> None:
+    reporting = place.by_kubeconfig(1, user, **cluster)
+    assert described(reporting, "node-1").startswith(f"Kubernetes, but not yet: the kubeconfig {reporting.kubeconfig} ")
+    assert refused(reporting).lasting
+
+
+def test_a_path_that_leads_nowhere_ends_no_agent(place: Place) -> None:
+    (loop := place.folder / "loop").symlink_to("loop")
+    for path in (place.token / "below", loop):
+        assert described(Reporting(str(path)), "node-1").startswith("Kubernetes, but not yet: the kubeconfig ")
+        assert str(path) in refused(Reporting(str(path))).message
+
+
 def test_names_that_could_be_addresses_go_nowhere(place: Place) -> None:
     server = place.serve(says(NODE))
     for name in ("", "..", "a/b", "a?b", "A", "a\n", "a" * 254, "-a"):

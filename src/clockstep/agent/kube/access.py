@@ -45,6 +45,14 @@ def target(reporting: Reporting, root: Path = Path("/")) -> Target:
 
     Raises KubernetesError for a file that is not there, that others may write, or that asks for what is not done here.
     """
+    try:
+        return _target(reporting, root)
+    except (OSError, RuntimeError, TypeError, ValueError) as error:  # no path is sure to be one, or to lead anywhere
+        where = f"the kubeconfig {reporting.kubeconfig}" if reporting.kubeconfig else "what the node reports to"
+        raise KubernetesError(f"{where} cannot be read: {error}", lasting=True) from error
+
+
+def _target(reporting: Reporting, root: Path) -> Target:
     found = _by_token(reporting) if reporting.server else _by_kubeconfig(reporting, root)
     if not _is_address(found.server):
         raise KubernetesError(f"{found.server or 'nothing'!r} is no address of an API server by https://", lasting=True)
