@@ -270,7 +270,12 @@ def test_of_several_addresses_one_that_answers_is_enough(place: Place) -> None:
         there = look_up("127.0.0.1", port)
         return [(*there[0][:4], away), *there]
 
+    def strange(host: str, port: int) -> list[Any]:
+        (there, *_) = look_up("127.0.0.1", port)
+        return [(socket.AF_UNSPEC, *there[1:]), there]  # no socket can be of that family
+
     assert reports(place.by_token(server), lookup=both).condition("node-1")
+    assert reports(place.by_token(server), lookup=strange).condition("node-1")
     assert "has no address here" in refused(place.by_token(1, "no-such-host.invalid")).message
     assert "it has no address" in refused(place.by_token(1), lookup=lambda _host, _port: []).message
 

@@ -33,7 +33,7 @@ WITHIN_S = 10.0
 EACH_S = 5.0
 """How long one address of a server may take to answer, where it has several."""
 MOST_BYTES = 1 << 20
-"""Of an answer: a Node with 50 images has some 40 KB. Parsed, this is less than 20 MB."""
+"""Of an answer: a Node with 50 images has some 40 KB. Parsed, this is less than 40 MB, whatever it is."""
 MOST_HEAD = 1 << 16
 """Beside that: the head of an answer, and what marks its pieces."""
 PIECE_BYTES = 1 << 16
@@ -163,18 +163,25 @@ class _Requests:
 def _dialled(addresses: list[Any], until_s: float) -> socket.socket:
     """Return a connection to the first of these addresses that answers. Raises OSError."""
     refusal: OSError = ConnectionError("it has no address")
-    for family, kind, protocol, _, address in addresses:
-        made = socket.socket(family, kind, protocol)
+    for one in addresses:
         try:
-            made.settimeout(min(EACH_S, _left(until_s)))
-            made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            made.connect(address)
+            return _dialled_one(one, until_s)
         except OSError as error:
-            made.close()
             refusal = error
-        else:
-            return made
     raise refusal
+
+
+def _dialled_one(one: Any, until_s: float) -> socket.socket:
+    family, kind, protocol, _, address = one
+    made = socket.socket(family, kind, protocol)  # fails for IPv6 where that is switched off
+    try:
+        made.settimeout(min(EACH_S, _left(until_s)))
+        made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        made.connect(address)
+    except BaseException:
+        made.close()
+        raise
+    return made
 
 
 def _left(until_s: float) -> float:
