@@ -62,6 +62,8 @@ class AgentReach(ToldReach):
         if verb == "keep":
             self.carried[argv[5]] = stdin
         said = self.results[verb]
+        if not said:
+            return Output(137, "", "")
         return Output(int(said.partition(" ")[0] not in {"kept", "done"}), f"chatter\n{said}\n", "")
 
 
@@ -126,6 +128,8 @@ def test_what_could_not_be_undone_is_said(tmp_path: Path) -> None:
         ([("keep", "refused /var cannot be written")], SetupOutcome.REFUSED, "/var cannot be written"),
         ([("apply", "failed it does not start: x")], SetupOutcome.FAILED, "it does not start: x"),
         ([("apply", "broken x; and then: y")], SetupOutcome.NOT_PUT_BACK, "x; and then: y"),
+        ([("keep", "")], SetupOutcome.REFUSED, "it ended without a result (exit code 137): run it again"),
+        ([("apply", "")], SetupOutcome.NOT_PUT_BACK, "it ended without a result (exit code 137): run it again"),
     ],
 )
 def test_what_came_of_it_in_the_node_is_said(

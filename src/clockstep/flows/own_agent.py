@@ -42,7 +42,6 @@ two seconds it counts as away.
 DONE = "done"
 OUTCOMES = {"refused": SetupOutcome.REFUSED, "failed": SetupOutcome.FAILED}
 """What a result means; any other is that it was not undone."""
-CUT_OFF = "refused it ended without a result"
 
 Run = Callable[[Sequence[str], bytes, int], Output]
 """Runs a command to its end with an input, within so many nanoseconds."""
@@ -87,7 +86,8 @@ def install_by(run: Run, found: Found, file: bytes) -> str:
     for name, content in (("program", file), ("unit", wanted_unit(found).encode())):
         pieces = [content[at : at + PIECE] for at in range(0, len(content), PIECE)]
         for number, piece in enumerate(pieces, 1):
-            said = _result(_script(run, "keep", name, str(number), str(len(pieces)), stdin=piece))
+            words = ("keep", name, str(number), str(len(pieces)))
+            said = _result(_script(run, *words, stdin=piece), cut_off="refused")
             if said != "kept":
                 return said
     return _result(_script(run, "apply", found.python, within_ns=WORKING_NS))
@@ -106,9 +106,11 @@ def _script(run: Run, *words: str, stdin: bytes = b"", within_ns: int = ASKING_N
     return run(["/bin/sh", "-c", SCRIPT, "own-agent", *words], stdin, within_ns)
 
 
-def _result(output: Output) -> str:
-    said = output.out.strip().splitlines()
-    return said[-1] if said else f"{CUT_OFF}: {output.err.strip() or f'exit code {output.code}'}"
+def _result(output: Output, cut_off: str = "broken") -> str:
+    """Return the result of a verb. One that was cut off may have changed anything, unless `cut_off` says otherwise."""
+    if said := output.out.strip().splitlines():
+        return said[-1]
+    return f"{cut_off} it ended without a result ({output.err.strip() or f'exit code {output.code}'}): run it again"
 
 
 def _planned(node: Node, found: Found, file: bytes) -> SetupNode:
