@@ -240,6 +240,48 @@ def test_one_that_was_killed_in_its_middle_is_continued_or_undone(machine: Agent
     assert machine.left() == set()
 
 
+def kept_by(machine: AgentMachine, tool: str, words: str, then: str) -> None:
+    """Have a tool do something else for a file that is kept aside before a newer one takes its place."""
+    real = (machine.bin / tool).readlink()
+    (machine.bin / tool).unlink()
+    machine.program(tool, f'#!/bin/sh\ncase "$*" in {words}) {then} ;; esac\nexec {real} "$@"\n')
+
+
+def test_an_update_that_was_killed_while_it_kept_the_earlier_agent_still_gives_way_to_that(
+    machine: AgentMachine,
+) -> None:
+    assert machine.install(file("one")) == "done"
+    copy = (machine.bin / "cp").readlink()
+    kept_by(machine, "cp", "'-p '*", f"kill -9 $(cat {machine.root}/pid); exit 1")
+    assert machine.install(file("two")).startswith("broken")
+    (machine.bin / "cp").unlink()
+    (machine.bin / "cp").symlink_to(copy)
+    machine.write("/refuses", "once\n")
+    assert machine.install(file("two")).startswith("failed the agent does not start")
+    assert machine.read(PROGRAM).encode() == file("one")
+    assert machine.look().active
+
+
+def test_where_the_earlier_agent_cannot_be_kept_nothing_is_changed(machine: AgentMachine) -> None:
+    assert machine.install(file("one")) == "done"
+    kept_by(machine, "cp", "'-p '*", "exit 1")
+    assert machine.install(file("two")) == f"refused {machine.root}{FOLDER} cannot be written"
+    assert machine.read(PROGRAM).encode() == file("one")
+    assert (machine.look().active, machine.look().interrupted) == (True, False)
+
+
+def test_a_unit_that_could_not_be_stopped_is_there_to_be_stopped_later(machine: AgentMachine) -> None:
+    assert machine.install(file()) == "done"
+    whole = (machine.bin / "systemctl").read_text()
+    machine.program("systemctl", whole.replace("case $1 in\n", "case $1 in\ndisable) exit 1 ;;\n", 1))
+    assert remove_by(machine.runs) == "broken its unit could not be disabled"
+    assert machine.look().applied
+    machine.program("systemctl", whole)
+    assert remove_by(machine.runs) == "done"
+    assert machine.read(f"/units/{UNIT.removesuffix('.service')}") == "inactive\n"
+    assert machine.left() == set()
+
+
 def test_one_that_was_hung_up_on_puts_it_back(machine: AgentMachine) -> None:
     whole = (machine.bin / "systemctl").read_text()
     machine.program(

@@ -101,19 +101,24 @@ fail() {
     result "failed $1" 1
 }
 
+# What is there now, for the way back.
+kept_aside() {
+    rm -rf "$STATE/before"
+    mkdir -p "$STATE/before" || return
+    ! is_ours $PROGRAM || cp -p "$ROOT$PROGRAM" "$STATE/before/program" || return
+    ! marked || cp -p "$ROOT$UNIT_FILE" "$STATE/before/unit"
+}
+
 # What follows may be cut off anywhere: the program is there before the unit, and both before it is enabled. `before`
-# has what was there before this run, or before the one that was cut off.
+# has what was there before this run, or before the one that was cut off; an earlier run's `done` goes only after that.
 apply() {
     { [ -s "$STATE/new/program" ] && [ -s "$STATE/new/unit" ]; } || refuse "its files did not arrive"
     answer=$("$1" -I -S "$STATE/new/program" --version 2>&1) ||
         refuse "$1 cannot run the agent: $(echo "$answer" | tail -n 1)"
     if ! cut_short; then
-        rm -rf "$STATE/before" "$STATE/done"
-        mkdir -p "$STATE/before" || refuse "$STATE cannot be written"
-        ! is_ours $PROGRAM || cp -p "$ROOT$PROGRAM" "$STATE/before/program"
-        ! marked || cp -p "$ROOT$UNIT_FILE" "$STATE/before/unit"
+        kept_aside || refuse "$STATE cannot be written"
         sync
-        touch "$STATE/begun" || refuse "$STATE cannot be written"
+        { touch "$STATE/begun" && rm -f "$STATE/done"; } || refuse "$STATE cannot be written"
         sync
     fi
     trap 'fail "it was interrupted"' HUP INT TERM
@@ -158,10 +163,12 @@ put_back() {
     touch "$STATE/done"
 }
 
-# Stops it and removes what is ours, and the notes last: whatever cuts this off, it can be done again.
+# Stops it and removes what is ours, and the notes last: whatever cuts this off, it can be done again. A unit that runs
+# on keeps its files: without them nothing would stop it later.
 remove() {
     lacking=
-    ! marked || systemctl disable --now $UNIT >/dev/null 2>&1 || lacking="its unit could not be disabled"
+    ! marked || systemctl disable --now $UNIT >/dev/null 2>&1 ||
+        { lacking="its unit could not be disabled" && return 1; }
     ! is_ours $PROGRAM || rm -f "$ROOT$PROGRAM" || lacking="$PROGRAM could not be removed"
     ! marked || rm -f "$ROOT$UNIT_FILE" || lacking="$UNIT_FILE could not be removed"
     rm -f "$ROOT$PROGRAM.clockstep-part" "$ROOT$UNIT_FILE.clockstep-part"
