@@ -10,7 +10,7 @@ import click
 from clockstep.cli.context import option
 from clockstep.cli.options import confirmed
 from clockstep.errors import ClockstepError, UsageError, visible
-from clockstep.units import SECOND_NS
+from clockstep.units import SECOND_NS, show_duration
 
 if TYPE_CHECKING:
     from clockstep.core.own_agent import Found
@@ -85,8 +85,11 @@ def run_here(argv: Sequence[str], stdin: bytes, within_ns: int) -> "Output":
 
     try:
         done = subprocess.run(argv, input=stdin, capture_output=True, timeout=within_ns / SECOND_NS, check=False)
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise ClockstepError(f"{argv[0]} did not end: {error}", "check this machine's load") from error
+    except OSError as error:
+        raise ClockstepError(f"{argv[0]} cannot be run: {error}", "this needs a shell") from error
+    except subprocess.TimeoutExpired as error:  # its text has the whole command
+        hint = "check this machine's load, and run it again: it continues what was cut off"
+        raise ClockstepError(f"{argv[0]} did not end within {show_duration(within_ns)}", hint) from error
     return Output(done.returncode, *(text.decode(errors="replace") for text in (done.stdout, done.stderr)))
 
 
