@@ -130,6 +130,18 @@ def test_without_a_python_that_is_new_enough_nothing_is_done(machine: AgentMachi
     assert machine.look().python == str(machine.bin / "python3.12")
 
 
+def test_the_systems_own_python_is_taken_before_one_that_is_first_in_the_callers_path(machine: AgentMachine) -> None:
+    machine.program("python3.12", PYTHON.replace("3.11", "3.12"))
+    assert machine.look().python == str(machine.bin / "python3")
+    there = machine.root / "usr/bin/python3"
+    there.parent.mkdir(parents=True)
+    there.symlink_to(machine.bin / "python3")
+    assert machine.look().python == str(there)
+    there.unlink()
+    there.symlink_to(machine.bin / "absent")
+    assert machine.look().python == str(machine.bin / "python3")
+
+
 def test_where_systemd_does_not_run_nothing_is_done(machine: AgentMachine) -> None:
     (machine.root / "run/systemd/system").rmdir()
     assert objection(machine.look()).startswith("systemd does not run")

@@ -54,10 +54,11 @@ look() {
     say end
 }
 
-# What there is of python, with its version: where the usual one is too old, a newer one may be beside it.
+# What there is of python, with its version: where the usual one is too old, a newer one may be beside it. The system's
+# own comes first: who runs this may have a virtualenv or a home folder in PATH, which the unit must not depend on.
 pythons() {
     for one in python3 python3.14 python3.13 python3.12 python3.11; do
-        file=$(command -v $one) || continue
+        file=$(PATH=$ROOT/usr/bin:$ROOT/usr/local/bin:$PATH && command -v $one) || continue
         echo "$file $("$file" -I -S -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)"
     done
 }
