@@ -187,7 +187,9 @@ def test_undo_touches_nothing_where_nothing_is(tmp_path: Path) -> None:
 def test_a_node_without_a_shell_or_with_an_answer_that_is_cut_off_is_not_reached(tmp_path: Path) -> None:
     reach = AgentReach(CHRONYD)
     reach.plan = Output(NO_PROGRAM, "", "no such file")
-    assert done(tmp_path, reach).outcome is SetupOutcome.UNREACHED
+    found = done(tmp_path, reach)
+    assert found.outcome is SetupOutcome.UNREACHED
+    assert found.text == "it has no shell, as Talos; run clockstep watch on its host instead"
     cut = AgentReach(CHRONYD.replace("#clockstep end\n", ""))
     assert "could not be identified" in done(tmp_path, cut).text
 

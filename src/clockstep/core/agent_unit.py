@@ -3,7 +3,7 @@
 It runs as root without root's power: the memory of steps that it shares with a host's watcher, the devices of PHCs and
 chronyd's socket are root's or chronyd's own, so no account of its own could use them. What makes root mighty is taken:
 all capabilities but those named, writing outside /run, new privileges, and talking to systemd where no time daemon has
-to be restarted by it.
+to be restarted by it. What else serves root by a socket in /run, as a container runtime, stays within its reach.
 """
 
 from collections.abc import Sequence

@@ -73,7 +73,7 @@ def found_by(run: Run) -> Found:
     """Return what is there. Raises ReachError where that cannot be had."""
     output = _script(run, "look")
     if output.code == NO_PROGRAM:
-        raise ReachError("it has no shell, as Talos: run the agent in a pod there", "see the how-to", lasting=True)
+        raise ReachError("it has no shell, as Talos", "run clockstep watch on its host instead", lasting=True)
     found = parse(output.out)
     if found is None:
         said = output.err.strip() or f"exit code {output.code}"
