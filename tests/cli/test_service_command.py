@@ -1,5 +1,8 @@
 """`clockstep service`: which command line the service gets, and what is asked before."""
 
+import os
+import signal
+import threading
 from pathlib import Path
 
 import click
@@ -13,6 +16,7 @@ from clockstep.core.selection import Cluster, Wanted
 from clockstep.errors import ClockstepError, KubernetesError, UsageError
 from clockstep.model import KubeAccess
 from clockstep.ports import Output
+from conftest import until
 
 TEST = ["--connect", "test:///default"]
 
@@ -188,3 +192,17 @@ def test_what_runs_here_comes_back_whole_and_what_hangs_does_not_stay() -> None:
         run_here(["sleep", "100"], b"", 10**7)
     with pytest.raises(ClockstepError, match=r"^/nonexistent cannot be run: "):
         run_here(["/nonexistent"], b"", 10**7)
+
+
+def test_what_is_interrupted_here_ends_by_itself_before_the_command_does(tmp_path: Path) -> None:
+    begun, back = tmp_path / "begun", tmp_path / "back"
+
+    def interrupt() -> None:
+        until(begun.exists, 60)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=interrupt).start()
+    script = f"trap 'touch {back}; exit 1' TERM; touch {begun}; while :; do sleep 0.05; done"
+    with pytest.raises(KeyboardInterrupt):
+        run_here(["/bin/sh", "-c", script], b"", 60 * 10**9)
+    assert back.exists()

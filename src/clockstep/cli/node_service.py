@@ -2,6 +2,7 @@
 
 import subprocess
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -80,17 +81,30 @@ def status(context: click.Context) -> "ServiceStatus":
 
 
 def run_here(argv: Sequence[str], stdin: bytes, within_ns: int) -> "Output":
-    """Run a command on this machine to its end. Raises ClockstepError where it does not come to one."""
+    """Run a command on this machine to its end; one that is interrupted is told so, and puts back what it has begun.
+
+    Raises ClockstepError where it does not come to an end.
+    """
     from clockstep.ports import Output
 
+    within_s = within_ns / SECOND_NS
     try:
-        done = subprocess.run(argv, input=stdin, capture_output=True, timeout=within_ns / SECOND_NS, check=False)
+        process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     except OSError as error:
         raise ClockstepError(f"{argv[0]} cannot be run: {error}", "this needs a shell") from error
-    except subprocess.TimeoutExpired as error:  # its text has the whole command
-        hint = "check this machine's load, and run it again: it continues what was cut off"
-        raise ClockstepError(f"{argv[0]} did not end within {show_duration(within_ns)}", hint) from error
-    return Output(done.returncode, *(text.decode(errors="replace") for text in (done.stdout, done.stderr)))
+    with process:
+        try:
+            said = process.communicate(stdin, within_s)
+        except subprocess.TimeoutExpired as error:  # its text has the whole command
+            process.kill()
+            hint = "check this machine's load, and run it again: it continues what was cut off"
+            raise ClockstepError(f"{argv[0]} did not end within {show_duration(within_ns)}", hint) from error
+        except BaseException:
+            process.terminate()
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(within_s)
+            raise
+    return Output(process.returncode, *(text.decode(errors="replace") for text in said))
 
 
 def _found() -> "Found":
