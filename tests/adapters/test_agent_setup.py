@@ -285,12 +285,19 @@ def test_where_the_earlier_agent_cannot_be_kept_nothing_is_changed(machine: Agen
 def test_a_unit_that_could_not_be_stopped_is_there_to_be_stopped_later(machine: AgentMachine) -> None:
     assert machine.install(file()) == "done"
     whole = (machine.bin / "systemctl").read_text()
-    machine.program("systemctl", whole.replace("case $1 in\n", "case $1 in\ndisable) exit 1 ;;\n", 1))
-    assert remove_by(machine.runs) == "broken its unit could not be disabled"
+    machine.program("systemctl", whole.replace("case $1 in\n", "case $1 in\ndisable) echo no bus; exit 1 ;;\n", 1))
+    assert remove_by(machine.runs) == "broken its unit could not be stopped: no bus"
     assert machine.look().applied
     machine.program("systemctl", whole)
     assert remove_by(machine.runs) == "done"
     assert machine.read(f"/units/{UNIT.removesuffix('.service')}") == "inactive\n"
+    assert machine.left() == set()
+
+
+def test_what_was_brought_there_and_never_applied_is_removed_too(machine: AgentMachine) -> None:
+    assert machine.script(["keep", "program"], file()).out == "kept\n"
+    assert machine.look().applied
+    assert remove_by(machine.runs) == "done"
     assert machine.left() == set()
 
 

@@ -46,7 +46,7 @@ look() {
     say unwritable; unwritable
     say foreign; foreign
     say interrupted; cut_short && echo yes
-    say applied; { marked || [ -e "$STATE/begun" ]; } && echo yes
+    say applied; { marked || [ -d "$STATE" ]; } && echo yes
     say program; ! is_ours $PROGRAM || sha256sum "$ROOT$PROGRAM"
     say enabled; systemctl is-enabled --quiet $UNIT 2>/dev/null && echo yes
     say active; systemctl is-active --quiet $UNIT 2>/dev/null && echo yes
@@ -168,8 +168,8 @@ put_back() {
 # on keeps its files: without them nothing would stop it later.
 remove() {
     lacking=
-    ! marked || systemctl disable --now $UNIT >/dev/null 2>&1 ||
-        { lacking="its unit could not be disabled" && return 1; }
+    ! marked || answer=$(systemctl disable --now $UNIT 2>&1) ||
+        { lacking="its unit could not be stopped: $(echo "$answer" | tail -n 1)" && return 1; }
     ! is_ours $PROGRAM || rm -f "$ROOT$PROGRAM" || lacking="$PROGRAM could not be removed"
     ! marked || rm -f "$ROOT$UNIT_FILE" || lacking="$UNIT_FILE could not be removed"
     rm -f "$ROOT$PROGRAM.clockstep-part" "$ROOT$UNIT_FILE.clockstep-part"
