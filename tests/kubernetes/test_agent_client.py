@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from clockstep.agent.kube.access import KUBELETS, node_of, target
 from clockstep.agent.kube.client import MOST_BYTES, Lookup, NodeReports, look_up
@@ -54,6 +55,12 @@ class Place(Lab):
         trusted = str(self.authority.certificate.file)
         entry = {"server": f"https://localhost:{port}", "certificate-authority": trusted, **cluster}
         return Reporting(str(kubeconfig(self.folder / "config", entry, user)))
+
+    def by_json(self, user: dict[str, Any], **cluster: Any) -> Reporting:
+        """The same in JSON, whose values may be anything."""
+        file = Path((found := self.by_kubeconfig(1, user, **cluster)).kubeconfig)
+        file.write_text(json.dumps(yaml.safe_load(file.read_text())))
+        return found
 
 
 @pytest.fixture
@@ -399,7 +406,7 @@ def test_a_key_with_a_password_or_no_certificate_is_refused_without_a_question(p
         {"client-certificate-data": "ä", "client-key-data": "ä"},
         {"client-certificate-data": 5, "client-key-data": 5},
     ):
-        refused(place.by_kubeconfig(1, dict(user)))
+        assert "a certificate of the kubeconfig cannot be used: " in refused(place.by_json(dict(user))).message
 
 
 @pytest.mark.parametrize(
@@ -464,7 +471,7 @@ def test_a_kubeconfig_that_makes_no_sense_is_an_error_with_its_file(place: Place
 def test_a_kubeconfig_whose_paths_are_none_ends_no_agent(
     place: Place, cluster: dict[str, Any], user: dict[str, Any]
 ) -> None:
-    reporting = place.by_kubeconfig(1, user, **cluster)
+    reporting = place.by_json(user, **cluster)
     assert described(reporting, "node-1").startswith(f"Kubernetes, but not yet: the kubeconfig {reporting.kubeconfig} ")
     assert refused(reporting).lasting
 

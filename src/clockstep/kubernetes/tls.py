@@ -20,7 +20,7 @@ def context_of(cluster: Mapping[str, Any], user: Mapping[str, Any]) -> ssl.SSLCo
             if certificate:
                 made.load_cert_chain(certificate, key, password=_no_password)
         return made
-    except (OSError, ValueError) as error:  # an SSLError is an OSError
+    except (OSError, TypeError, ValueError) as error:  # an SSLError is an OSError
         raise KubernetesError(f"a certificate of the kubeconfig cannot be used: {error}", HINT, lasting=True) from error
 
 
