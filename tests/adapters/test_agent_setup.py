@@ -137,9 +137,12 @@ def test_the_systems_own_python_is_taken_before_one_that_is_first_in_the_callers
     there.parent.mkdir(parents=True)
     there.symlink_to(machine.bin / "python3")
     assert machine.look().python == str(there)
+    machine.program("old", OLD)
     there.unlink()
-    there.symlink_to(machine.bin / "absent")
-    assert machine.look().python == str(machine.bin / "python3")
+    there.symlink_to(machine.bin / "old")
+    found = machine.look()
+    assert found.python == str(machine.bin / "python3")
+    assert [file for file, _ in found.pythons] == [str(there), found.python, str(machine.bin / "python3.12")]
 
 
 def test_where_systemd_does_not_run_nothing_is_done(machine: AgentMachine) -> None:

@@ -55,11 +55,16 @@ look() {
 }
 
 # What there is of python, with its version: where the usual one is too old, a newer one may be beside it. The system's
-# own comes first: who runs this may have a virtualenv or a home folder in PATH, which the unit must not depend on.
+# own come first: who runs this may have a virtualenv or a home folder in PATH, which the unit had better not depend on.
 pythons() {
-    for one in python3 python3.14 python3.13 python3.12 python3.11; do
-        file=$(PATH=$ROOT/usr/bin:$ROOT/usr/local/bin:$PATH && command -v $one) || continue
-        echo "$file $("$file" -I -S -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)"
+    listed=' '
+    for places in "$ROOT/usr/bin:$ROOT/usr/local/bin" "$PATH"; do
+        for one in python3 python3.14 python3.13 python3.12 python3.11; do
+            file=$(PATH=$places && command -v $one) || continue
+            case $listed in *" $file "*) continue ;; esac
+            listed="$listed$file "
+            echo "$file $("$file" -I -S -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)"
+        done
     done
 }
 
