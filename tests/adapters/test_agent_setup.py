@@ -1,7 +1,6 @@
 """A node's own agent, set up by its script on made-up machines: what is found, what is refused, and the way back."""
 
 import hashlib
-import signal
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
@@ -232,6 +231,16 @@ def test_a_file_of_many_pieces_arrives_whole_also_after_one_that_broke_off(machi
     assert not plan_of(machine.look(), large).changes
 
 
+def test_a_file_to_which_a_late_piece_came_is_not_taken_for_the_agents(machine: AgentMachine) -> None:
+    def run(argv: Sequence[str], stdin: bytes, within_ns: int) -> Output:
+        if argv[4] == "apply":
+            assert machine.script(["keep", "program", "2", "2"], b"late").out == "kept\n"
+        return machine.runs(argv, stdin, within_ns)
+
+    assert install_by(run, machine.look(), file()) == "refused its files did not arrive whole: run it again"
+    assert machine.left() == set()
+
+
 CUTS = ("daemon-reload", "enable", "restart")
 
 
@@ -241,9 +250,7 @@ def test_one_that_was_killed_in_its_middle_is_continued_or_undone(machine: Agent
     whole = (machine.bin / "systemctl").read_text()
     killing = whole.replace("case $1 in\n", f"case $1 in\n{at}) kill -9 $(cat $root/pid); exit 1 ;;\n", 1)
     machine.program("systemctl", killing)
-    for name, content in (("program", file()), ("unit", wanted_unit(machine.look()).encode())):
-        assert machine.script(["keep", name, "1", "1"], content).out == "kept\n"
-    assert machine.script(["apply", str(machine.bin / "python3")]).code == -signal.SIGKILL
+    assert machine.install(file()).startswith("broken it ended without a result (exit code -9)")
     machine.program("systemctl", whole)
     cut = machine.look()
     assert (cut.interrupted, cut.applied, objection(cut)) == (True, True, "")
@@ -298,7 +305,7 @@ def test_a_unit_that_could_not_be_stopped_is_there_to_be_stopped_later(machine: 
 
 
 def test_what_was_brought_there_and_never_applied_is_removed_too(machine: AgentMachine) -> None:
-    assert machine.script(["keep", "program"], file()).out == "kept\n"
+    assert machine.script(["keep", "program", "1", "1"], file()).out == "kept\n"
     assert machine.look().applied
     assert remove_by(machine.runs) == "done"
     assert machine.left() == set()

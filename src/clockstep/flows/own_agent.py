@@ -4,6 +4,7 @@ One script does it in a node, whether a host runs it there or the node's own `se
 so what was cut short is continued or undone by the next run.
 """
 
+import hashlib
 from collections.abc import Callable, Sequence
 from functools import partial
 
@@ -83,14 +84,16 @@ def found_by(run: Run) -> Found:
 
 def install_by(run: Run, found: Found, file: bytes) -> str:
     """Bring the agent's file and its unit there, and start it; return the result, which is `done` where it runs."""
-    for name, content in (("program", file), ("unit", wanted_unit(found).encode())):
+    files = {"program": file, "unit": wanted_unit(found).encode()}
+    for name, content in files.items():
         pieces = [content[at : at + PIECE] for at in range(0, len(content), PIECE)]
         for number, piece in enumerate(pieces, 1):
             words = ("keep", name, str(number), str(len(pieces)))
             said = _result(_script(run, *words, stdin=piece), cut_off="refused")
             if said != "kept":
                 return said
-    return _result(_script(run, "apply", found.python, within_ns=WORKING_NS))
+    sums = (hashlib.sha256(content).hexdigest() for content in files.values())
+    return _result(_script(run, "apply", found.python, *sums, within_ns=WORKING_NS))
 
 
 def remove_by(run: Run) -> str:

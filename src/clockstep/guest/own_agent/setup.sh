@@ -94,6 +94,9 @@ keep() {
     result kept
 }
 
+# Whether a file is the one with this sum: a piece that comes late, or of another run, makes it another.
+arrived() { [ "$(sha256sum <"$STATE/new/$1")" = "$2  -" ]; }
+
 # Ends what has changed nothing yet, and leaves nothing behind.
 refuse() {
     [ -e "$STATE/begun" ] || rm -rf "$STATE"
@@ -118,7 +121,7 @@ kept_aside() {
 # What follows may be cut off anywhere: the program is there before the unit, and both before it is enabled. `before`
 # has what was there before this run, or before the one that was cut off; an earlier run's `done` goes only after that.
 apply() {
-    { [ -s "$STATE/new/program" ] && [ -s "$STATE/new/unit" ]; } || refuse "its files did not arrive"
+    { arrived program "$2" && arrived unit "$3"; } || refuse "its files did not arrive whole: run it again"
     answer=$("$1" -I -S "$STATE/new/program" --version 2>&1) ||
         refuse "$1 cannot run the agent: $(echo "$answer" | tail -n 1)"
     if ! cut_short; then
