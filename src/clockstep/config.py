@@ -145,8 +145,12 @@ def show(searched: Sequence[Place], name: str | None = None) -> ConfigReport:
 
 
 def find(searched: Sequence[Place]) -> Place | None:
-    """Return the first place that has a configuration. Raises UsageError if somebody else may have written it."""
-    found = next((place for place in searched if place.named or _is_there(Path(place.path))), None)
+    """Return the first place that has a configuration. Raises UsageError if somebody else may have written it.
+
+    A file of the user's or the system's own that has comments alone, as packages bring it, is none.
+    """
+    there = (place for place in searched if place.named or _is_there(Path(place.path)))
+    found = next((place for place in there if not (place.own and _only_comments(Path(place.path)))), None)
     if found and not found.named:
         _refuse_foreign(Path(found.path))
     return found
@@ -159,6 +163,14 @@ def _is_there(path: Path) -> bool:
     except OSError:
         return False
     return True
+
+
+def _only_comments(path: Path) -> bool:
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else ["?"]
+    except (OSError, ValueError):
+        return False  # whoever reads it as a configuration says why not
+    return all(not line.strip() or line.lstrip().startswith("#") for line in lines)
 
 
 def read_cluster(searched: Sequence[Place], name: str | None) -> Cluster | None:

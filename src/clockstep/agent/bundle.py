@@ -10,6 +10,8 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from clockstep.host.zipped import refuse_zip
+
 PACKAGE = Path(__file__).parents[1]
 ENTRY = "clockstep.agent.__main__"
 DATA = ("guest/daemons", "guest/step", "guest/survey")
@@ -21,7 +23,8 @@ MADE = (1980, 1, 1, 0, 0, 0)
 
 
 def bundle() -> bytes:
-    """Return the zipapp."""
+    """Return the zipapp. Raises UsageError if this program is one file itself."""
+    refuse_zip("making the agent's one file")
     buffer = io.BytesIO(START)
     buffer.seek(0, io.SEEK_END)
     with zipfile.ZipFile(buffer, "a", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:

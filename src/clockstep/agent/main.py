@@ -33,6 +33,7 @@ from clockstep.host.kernel import ReadKernel, SystemKernel
 from clockstep.host.locks import DomainLocks
 from clockstep.host.phc import host_devices
 from clockstep.host.sd_notify import Notifier
+from clockstep.host.streams import print_anything
 from clockstep.model import AgentReport, Guest, Policy
 from clockstep.ports import Tell
 from clockstep.render.stamps import prefix
@@ -56,6 +57,7 @@ USAGE, LOCKED, REFUSED = 2, 5, 6
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the agent as the command line asks, and return its exit code."""
+    print_anything()
     options = parse(list(sys.argv[1:] if argv is None else argv))
     try:
         if options.explain:

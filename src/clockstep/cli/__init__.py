@@ -23,6 +23,10 @@ STILL = b"""clockstep: finishing what is in progress, which can take minutes
 def main() -> None:
     """Run the command line and end the process, whatever thread still hangs in a call that never returns."""
     _open_closed()
+    if sys.stdout.encoding != "utf-8" or sys.stderr.encoding != "utf-8":
+        from clockstep.host.streams import print_anything
+
+        print_anything()
     if sys.argv[1:] == ["--version"]:
         code = _print_version()
     else:

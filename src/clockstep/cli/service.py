@@ -178,7 +178,12 @@ def _service(context: click.Context, wanted: "Wanted", world: "World", *, of_use
     """Return what is to run."""
     from clockstep.core.selection import addresses
     from clockstep.host import systemd_unit
-    from clockstep.machines.libvirt.connection import connect
+    from clockstep.host.zipped import refuse_zip
+    from clockstep.machines import binding_needed
+
+    refuse_zip("a service")
+    with binding_needed():
+        from clockstep.machines.libvirt.connection import connect
 
     words = [sys.executable, "-P", "-m", "clockstep", "watch", *_words(context, wanted)]
     if addresses(wanted) == ("",):  # its account's default, or another shell's, would be another

@@ -27,6 +27,7 @@ from clockstep.host.clock import SystemClock
 from clockstep.host.locks import DomainLocks
 from clockstep.host.reference import HostReference
 from clockstep.host.systemd_unit import ACCOUNT
+from clockstep.host.zipped import refuse_zip
 from clockstep.machines import HYPERVISORS
 from clockstep.machines.hosts import SshHosts
 from clockstep.machines.several import Several
@@ -158,6 +159,7 @@ def resolved(connect: str) -> str | None:
     """Return the libvirt address that is meant, None for its default one; a lab is asked for its own."""
     if connect.partition(":")[0] != LAB:
         return connect or None
+    refuse_zip("the lab")
     name = connect.partition(":")[2]
     asked = [sys.executable, "-P", "-m", "clockstep_lab", "uri", *(["--name", name] if name else [])]
     answer = subprocess.run(asked, capture_output=True, text=True, check=False)

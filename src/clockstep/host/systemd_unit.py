@@ -359,10 +359,15 @@ def asked(command: Sequence[str]) -> str:
 def status(
     root: Path, home: Path, ask: Callable[[Sequence[str]], str], *, of_user: bool, unit: str = UNIT
 ) -> ServiceStatus:
-    """Return what systemd says of the service. Raises UsageError if systemd does not run."""
+    """Return what systemd says of the service: of what `install` wrote, else of the unit that a package brought.
+
+    Raises UsageError if systemd does not run.
+    """
     refuse_without_systemd(root)
     file = unit_file(root, home, of_user=of_user, unit=unit)
     of_systemd = systemctl(of_user=of_user)
+    if not file.exists() and not of_user:
+        file = root / "usr/lib/systemd/system" / unit
     if not file.exists():
         return ServiceStatus(unit, "", "not installed", "inactive")
     enabled, active = (ask([*of_systemd, verb, unit]) or "unknown" for verb in ("is-enabled", "is-active"))

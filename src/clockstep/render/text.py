@@ -308,7 +308,7 @@ SOURCES = {
 def config_page(report: ConfigReport) -> Page:
     """Say which configuration is used, and what its clusters say."""
     if report.source is None:
-        return Page(("no configuration was found", *(f"not found: {place}" for place in report.searched)), (), (), ())
+        return Page(("no configuration was found", *(f"looked in: {place}" for place in report.searched)), (), (), ())
     header = ("CLUSTER", "NODES", "CONNECT", "SETTINGS")
     rows = tuple(
         (one.name, " ".join(one.nodes) or "-", " ".join(one.connect) or "default", _settings(one) or "-")
