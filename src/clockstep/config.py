@@ -257,9 +257,7 @@ def _cluster(found: Any, name: str, origin: str) -> Cluster:
     _refuse_nothing(table, origin, f"cluster.{name}")
     connect = (table.connect,) if isinstance(table.connect, str) else table.connect
     limits = Limits(
-        table.tolerance,
-        table.deadline,
-        table.max_forward,
+        *map(_plain, (table.tolerance, table.deadline, table.max_forward)),
         table.allow_backward,
         table.require_sync,
         table.require_synced_host,
@@ -275,6 +273,11 @@ def _cluster(found: Any, name: str, origin: str) -> Cluster:
         on_corrected=table.on_corrected or (),
         kubernetes=_kubernetes(table.kubernetes, Path(origin).parent),
     )
+
+
+def _plain(duration: Duration | None) -> int | None:
+    """Return a length of time as records have it: JSON is made of no other kind of number."""
+    return None if duration is None else int(duration)
 
 
 def _kubernetes(table: _Kubernetes | None, folder: Path) -> KubeAccess | None:

@@ -246,6 +246,21 @@ def test_what_nothing_can_meet_is_refused(text: str) -> None:
         parse(f"[cluster.a]\nnodes = ['x']\n{text}\n", "c.toml")
 
 
+@pytest.mark.parametrize("text", ["", "# [cluster.x]\n\n  # nodes = ['x']\n"])
+def test_a_file_of_the_users_own_that_says_nothing_is_none(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "config.toml"
+    file.write_text(text)
+    of_system = tmp_path / "system.toml"
+    of_system.write_text("[cluster.x]\n")
+    searched = (Place(str(file), Source.USER), Place(str(of_system), Source.SYSTEM))
+    assert find(searched) == searched[1]
+    assert find(searched[:1]) is None
+    named = (Place(str(file), Source.OPTION),)
+    assert find(named) == named[0]
+    file.write_text(text + "x = 1\n")
+    assert find(searched) == searched[0]
+
+
 def test_one_cluster_can_be_shown(tmp_path: Path) -> None:
     file = tmp_path / "c.toml"
     file.write_text(CLUSTER.format("a") + CLUSTER.format("b"))

@@ -317,6 +317,16 @@ def test_the_rule_names_the_machines_where_they_are_fixed(tmp_path: Path) -> Non
     assert "any domain" in grants(service())
 
 
+@pytest.mark.parametrize(("of_user", "enabled"), [(False, "disabled"), (True, "not installed")])
+def test_the_status_is_of_a_packages_unit_where_there_is_no_other(tmp_path: Path, of_user: bool, enabled: str) -> None:
+    shipped = tmp_path / "usr/lib/systemd/system" / UNIT
+    shipped.parent.mkdir(parents=True)
+    shipped.write_text("[Unit]\n")
+    said = {"is-enabled": "disabled", "is-active": "inactive"}
+    found = status(tmp_path, tmp_path / "me", lambda words: said.get(words[-2], ""), of_user=of_user)
+    assert found == ServiceStatus(UNIT, "" if of_user else str(shipped), enabled, "inactive")
+
+
 @pytest.mark.parametrize("of_user", [False, True])
 def test_its_status_is_what_systemd_says_of_it(tmp_path: Path, of_user: bool) -> None:
     said = {"is-enabled": "enabled", "is-active": "activating", "StatusText": "watching"}

@@ -224,6 +224,8 @@ def test_the_configuration_that_counts_is_shown_with_why(
     shown = capsys.readouterr().out
     assert f"configuration: {tmp_path}/clockstep.toml (in a folder above the current one)" in shown
     assert "tolerance=5ms" in shown
+    assert run(["-C", str(tmp_path / "below"), "config", "show", "-o", "json"]) == 0
+    assert json.loads(capsys.readouterr().out)["clusters"][0]["limits"]["tolerance_ns"] == 5_000_000
     monkeypatch.setenv("CLOCKSTEP_CONFIG", str(tmp_path / "none.toml"))
     assert run(["config", "show", "-o", "json"]) == 2
     assert "there is no file" in json.loads(capsys.readouterr().out)["error"]["message"]

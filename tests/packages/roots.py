@@ -81,16 +81,17 @@ class Root:
         """Install .deb files of `dist` as the README says."""
         return self.must(f"apt-get -qq install --yes --no-install-recommends {' '.join(f'/dist/{n}' for n in names)}")
 
-    def above(self, layer: Path) -> "Root":
-        """The same with an empty layer above."""
+    def above(self, name: str) -> "Root":
+        """The same with an empty layer above, which has a name of its own."""
+        layer = self.layers[-1].with_name(name)
         layer.mkdir()
         return replace(self, layers=(layer, *self.layers))
 
-    def files(self) -> set[str]:
-        """All files that are neither apt's nor dpkg's own notes, logs or caches."""
-        kept = r"^/(proc|dev|tmp|packages|dist|run|var/(log|cache|lib/(apt|dpkg)|backups))/"
-        listed = self.must(f"find / -xdev ! -type d 2>/dev/null | grep -vE {quote(kept)} || true")
-        return {line for line in listed.splitlines() if "/__pycache__/" not in line or "clockstep" in line}
+    def traces(self) -> list[str]:
+        """What there is of this project, but for notes of apt's and dpkg's."""
+        left = ("/dist", "/packages", "/var/lib/dpkg", "/var/log", "/var/cache/man")
+        notes = " -o ".join(f"-path {folder} -prune" for folder in left)
+        return sorted(self.must(f"find / -xdev {notes} -o -path '*clockstep*' -print").splitlines())
 
 
 @contextmanager
@@ -102,7 +103,7 @@ def clean(number: int, depends: str, dist: Path, at: Path) -> Iterator[Root]:
     base = at / "base"
     base.mkdir(parents=True)
     run(["tar", "-x", "--exclude=./dev/*", "-f", made / "root.tar", "-C", base])
-    root = Root(number, (base,), made / "packages", dist).above(at / "set-up")
+    root = Root(number, (base,), made / "packages", dist).above("set-up")
     root.must(SET_UP)
     try:
         yield root

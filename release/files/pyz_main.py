@@ -1,4 +1,7 @@
-"""The start of clockstep.pyz. Its compiled module is loaded from memory (memfd_create(2)): no folder need be writable."""
+"""The start of clockstep.pyz.
+
+Its compiled module is loaded from memory (memfd_create(2)), so that no folder need be writable.
+"""
 
 import importlib.abc
 import importlib.machinery
@@ -7,6 +10,7 @@ import os
 import sys
 
 COMPILED = "msgspec._core"
+VERSION = ".".join(map(str, sys.version_info[:2]))
 HINT = "take a Debian package, or the wheel with pipx"
 HERE = os.path.dirname(os.path.abspath(__file__))  # noqa: PTH100, PTH120 - old Pythons come this far, too
 
@@ -18,7 +22,7 @@ def _module() -> bytes:
     try:
         return bytes(loader.get_data(os.path.join(HERE, name)))  # noqa: PTH118
     except OSError:
-        sys.exit("clockstep.pyz has no part for Python %d.%d on this kind of machine; %s" % (*sys.version_info[:2], HINT))
+        sys.exit(f"clockstep.pyz has no part for Python {VERSION} on this kind of machine; {HINT}")
 
 
 class FromMemory(importlib.abc.MetaPathFinder):
@@ -30,13 +34,13 @@ class FromMemory(importlib.abc.MetaPathFinder):
             return None
         file = os.memfd_create(name)  # left open: the module is mapped from it
         os.write(file, _module())
-        path = "/proc/self/fd/%d" % file
+        path = f"/proc/self/fd/{file}"
         loader = importlib.machinery.ExtensionFileLoader(name, path)
         return importlib.util.spec_from_file_location(name, path, loader=loader)
 
 
-if sys.version_info < (3, 11):
-    sys.exit("clockstep.pyz needs Python 3.11 or newer, and this is %d.%d" % sys.version_info[:2])
+if sys.version_info < (3, 11):  # noqa: UP036 - whoever runs it has not installed it, so nothing else has checked that
+    sys.exit(f"clockstep.pyz needs Python 3.11 or newer, and this is {VERSION}")
 sys.meta_path.insert(0, FromMemory())
 
 from clockstep.cli import main  # noqa: E402

@@ -1,4 +1,4 @@
-"""Build what people install: python packages/build.py FOLDER, with the commit's time in SOURCE_DATE_EPOCH.
+"""Build what people install: python release/build.py FOLDER, with the commit's time in SOURCE_DATE_EPOCH.
 
 Everything is made from a copy of the files that git knows, so that nothing else gets in. The same sources and the same
 SOURCE_DATE_EPOCH make the same bytes: names are sorted, times are that one, owners are root, modes are two.
@@ -19,7 +19,13 @@ import deb
 import pyz
 
 ROOT = Path(__file__).parents[1]
-NEEDED = ("src", "docs/man", "packages", "requirements", "MANIFEST.in", "pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md")
+NEEDED = (
+    "src",
+    "docs/man",
+    "release",
+    "requirements",
+    *"MANIFEST.in pyproject.toml README.md LICENSE CHANGELOG.md".split(),
+)
 BUILD = "from setuptools import build_meta; import sys; getattr(build_meta, sys.argv[1])(sys.argv[2])"
 SUMS = "SHA256SUMS"
 
