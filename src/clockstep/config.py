@@ -257,7 +257,9 @@ def _cluster(found: Any, name: str, origin: str) -> Cluster:
     _refuse_nothing(table, origin, f"cluster.{name}")
     connect = (table.connect,) if isinstance(table.connect, str) else table.connect
     limits = Limits(
-        *map(_plain, (table.tolerance, table.deadline, table.max_forward)),
+        _plain(table.tolerance),
+        _plain(table.deadline),
+        _plain(table.max_forward),
         table.allow_backward,
         table.require_sync,
         table.require_synced_host,

@@ -29,29 +29,35 @@ def dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session", params=[12, 13], ids=["debian-12", "debian-13"])
-def debian_without(
+def debians(
     request: pytest.FixtureRequest, dist: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Root]:
-    """A Debian without anything of this project."""
+) -> Iterator[tuple[Root, Root]]:
+    """A Debian without anything of this project, and one that has only what the package needs."""
     if os.geteuid():
         pytest.skip("a folder that is a Debian takes root")
-    at = tmp_path_factory.mktemp("root") / "layers"
-    with clean(request.param, field(dist / deb(dist, request.param), "Depends"), dist, at) as root:
-        yield root
+    at = tmp_path_factory.mktemp("root")
+    yield clean(request.param, field(dist / deb(dist, request.param), "Depends"), dist, at)
+    shutil.rmtree(at)
 
 
 @pytest.fixture(scope="session")
-def debian_with(debian_without: Root) -> Root:
+def debian_with(debians: tuple[Root, Root]) -> Root:
     """A Debian with the package. Its tests change nothing there."""
-    root = debian_without.above("installed")
+    root = debians[1].above("installed")
     root.install(deb(root.dist, root.number))
     return root
 
 
 @pytest.fixture
-def bare(debian_without: Root) -> Iterator[Root]:
+def bare(debians: tuple[Root, Root]) -> Iterator[Root]:
     """A Debian without anything of this project, of a test's own."""
-    yield from _own(debian_without)
+    yield from _own(debians[0])
+
+
+@pytest.fixture
+def needy(debians: tuple[Root, Root]) -> Iterator[Root]:
+    """A Debian with what the package needs, and without the package, of a test's own."""
+    yield from _own(debians[1])
 
 
 @pytest.fixture

@@ -5,11 +5,9 @@ apt there knows one repository, of what this project's packages need of Debian. 
 """
 
 import os
-import shutil
 import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from shlex import quote
 
@@ -21,6 +19,7 @@ from conftest import quiet
 
 SUITES = {12: "bookworm", 13: "trixie"}
 PACKAGES = ("python3", "man-db", "bash-completion", "zsh", "fish")
+LAYERS = ("base", "set-up", "needs")
 TAKES_S = 300
 ENTER = """
 mount -t overlay none -o lowerdir=$LOWER,upperdir=$UPPER,workdir=$WORK "$AT"
@@ -49,14 +48,15 @@ class Root:
 
     number: int
     layers: tuple[Path, ...]
+    at: Path
+    """Where new layers are put."""
     packages: Path
     dist: Path
 
     def run(self, command: str, *, user: str = "root", **environment: str) -> "subprocess.CompletedProcess[str]":
         """Run a shell command in it, with an environment of its own, and return what came of it."""
         newest, *lower = self.layers
-        work = newest.with_name(newest.name + ".work")
-        at = newest.with_name(newest.name + ".at")
+        work, at = self.at / f"{newest.name}.work", self.at / f"{newest.name}.at"
         for folder in (work, at):
             folder.mkdir(exist_ok=True)
         places = {"LOWER": ":".join(map(str, lower)), "UPPER": newest, "WORK": work, "AT": at}
@@ -83,7 +83,7 @@ class Root:
 
     def above(self, name: str) -> "Root":
         """The same with an empty layer above, which has a name of its own."""
-        layer = self.layers[-1].with_name(name)
+        layer = self.at / name
         layer.mkdir()
         return replace(self, layers=(layer, *self.layers))
 
@@ -94,30 +94,24 @@ class Root:
         return sorted(self.must(f"find / -xdev {notes} -o -path '*clockstep*' -print").splitlines())
 
 
-@contextmanager
-def clean(number: int, depends: str, dist: Path, at: Path) -> Iterator[Root]:
-    """A root with nothing of this project; apt can get what `depends` names, as in the field of a package."""
+def clean(number: int, depends: str, dist: Path, at: Path) -> tuple[Root, Root]:
+    """Two roots with nothing of this project: just installed, and with all that `depends` names, a package's field.
+
+    Raises LabError where they cannot be made.
+    """
     names = sorted({one.split()[0] for one in depends.split(",")})
-    made = built(f"root-debian-{number}", [SUITES[number].encode(), " ".join(names).encode(), _recipe()],
-        lambda into: _build(number, names, into), quiet)  # fmt: skip
-    base = at / "base"
-    base.mkdir(parents=True)
-    run(["tar", "-x", "--exclude=./dev/*", "-f", made / "root.tar", "-C", base])
-    root = Root(number, (base,), made / "packages", dist).above("set-up")
-    root.must(SET_UP)
-    try:
-        yield root
-    finally:
-        shutil.rmtree(at, ignore_errors=True)
-
-
-def _recipe() -> bytes:
-    return " ".join(PACKAGES).encode() + b"1"
+    ingredients = [SUITES[number].encode(), " ".join((*PACKAGES, *names)).encode(), ENTER.encode(), SET_UP.encode()]
+    made = built(f"root-debian-{number}", [*ingredients, b"1"], partial(_build, number, names), quiet)
+    base, set_up, needs = (made / name for name in LAYERS)
+    just_installed = Root(number, (set_up, base), at, made / "packages", dist)
+    return just_installed, replace(just_installed, layers=(needs, set_up, base))
 
 
 def _build(number: int, names: list[str], into: Path) -> None:
-    """Have mmdebstrap(1) make a root, and fetch into `packages` what apt would install there."""
-    (into / "packages").mkdir()
+    """Have mmdebstrap(1) make a root, fetch into `packages` what apt would install there, and make the layers."""
+    packages, base = into / "packages", into / LAYERS[0]
+    packages.mkdir()
+    base.mkdir()
     suite = SUITES[number]
     fetch = "apt-get -qq --yes --download-only --no-install-recommends -o Dir::Cache::archives=/packages install"
     hooks = [
@@ -125,10 +119,16 @@ def _build(number: int, names: list[str], into: Path) -> None:
         '--customize-hook=mkdir -p "$1/packages/partial"',
         f'--customize-hook=chroot "$1" {fetch} {" ".join(names)}',
         '--customize-hook=rm -rf "$1/packages/partial" "$1/packages/lock"',
-        f"--customize-hook=sync-out /packages {quote(str(into / 'packages'))}",
+        f"--customize-hook=sync-out /packages {quote(str(packages))}",
         '--customize-hook=rm -r "$1/packages" && rm -rf "$1"/etc/apt/sources.list*',
     ]
     options = ['--aptopt=APT::Install-Recommends "false"', '--aptopt=Acquire::Languages "none"']
     words = ["mmdebstrap", "--mode=unshare", "--variant=minbase", f"--include={','.join(PACKAGES)}", *options, *hooks]
     run([*words, suite, into / "root.tar", apt.source_line(suite).strip()])
-    write_index(into / "packages")
+    write_index(packages)
+    run(["tar", "-x", "--exclude=./dev/*", "-f", into / "root.tar", "-C", base])
+    (into / "root.tar").unlink()
+    root = Root(number, (base,), into, packages, packages)
+    for name, command in zip(LAYERS[1:], (SET_UP, f"apt-get -qq install --yes {' '.join(names)}"), strict=True):
+        root = root.above(name)
+        root.must(command)

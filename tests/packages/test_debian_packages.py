@@ -58,10 +58,11 @@ def installed(root: Root) -> dict[str, str]:
     return dict(line.split() for line in listed.splitlines())
 
 
-def test_the_package_needs_only_debians_own_and_brings_no_time_daemon_and_no_libvirt(debian_with: Root) -> None:
-    assert debian_with.must("clockstep --version") == f"clockstep {__version__}\n"
-    assert not NEVER & installed(debian_with).keys()
-    assert debian_with.must("dpkg --audit; dpkg --verify clockstep; apt-get -qq check") == ""
+def test_the_package_needs_only_debians_own_and_brings_no_time_daemon_and_no_libvirt(bare: Root) -> None:
+    bare.install(deb(bare.dist, bare.number))
+    assert bare.must("clockstep --version") == f"clockstep {__version__}\n"
+    assert not NEVER & installed(bare).keys()
+    assert bare.must("dpkg --audit; dpkg --verify clockstep; apt-get -qq check") == ""
 
 
 def test_the_watchers_unit_is_there_and_nothing_enables_it(debian_with: Root) -> None:
@@ -149,27 +150,6 @@ def test_the_configuration_changes_nothing_until_somebody_writes_in_it(own: Root
     assert (shown["source"], [cluster["name"] for cluster in shown["clusters"]]) == ("system", ["prod"])
 
 
-def test_an_upgrade_a_removal_and_a_purge_leave_what_they_should(bare: Root, tmp_path: Path) -> None:
-    older(bare, tmp_path)
-    bare.must("apt-get -qq install --yes --no-install-recommends /older.deb && clockstep --version")
-    bare.must("echo '# mine' >>/etc/clockstep/config.toml; echo x >/etc/clockstep/kubeconfig")
-    bare.must(f"mkdir -p /etc/systemd/system /var/lib/clockstep/paused; echo '# {MARK}' >{UNIT}")
-    bare.must("echo '# somebody' >/etc/sysusers.d/clockstep.conf")
-    bare.install(deb(bare.dist, bare.number))
-    assert bare.must("dpkg-query --show --showformat '${Version}' clockstep").startswith(f"{__version__}+")
-    assert bare.must("test ! -e /usr/lib/python3/dist-packages/clockstep/gone.py; clockstep --version")
-    assert bare.must("tail -n 1 /etc/clockstep/config.toml") == "# mine\n"
-
-    bare.must("apt-get -qq remove --yes clockstep")
-    assert bare.run("clockstep --version").returncode == 127
-    kept = ["/etc/clockstep", "/etc/clockstep/config.toml", "/etc/clockstep/kubeconfig", UNIT]
-    kept += ["/etc/sysusers.d/clockstep.conf", "/var/lib/clockstep", "/var/lib/clockstep/paused"]
-    assert bare.traces() == sorted(kept)
-
-    bare.must("apt-get -qq purge --yes clockstep")
-    assert bare.traces() == ["/etc/clockstep", "/etc/clockstep/kubeconfig", "/etc/sysusers.d/clockstep.conf"]
-
-
 SYSTEMCTL = """#!/bin/sh
 echo "$*" >>/asked
 case $1 in try-restart) exit 1 ;; esac
@@ -177,19 +157,36 @@ case $1 in try-restart) exit 1 ;; esac
 """It fails where a failure must not break an upgrade."""
 
 
-def test_systemd_is_never_told_to_start_anything(bare: Root, tmp_path: Path) -> None:
-    older(bare, tmp_path)
-    (bare.layers[0] / "usr/bin").mkdir(parents=True, exist_ok=True)
-    (bare.layers[0] / "usr/bin/systemctl").write_text(SYSTEMCTL)
-    bare.must("mkdir -p /run/systemd/system; chmod 755 /usr/bin/systemctl")
-    (agent,) = bare.dist.glob("clockstep-agent_*_all.deb")
-    bare.must("apt-get -qq install --yes --no-install-recommends /older.deb")
-    assert asked(bare) == {"daemon-reload"}
-    bare.install(deb(bare.dist, bare.number), agent.name)
-    assert asked(bare) == {"daemon-reload", "try-restart clockstep-watch.service"}
-    bare.must("apt-get -qq purge --yes clockstep clockstep-agent")
-    stopped = {f"disable --now --quiet clockstep-{unit}.service" for unit in ("agent", "watch")}
-    assert asked(bare) == {"daemon-reload"} | stopped
+def test_an_upgrade_a_removal_and_a_purge_leave_what_they_should_and_start_nothing(needy: Root, tmp_path: Path) -> None:
+    older(needy, tmp_path)
+    stand_in(needy)
+    needy.must("apt-get -qq install --yes --no-install-recommends /older.deb && clockstep --version")
+    assert asked(needy) == {"daemon-reload"}
+    needy.must("echo '# mine' >>/etc/clockstep/config.toml; echo x >/etc/clockstep/kubeconfig")
+    needy.must(f"mkdir -p /etc/sysusers.d /etc/systemd/system /var/lib/clockstep/paused; echo '# {MARK}' >{UNIT}")
+    needy.must("echo '# somebody' >/etc/sysusers.d/clockstep.conf; rm /older.deb")
+    needy.install(deb(needy.dist, needy.number))
+    assert asked(needy) == {"daemon-reload", "try-restart clockstep-watch.service"}
+    assert needy.must("dpkg-query --show --showformat '${Version}' clockstep").startswith(f"{__version__}+")
+    assert needy.must("test ! -e /usr/lib/python3/dist-packages/clockstep/gone.py; clockstep --version")
+    assert needy.must("tail -n 1 /etc/clockstep/config.toml") == "# mine\n"
+
+    needy.must("apt-get -qq remove --yes clockstep")
+    assert asked(needy) == {"daemon-reload", "disable --now --quiet clockstep-watch.service"}
+    assert needy.run("clockstep --version").returncode == 127
+    kept = ["/etc/clockstep", "/etc/clockstep/config.toml", "/etc/clockstep/kubeconfig", UNIT]
+    kept += ["/etc/sysusers.d/clockstep.conf", "/var/lib/clockstep", "/var/lib/clockstep/paused"]
+    assert needy.traces() == sorted(kept)
+
+    needy.must("apt-get -qq purge --yes clockstep")
+    assert needy.traces() == ["/etc/clockstep", "/etc/clockstep/kubeconfig", "/etc/sysusers.d/clockstep.conf"]
+
+
+def stand_in(root: Root) -> None:
+    """Put a systemctl there that writes down what it is asked, as where systemd runs."""
+    (root.layers[0] / "usr/bin").mkdir(parents=True, exist_ok=True)
+    (root.layers[0] / "usr/bin/systemctl").write_text(SYSTEMCTL)
+    root.must("mkdir -p /run/systemd/system; chmod 755 /usr/bin/systemctl")
 
 
 def asked(root: Root) -> set[str]:
@@ -244,16 +241,19 @@ def test_what_was_half_installed_or_half_removed_is_put_right_or_removed(own: Ro
 
 
 def test_the_agents_package_needs_python_alone_and_leaves_nothing(bare: Root) -> None:
+    stand_in(bare)
     (package,) = bare.dist.glob("clockstep-agent_*_all.deb")
     assert field(package, "Depends") == "python3 (>= 3.11~)"
     before = installed(bare)
     bare.install(package.name)
+    assert asked(bare) == {"daemon-reload"}
     assert installed(bare).keys() - before.keys() == {"clockstep-agent"}
     assert bare.must("clockstep-agent --version") == f"clockstep {__version__}\n"
     assert "\nsteps: " in bare.must("clockstep-agent --explain")
     assert "correct the clock" in " ".join(bare.must("man 8 clockstep-agent").split()).lower()
     assert bare.must("find /etc -name '*clockstep*'") == ""
-    bare.must("apt-get -qq purge --yes clockstep-agent")
+    bare.must("rm /asked; apt-get -qq purge --yes clockstep-agent")
+    assert asked(bare) == {"daemon-reload", "disable --now --quiet clockstep-agent.service"}
     assert bare.traces() == []
 
 
