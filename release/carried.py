@@ -47,10 +47,14 @@ def wheels(names: tuple[str, ...], python: str, machine: str = "x86_64") -> list
         run([*words, f"--dest={into}", f"--requirement={into / 'requirements.txt'}"])
 
     folder = built("wheels", [wanted.encode(), python.encode(), machine.encode(), b"1"], fetch, lambda _text: None)
-    found = sorted(folder.glob("*.whl"))
+    return checked(sorted(folder.glob("*.whl")), wanted)
+
+
+def checked(found: list[Path], wanted: str) -> list[Path]:
+    """Return these wheels if they are what is locked; else end the build."""
     for wheel in found:
         if hashlib.sha256(wheel.read_bytes()).hexdigest() not in HASH.findall(wanted):
-            sys.exit(f"package: {wheel} is not what {LOCK.name} locks; remove {folder}")
+            sys.exit(f"package: {wheel} is not what {LOCK.name} locks; remove {wheel.parent}")
     return found
 
 

@@ -21,8 +21,11 @@ TEST = ["--connect", "test:///default"]
 ROOT = Path(__file__).parents[2]
 
 
-def test_the_version_is_the_packages() -> None:
-    assert clockstep.__version__ == tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+def test_the_version_is_in_one_place_and_the_changelog_has_it() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert project["dynamic"] == ["version"]
+    assert "version" not in project
+    assert f"\n## [{clockstep.__version__}] - 20" in (ROOT / "CHANGELOG.md").read_text()
 
 
 def test_nothing_heavy_is_imported_before_it_is_needed() -> None:

@@ -4,6 +4,8 @@ import json
 import os
 import subprocess
 import sys
+import tarfile
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ import pytest
 from adapters.far_shell import fake, real
 from carried import wheels
 from clockstep import __version__
+from packages.conftest import HERE
 
 pytestmark = pytest.mark.packages
 NEEDED = ("click", "markdown-it-py", "mdurl", "msgspec", "prometheus-client", "pygments", "rich")
@@ -75,6 +78,16 @@ def test_hosts_are_measured_over_ssh(environment: Path, tmp_path: Path) -> None:
 
 def test_the_agent_says_what_it_sees(environment: Path) -> None:
     assert "\nsteps: " in run(environment, "agent", "--explain").stdout
+
+
+def test_wheel_and_sdist_have_all_files_of_the_sources(dist: Path) -> None:
+    words = ["git", "-C", str(HERE), "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", "src"]
+    listed = subprocess.run(words, capture_output=True, text=True, check=True).stdout.split("\0")
+    sources = {name for name in listed if (HERE / name).is_file()}
+    with zipfile.ZipFile(next(dist.glob("*.whl"))) as wheel:
+        assert {f"src/{name}" for name in wheel.namelist()} >= sources
+    with tarfile.open(next(dist.glob("*.tar.gz"))) as sdist:
+        assert {name.partition("/")[2] for name in sdist.getnames()} >= sources
 
 
 @pytest.mark.parametrize("extra", ["kubernetes", "libvirt"])
