@@ -33,7 +33,8 @@ class AgentMachine(Machine):
 
     def script(self, words: list[str], stdin: bytes = b"") -> Output:
         text = SCRIPT.replace("PATH=$PATH:/usr/sbin:/sbin", "")
-        command = [*self.before, "/bin/sh", "-c", 'echo $$ >"$ROOT/pid"; exec "$@"', "x"]
+        as_usual = ["/usr/bin/env", "--default-signal"]  # a test run by nohup(1) hands on that SIGHUP is ignored
+        command = [*as_usual, *self.before, "/bin/sh", "-c", 'echo $$ >"$ROOT/pid"; exec "$@"', "x"]
         command += ["/bin/sh", "-c", text, "own-agent", *words]
         environment = {"ROOT": str(self.root), "PATH": str(self.bin)}
         done = subprocess.run(
