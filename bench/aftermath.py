@@ -176,7 +176,7 @@ def of_the_story(results: Results, runs: int) -> None:
 def works_after(machines: Cluster, plane: ControlPlane, resumes: Resumes, snapshot: str, life_s: int) -> float | None:
     """Play the story once, and return how many seconds after the last resume the webhook admits again."""
     gate.has_certificate_of(plane.admin, SHOP, life_s)
-    while not gate.is_rolled_out(plane.admin, SHOP) or gate.trouble(plane.admin, SHOP):
+    while not gate.is_rolled_out(plane.admin, SHOP) or gate.refused(plane.admin, SHOP):
         time.sleep(0.2)
     began = time.monotonic()
     on = [sys.executable, "-m", "clockstep", "--connect", machines.lab.uri]

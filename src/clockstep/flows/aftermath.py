@@ -11,7 +11,7 @@ from typing import Any
 from clockstep.core.aftermath.checking import Check, Remedy, inputs, look, with_earlier
 from clockstep.core.aftermath.planning import one_repair, plan
 from clockstep.errors import ClockstepError
-from clockstep.model import Act, AftermathReport, Broken, Deed, Healed, Looked, Repair
+from clockstep.model import Act, AftermathReport, Broken, Deed, Healed, KubeRef, Looked, Repair
 from clockstep.model.damage import Input, Seen, Unread
 from clockstep.ports import Clock, Reference, Tell
 from clockstep.ports.damage import Healing
@@ -21,6 +21,8 @@ AGAIN_NS = 3 * SECOND_NS
 PROOF_NS = 180 * SECOND_NS
 """How long a cure may take until a look no longer finds what it was for."""
 Checks = Sequence[Check[Seen]]
+Key = tuple[str, KubeRef, str]
+"""What a finding stays the same by."""
 Inside = Callable[[Collection[Input], Seen], Seen]
 """Adds what is seen from the nodes, of these inputs, or why that is missing."""
 OnNode = Callable[[Act], str]
@@ -84,12 +86,15 @@ def _probed(scene: Scene, seen: Seen) -> Seen:
     return replace(seen, probes=probes)
 
 
-def aftermath(scene: Scene, checks: Checks) -> tuple[AftermathReport, Seen]:
-    """Look, and again while what was found may heal by itself. Raises KubernetesError."""
+def aftermath(scene: Scene, checks: Checks, known: Collection[Key] = ()) -> tuple[AftermathReport, Seen]:
+    """Look, and again while what was found may heal by itself; not for what is `known`, and was waited for before.
+
+    Raises KubernetesError.
+    """
     seen = gathered(scene, inputs(checks))
     looked = look(checks, seen)
     since_ns: dict[str, int] = {}
-    while waiting := _waiting(scene, checks, looked, since_ns):
+    while waiting := _waiting(scene, checks, looked, since_ns, known):
         scene.clock.sleep_ns(scene.again_ns)
         seen = gathered(scene, inputs(waiting), seen)
         looked = look(checks, seen)
@@ -98,19 +103,23 @@ def aftermath(scene: Scene, checks: Checks) -> tuple[AftermathReport, Seen]:
     return AftermathReport(seen.now_ns, waited), seen
 
 
-def _waiting(scene: Scene, checks: Checks, looked: Sequence[Looked], since_ns: dict[str, int]) -> list[Check[Seen]]:
+def _waiting(
+    scene: Scene, checks: Checks, looked: Sequence[Looked], since_ns: dict[str, int], known: Collection[Key]
+) -> list[Check[Seen]]:
     """Return the checks whose findings may still heal, and tell of each."""
     now_ns, waiting = scene.clock.monotonic_ns(), []
     for check, found in zip(checks, looked, strict=True):
         if not found.broken or not check.patience_ns:
             continue
         left_ns = since_ns.setdefault(check.code, now_ns) + check.patience_ns - now_ns
-        hopeless = all(one.lasting or (one.heals_ns or 0) - scene.now_ns > left_ns for one in found.broken)
-        if left_ns > 0 and not hopeless:
-            text = (
-                f"{found.broken[0].on}: {found.broken[0].text}; it may heal within {show_duration(check.patience_ns)}"
-            )
-            scene.tell(check.code, text)
+        may_heal = [
+            one
+            for one in found.broken
+            if not one.lasting and (one.heals_ns or 0) - scene.now_ns <= left_ns and one.key not in known
+        ]
+        if left_ns > 0 and may_heal:
+            first, within = may_heal[0], show_duration(check.patience_ns)
+            scene.tell(check.code, f"{first.on}: {first.text}; it may heal within {within}")
             waiting.append(check)
     return waiting
 
@@ -125,15 +134,16 @@ def repair(
 ) -> AftermathReport:
     """Carry out what was planned, one after the other, and look at all again.
 
+    What a cure has left to heal by itself is waited for, as an APIService that the API server looks at every 30 s.
     `every` are all checks, if only some were chosen: nothing is cured before what must be in order first, as clocks.
     """
     done = tuple(_repaired(scene, every or checks, remedies, one) if one.act else one for one in plans)
     try:
-        seen = gathered(scene, inputs(checks))
+        report, _ = aftermath(scene, checks, {one.broken.key for one in plans})
     except ClockstepError as error:  # what was done is reported all the same
-        unread = {one: Unread(error.message) for one in Input}
-        seen = Seen(scene.now_ns, unread)
-    return AftermathReport(seen.now_ns, look(checks, seen), done)
+        seen = Seen(scene.now_ns, {one: Unread(error.message) for one in Input})
+        report = AftermathReport(seen.now_ns, look(checks, seen))
+    return replace(report, repairs=done)
 
 
 def _repaired(scene: Scene, checks: Checks, remedies: Sequence[Remedy[Seen]], plan: Repair) -> Repair:

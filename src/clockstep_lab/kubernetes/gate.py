@@ -76,8 +76,18 @@ def is_rolled_out(api: Api, namespace: str) -> bool:
 
 def trouble(api: Api, namespace: str) -> str:
     """What the API server says when it is asked for what passes the gate; nothing when that works. Raises OSError."""
+    if refusal := refused(api, namespace):
+        return refusal
     try:
         api.get(f"/apis/{GROUP}/{VERSION}")
+    except ApiError as error:  # it looks every 30 s whether the API is there
+        return str(error)
+    return ""
+
+
+def refused(api: Api, namespace: str) -> str:
+    """What the API server says to a Deployment that the webhook has to admit; nothing when it does. Raises OSError."""
+    try:
         api.create(f"/apis/apps/v1/namespaces/{namespace}/deployments?dryRun=All", gated("probe"))
     except ApiError as error:
         return str(error)

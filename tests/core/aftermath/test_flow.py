@@ -181,6 +181,20 @@ def test_what_was_done_is_reported_also_if_nobody_answers_any_more() -> None:
     assert (report.checks[0].state, report.checks[0].why) == (State.NOT_LOOKED, "the API server is away")
 
 
+def test_what_a_cure_leaves_to_heal_by_itself_is_waited_for_and_what_was_left_before_is_not() -> None:
+    cured, left = stuck("a", "left"), replace(pod("left", waiting=RESERVED), owner=None)
+    before = replace(cured, pods=(cured.pods[0], left))
+    after = seen(pods=(left,))
+    cluster = Changing([before, before, after, seen(pods=(left, *stuck("new").pods)), after])
+    cluster.gathered = 1
+    there, said = told(cluster, SimClock())
+    report = repair(there, STUCK, REMEDIES, plan(look(STUCK, before), REMEDIES, before))
+    assert [one.outcome for one in report.repairs] == [Healed.HEALED, Healed.LEFT]
+    assert [one.on.name for one in report.checks[0].broken] == ["left"]
+    assert sum("new: " in text for text in said) == 1
+    assert not any("left: " in text for text in said)
+
+
 def test_a_cure_is_not_carried_out_on_another_object_than_the_one_that_was_shown() -> None:
     shown, other = stuck("a"), seen(pods=(replace(stuck("a").pods[0], uid="another"),))
     cluster = Changing([shown, other])
