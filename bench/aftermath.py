@@ -181,6 +181,7 @@ def works_after(machines: Cluster, plane: ControlPlane, resumes: Resumes, snapsh
     began = time.monotonic()
     on = [sys.executable, "-m", "clockstep", "--connect", machines.lab.uri]
     subprocess.run([*on, "snapshot", "create", snapshot, "--all"], capture_output=True, check=True)
+    gate.later_ones_last(plane.admin, SHOP, gate.TEN_YEARS_S)
     pass_time(max(0, life_s - (time.monotonic() - began)))
     resumes.at_ns.clear()
     access = ["--kubeconfig", str(plane.kubeconfig), "--aftermath", "--repair"]

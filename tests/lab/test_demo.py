@@ -30,12 +30,12 @@ def test_the_demo_shows_the_problem_and_proves_the_cure() -> None:
 
 
 def test_the_demo_on_kubernetes_shows_nodes_that_are_ready_with_leases_that_are_old() -> None:
-    command = [sys.executable, "-m", "clockstep_lab.kubernetes.demo", "--json", "--away", "40"]
+    command = [sys.executable, "-m", "clockstep_lab.kubernetes.demo", "--json", "--away", "20"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stderr
     shown = json.loads(done.stdout)
     assert set(shown) == {"nodes", "cluster", "fresh_within_ns", "pods_restarted", "tls", "admission"}
-    assert all(node["ready"] and node["lease_age_ns"] > 40 * SECOND_NS for node in shown["cluster"]["before"])
+    assert all(node["ready"] and node["lease_age_ns"] > 20 * SECOND_NS for node in shown["cluster"]["before"])
     assert all(node["ready"] and node["lease_age_ns"] < 20 * SECOND_NS for node in shown["cluster"]["after"])
     assert shown["pods_restarted"] is False
     assert "certificate has expired" in shown["admission"]["before"]

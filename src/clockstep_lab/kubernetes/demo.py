@@ -59,6 +59,7 @@ def play(stage: Stage, away_s: float) -> dict[str, Any]:
     gate.has_certificate_of(plane.admin, NAMESPACE, int(away_s))
     _await(lambda: gate.is_rolled_out(plane.admin, NAMESPACE), ROLLED_OUT_S, "the webhook's pod does not start")
     stage.clockstep("snapshot", "create", SNAPSHOT, "--all")
+    gate.later_ones_last(plane.admin, NAMESPACE, gate.TEN_YEARS_S)
     before = _started(plane.admin)
     stage.tell(f"\n-- {away_s:g} seconds pass; a web server gets a new certificate.")
     learn_tolerances(stage, away_s)

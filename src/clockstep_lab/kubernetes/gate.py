@@ -5,11 +5,12 @@ runs outside the guests, so its Service is a name for this machine's loopback, w
 """
 
 import base64
+import time
 from pathlib import Path
 
 from clockstep_lab.tls import Authority
 
-from .api import STRATEGIC, Api, ApiError, Object
+from .api import Api, ApiError, Object
 from .oci import IMAGE
 
 NAME, NODE, PORT = "gate", "node-1", 8443
@@ -25,7 +26,7 @@ GATED = {"gate": "closed"}
 def objects(namespace: str, authority: Authority) -> list[tuple[str, Object]]:
     """What is to be created, each with the path of its collection."""
     bundle = _encoded(authority.certificate.file)
-    secret = {"ca.pem": bundle, "ca.key": _encoded(authority.certificate.key)}
+    keys = {"ca.pem": bundle, "ca.key": _encoded(authority.certificate.key)}
     service = {"type": "ExternalName", "externalName": "localhost", "selector": {"app": NAME}}
     called = {"namespace": namespace, "name": NAME}
     rule = {"apiGroups": ["apps"], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["deployments"]}
@@ -40,7 +41,10 @@ def objects(namespace: str, authority: Authority) -> list[tuple[str, Object]]:
     }
     api = {"group": GROUP, "version": VERSION, "groupPriorityMinimum": 1000, "versionPriority": 1}
     return [
-        (f"/api/v1/namespaces/{namespace}/secrets", {"metadata": {"name": NAME}, "data": secret}),
+        (
+            f"/api/v1/namespaces/{namespace}/secrets",
+            {"metadata": {"name": NAME}, "data": keys, "stringData": _life(TEN_YEARS_S)},
+        ),
         (f"/api/v1/namespaces/{namespace}/services", {"metadata": {"name": NAME}, "spec": service}),
         (f"/apis/apps/v1/namespaces/{namespace}/deployments", _deployment(namespace)),
         (WEBHOOKS, {"metadata": {"name": NAME}, "webhooks": [webhook]}),
@@ -56,14 +60,17 @@ def lead_to(api: Api, port: int) -> None:
     api.patch(f"{APISERVICES}/{_api()}", {"spec": {"service": {"port": port}}})
 
 
-def has_certificate_of(api: Api, namespace: str, life_s: int, renewed_after_s: int = 0) -> None:
-    """Start the gate anew, with a certificate of so many seconds, which it renews so many after it was made, or never.
+def has_certificate_of(api: Api, namespace: str, life_s: int) -> None:
+    """Start the gate anew, with a certificate of so many seconds, which it keeps. Raises ApiError and OSError."""
+    later_ones_last(api, namespace, life_s)
+    metadata = {"annotations": {f"{GROUP}/restarted": f"{time.time_ns()}"}}
+    body = {"spec": {"template": {"metadata": metadata}}}
+    api.patch(f"/apis/apps/v1/namespaces/{namespace}/deployments/{NAME}", body)
 
-    Raises ApiError and OSError.
-    """
-    told = [{"name": "LIFE_S", "value": str(life_s)}, {"name": "RENEWED_AFTER_S", "value": str(renewed_after_s)}]
-    spec = {"template": {"spec": {"containers": [{"name": NAME, "env": told}]}}}
-    api.patch(f"/apis/apps/v1/namespaces/{namespace}/deployments/{NAME}", {"spec": spec}, STRATEGIC)
+
+def later_ones_last(api: Api, namespace: str, life_s: int) -> None:
+    """Have a gate that is started from now on make a certificate of so many seconds. Raises ApiError and OSError."""
+    api.patch(f"/api/v1/namespaces/{namespace}/secrets/{NAME}", {"stringData": _life(life_s)})
 
 
 def is_rolled_out(api: Api, namespace: str) -> bool:
@@ -109,7 +116,6 @@ def _deployment(namespace: str) -> Object:
         "image": IMAGE,
         "imagePullPolicy": "Never",
         "command": ["/usr/bin/python3", PROGRAM, "/etc/gate", f"{NAME}.{namespace}.svc"],
-        "env": [{"name": "LIFE_S", "value": str(TEN_YEARS_S)}, {"name": "RENEWED_AFTER_S", "value": "0"}],
         "volumeMounts": [
             {"name": "authority", "mountPath": "/etc/gate"},
             {"name": "usr", "mountPath": "/usr", "readOnly": True},
@@ -130,6 +136,10 @@ def _deployment(namespace: str) -> Object:
     template = {"metadata": {"labels": labels}, "spec": pod}
     spec = {"selector": {"matchLabels": labels}, "strategy": {"type": "Recreate"}, "template": template}
     return {"metadata": {"name": NAME}, "spec": spec}
+
+
+def _life(seconds: int) -> dict[str, str]:
+    return {"life": str(seconds)}
 
 
 def _api() -> str:

@@ -1,18 +1,14 @@
 """A webhook and an aggregated API, whose certificate lives in this process.
 
-    gate.py AUTHORITY NAME    AUTHORITY has ca.pem and ca.key; LIFE_S is how long a certificate is valid, and
-                              RENEWED_AFTER_S when another one takes its place, 0 for never
-
-Like the timers of Go's programs, the one here counts what the machine runs: it stands still with the machine.
+gate.py AUTHORITY NAME    AUTHORITY has ca.pem and ca.key, and in the file `life` for how many seconds a
+                          certificate is valid, which is made once
 """
 
 import json
-import os
 import ssl
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -37,32 +33,24 @@ unique_subject = no
 """
 
 
-class Certificates:
-    """Certificates of one name by one authority, the last of which a TLS context shows."""
+def certified(authority: Path, name: str) -> ssl.SSLContext:
+    """A TLS context that shows a new certificate of this name, valid from a minute ago."""
+    folder, life_s = Path(tempfile.mkdtemp()), int((authority / "life").read_text())
+    (folder / "openssl.cnf").write_text(CONFIG)
+    (folder / "index").touch()
 
-    def __init__(self, authority: str, name: str, context: ssl.SSLContext) -> None:
-        self._authority, self._name, self._context = authority, name, context
-        self._folder = Path(tempfile.mkdtemp())
-        (self._folder / "openssl.cnf").write_text(CONFIG)
-        (self._folder / "index").touch()
+    def openssl(what: str, *words: str) -> None:
+        subprocess.run(["openssl", what, "-config", "openssl.cnf", *words], cwd=folder, check=True)
 
-    def renew(self, life_s: int, again_s: int) -> None:
-        """Show a new one, valid from a minute ago for so long; again after so many seconds, or never."""
-        begins, ends = (time.strftime("%Y%m%d%H%M%SZ", time.gmtime(time.time() + s)) for s in (-60, life_s))
-        kind = ["-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
-        names = ["-subj", f"/CN={self._name}", "-addext", f"subjectAltName=DNS:{self._name}"]
-        self._openssl("req", *kind, *names, "-keyout", "key", "-out", "request")
-        by = ["-cert", f"{self._authority}/ca.pem", "-keyfile", f"{self._authority}/ca.key"]
-        dates = ["-startdate", begins, "-enddate", ends]
-        self._openssl("ca", "-batch", "-notext", *by, *dates, "-in", "request", "-out", "certificate")
-        self._context.load_cert_chain(self._folder / "certificate", self._folder / "key")
-        if again_s:
-            timer = threading.Timer(again_s, self.renew, (life_s, again_s))
-            timer.daemon = True
-            timer.start()
-
-    def _openssl(self, what: str, *words: str) -> None:
-        subprocess.run(["openssl", what, "-config", "openssl.cnf", *words], cwd=self._folder, check=True)
+    kind = ["-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
+    names = ["-subj", f"/CN={name}", "-addext", f"subjectAltName=DNS:{name}"]
+    openssl("req", *kind, *names, "-keyout", "key", "-out", "request")
+    by = ["-cert", f"{authority}/ca.pem", "-keyfile", f"{authority}/ca.key"]
+    begins, ends = (time.strftime("%Y%m%d%H%M%SZ", time.gmtime(time.time() + s)) for s in (-60, life_s))
+    openssl("ca", "-batch", "-notext", *by, "-startdate", begins, "-enddate", ends, "-in", "request", "-out", "made")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(folder / "made", folder / "key")
+    return context
 
 
 class Gate(BaseHTTPRequestHandler):
@@ -95,10 +83,9 @@ class Gate(BaseHTTPRequestHandler):
 
 
 def main() -> None:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority, name = sys.argv[1:]
-    Certificates(authority, name, context).renew(int(os.environ["LIFE_S"]), int(os.environ["RENEWED_AFTER_S"]))
     server = ThreadingHTTPServer(("", PORT), Gate)
+    context = certified(Path(authority), name)
     server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
     server.serve_forever()
 
