@@ -397,6 +397,15 @@ def test_a_webhook_that_was_neither_dialled_nor_called_is_not_clean() -> None:
     assert answered.state is State.CLEAN
 
 
+def test_a_call_that_fails_otherwise_says_nothing_of_the_certificate() -> None:
+    away = Probe(CONFIG, "webhook.cert-manager.io", trouble="read: connection reset by peer")
+    (looked,) = look([BY_CODE["CS-SERVING"]], seen(served=(), probes=(away,)))
+    assert (looked.state, looked.broken) == (State.NOT_LOOKED, ())
+    assert looked.why == "webhook.cert-manager.io: read: connection reset by peer"
+    (shown,) = look([BY_CODE["CS-SERVING"]], seen(probes=(away,)))
+    assert shown.state is State.CLEAN
+
+
 SHOP = KubeRef("Service", "webhook", "shop")
 TLS = TlsSecret(KubeRef("Secret", "webhook-tls", "shop"), LAPSED, "same")
 

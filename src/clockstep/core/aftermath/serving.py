@@ -13,7 +13,7 @@ from clockstep.core.aftermath.commands import rollout_restart
 from clockstep.core.aftermath.objects import behind, called, dates, lapse, restart, since
 from clockstep.core.certificates import is_valid
 from clockstep.model import Act, Broken, Certificate, KubeRef
-from clockstep.model.damage import Endpoint, Input, KubePod, Seen
+from clockstep.model.damage import Endpoint, Input, KubePod, Probe, Seen
 from clockstep.units import SECOND_NS
 
 CODE = "CS-SERVING"
@@ -37,12 +37,17 @@ def find(seen: Seen) -> Iterator[Broken]:
             found[served.service] = _lasting(seen, broken) if began_ns else broken
     for probe in seen.probes:
         caller = callers.get((probe.ref, probe.name))
-        if caller and any(word in probe.trouble for word in REFUSED):
+        if caller and _is_refused(probe):
             on = caller.service or caller.ref
             text = f"the API server refuses the certificate of the webhook {caller.name}"
             broken = _broken(seen, on, text, probe.trouble, None)
             found.setdefault(on, _lasting(seen, broken) if ENDED in probe.trouble else broken)
     yield from found.values()
+
+
+def _is_refused(probe: Probe) -> bool:
+    """Whether the API server has refused the webhook's certificate."""
+    return any(word in probe.trouble for word in REFUSED)
 
 
 def _lasting(seen: Seen, broken: Broken) -> Broken:
@@ -79,11 +84,14 @@ def _broken(seen: Seen, on: KubeRef, text: str, evidence: str, began_ns: int | N
 
 
 def gaps(seen: Seen) -> Iterator[str]:
-    """Say which were neither dialled nor called. An APIService that is available was called."""
+    """Say which were neither dialled nor called. An APIService that is available was called.
+
+    A call that failed otherwise says nothing of the certificate: the pod of one that was restarted may not listen yet.
+    """
     dialled = {(one.service, one.port): one.trouble for one in seen.served if not one.certificate}
     shown = {(one.service, one.port) for one in seen.served if one.certificate}
-    answered = {(one.ref, one.name) for one in seen.probes if not one.skipped}
-    skipped = {(one.ref, one.name): one.skipped for one in seen.probes}
+    answered = {(one.ref, one.name) for one in seen.probes if _is_refused(one) or not (one.skipped or one.trouble)}
+    skipped = {(one.ref, one.name): one.skipped or one.trouble for one in seen.probes}
     for one in (*seen.webhooks, *(one for one in seen.apiservices if not one.available)):
         if (one.service, one.port) not in shown and (one.ref, one.name) not in answered:
             why = dialled.get((one.service or one.ref, one.port)) or skipped.get((one.ref, one.name))
