@@ -202,7 +202,7 @@ def _note(scene: Scene, act: Act, text: str, at_ns: int) -> None:
 
 def _proven(scene: Scene, check: Check[Seen], repair: Repair, gaps: str) -> Repair:
     """Look until what was found is found no more."""
-    until_ns = scene.clock.monotonic_ns() + max(PROOF_NS, check.patience_ns)
+    until_ns, why = scene.clock.monotonic_ns() + max(PROOF_NS, check.patience_ns), "it is found still"
     while scene.clock.monotonic_ns() < until_ns:
         scene.clock.sleep_ns(scene.again_ns)
         try:
@@ -212,7 +212,8 @@ def _proven(scene: Scene, check: Check[Seen], repair: Repair, gaps: str) -> Repa
         looked = look([check], seen)[0]
         if looked.why in {"", gaps} and _among(repair.broken, looked.broken) is None:
             return replace(repair, outcome=Healed.HEALED, proven_ns=seen.now_ns)
-    return replace(repair, outcome=Healed.NOT_HEALED, why=f"it is found still after {show_duration(PROOF_NS)}")
+        why = "it is found still" if looked.broken else f"could not look ({looked.why})"
+    return replace(repair, outcome=Healed.NOT_HEALED, why=f"{why} after {show_duration(PROOF_NS)}")
 
 
 def _among(broken: Broken, found: Sequence[Broken]) -> Broken | None:
