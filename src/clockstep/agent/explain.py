@@ -28,7 +28,7 @@ def may_step(root: Path = Path("/")) -> bool:
 def explain(
     machine: Machine, signals: Sequence[Signal], others: Sequence[Other], reports_to: str = "", *, steps: bool
 ) -> AgentReport:
-    """Return what there is, after one look by each signal; `reports_to` is who is told of the clock, in words."""
+    """Return what there is, after one look by each signal; `reports_to` describes who is told of the clock."""
     for one in signals:
         one.check(machine.clock.monotonic_ns())
     claim = machine.claim()

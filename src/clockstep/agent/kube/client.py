@@ -33,7 +33,7 @@ WITHIN_S = 10.0
 EACH_S = 5.0
 """How long one address of a server may take to answer, where it has several."""
 MOST_BYTES = 1 << 20
-"""Of an answer: a Node with 50 images has some 40 KB. Parsed, this is less than 40 MB, whatever it is."""
+"""The longest answer: a Node with 50 images takes some 40 KB. Parsed, any answer takes less than 40 MB."""
 MOST_HEAD = 1 << 16
 """Beside that: the head of an answer, and what marks its pieces."""
 PIECE_BYTES = 1 << 16
